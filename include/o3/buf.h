@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_BUF_H
+#define O3_BUF_H
+/* A growing byte buffer that carries its own hard maximum. Always NUL-terminated (the NUL is not counted).
+ * Errors are sticky: after one the buffer takes nothing more and `err` says why, so a writer may check once at the end. */
+#include <stddef.h>
+#include "o3/err.h"
+
+struct o3_buf {
+    char *p;
+    size_t len, cap, max;
+    int err; /* 0, O3_E_NOMEM or O3_E_LIMIT */
+};
+
+void o3_buf_init(struct o3_buf *b, size_t max);
+void o3_buf_done(struct o3_buf *b);  /* frees; the buffer may be used again after o3_buf_init */
+void o3_buf_clear(struct o3_buf *b); /* length 0, error forgotten, memory kept */
+int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n);
+int o3_buf_adds(struct o3_buf *b, const char *s);
+int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
+/* Shortest decimal text that reads back as the same double; NaN, +Inf, -Inf as Prometheus spells them. */
+int o3_buf_add_double(struct o3_buf *b, double v);
+const char *o3_buf_str(const struct o3_buf *b); /* "" when empty; borrowed until the next add */
+char *o3_buf_take(struct o3_buf *b);            /* moves the bytes out (free() them); NULL on error */
+
+#define O3_AUTO_BUF __attribute__((cleanup(o3_buf_done))) struct o3_buf
+
+#endif

@@ -1,0 +1,94 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "o3/buf.h"
+#include <math.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+void o3_buf_init(struct o3_buf *b, size_t max) {
+    *b = (struct o3_buf){.max = max};
+}
+
+void o3_buf_done(struct o3_buf *b) {
+    free(b->p);
+    *b = (struct o3_buf){.max = b->max};
+}
+
+void o3_buf_clear(struct o3_buf *b) {
+    b->len = 0;
+    b->err = 0;
+    if (b->p) b->p[0] = '\0';
+}
+
+static int reserve(struct o3_buf *b, size_t n) {
+    if (b->err) return b->err;
+    if (n > b->max - b->len) return b->err = O3_E_LIMIT;
+    size_t need = b->len + n + 1;
+    if (need <= b->cap) return 0;
+    size_t cap = b->cap ? b->cap : 64;
+    while (cap < need)
+        cap = cap > SIZE_MAX / 2 ? need : cap * 2;
+    if (cap > b->max + 1) cap = b->max + 1;
+    char *p = realloc(b->p, cap);
+    if (!p) return b->err = O3_E_NOMEM;
+    b->p = p;
+    b->cap = cap;
+    return 0;
+}
+
+int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n) {
+    int r = reserve(b, n);
+    if (r < 0) return r;
+    if (n) memcpy(b->p + b->len, bytes, n);
+    b->len += n;
+    b->p[b->len] = '\0';
+    return 0;
+}
+
+int o3_buf_adds(struct o3_buf *b, const char *s) {
+    return o3_buf_add(b, s, strlen(s));
+}
+
+int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) {
+    char small[256];
+    va_list ap;
+    va_start(ap, fmt);
+    int n = vsnprintf(small, sizeof small, fmt, ap);
+    va_end(ap);
+    if (n < 0) return b->err = O3_E_INTERNAL;
+    if ((size_t)n < sizeof small) return o3_buf_add(b, small, (size_t)n);
+    int r = reserve(b, (size_t)n);
+    if (r < 0) return r;
+    va_start(ap, fmt);
+    vsnprintf(b->p + b->len, (size_t)n + 1, fmt, ap);
+    va_end(ap);
+    b->len += (size_t)n;
+    return 0;
+}
+
+int o3_buf_add_double(struct o3_buf *b, double v) {
+    if (isnan(v)) return o3_buf_adds(b, "NaN");
+    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "+Inf" : "-Inf");
+    char text[40];
+    for (int digits = 15; digits <= 17; digits++) {
+        snprintf(text, sizeof text, "%.*g", digits, v);
+        if (strtod(text, NULL) == v) break;
+    }
+    return o3_buf_adds(b, text);
+}
+
+const char *o3_buf_str(const struct o3_buf *b) {
+    return b->p && b->len ? b->p : "";
+}
+
+char *o3_buf_take(struct o3_buf *b) {
+    if (b->err || reserve(b, 0) < 0) {
+        o3_buf_done(b);
+        return NULL;
+    }
+    char *p = b->p;
+    p[b->len] = '\0';
+    *b = (struct o3_buf){.max = b->max};
+    return p;
+}

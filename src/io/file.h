@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_IO_FILE_H
+#define O3_IO_FILE_H
+/* Whole files: read bounded, replace atomically (temp in the same directory, fsync, rename, fsync directory, re-read and
+ * compare), append to a rotated log. Blocking: run as a job from the loop. Errors are told apart: READ_ONLY, DISK_FULL, NOT_FOUND, IO. */
+#include "o3/buf.h"
+
+/* The system calls of a replace, so that a test can stop after each step. Default: the real ones. */
+struct o3_file_ops {
+    void *ctx;
+    void (*step)(void *ctx, const char *name); /* called before "open", "write", "fsync", "rename", "fsync_dir", "read_back"; may kill or fail the process */
+};
+O3_MUST_CHECK int o3_file_read(const char *path, size_t max, struct o3_buf *out, struct o3_err *e); /* LIMIT when larger */
+O3_MUST_CHECK int o3_file_replace(const char *path, const char *bytes, size_t n, const struct o3_file_ops *ops, struct o3_err *e);
+O3_MUST_CHECK int o3_file_make_dirs(const char *path, struct o3_err *e); /* like mkdir -p, mode 0755 */
+/* Appends lines; at max_bytes the file becomes path.1 (... path.keep) and a new one begins. */
+O3_MUST_CHECK int o3_file_append_rotated(const char *path, const char *bytes, size_t n, size_t max_bytes, int keep, struct o3_err *e);
+/* Removes the oldest files of a directory with this suffix until `keep` are left (names sort by time). */
+int o3_file_keep_newest(const char *dir, const char *suffix, int keep, struct o3_err *e);
+
+/* Tells when the content of a file changes, also through a symlink swap (`..data`) in its directory: inotify on the
+ * directory as a hint, plus a poll of the content's sha256 by the caller. */
+struct o3_file_watch;
+O3_MUST_CHECK int o3_file_watch_new(const char *path, struct o3_file_watch **ret, struct o3_err *e);
+void o3_file_watch_free(struct o3_file_watch *w);
+int o3_file_watch_fd(const struct o3_file_watch *w);
+void o3_file_watch_drain(struct o3_file_watch *w); /* reads the pending notifications */
+
+#endif
