@@ -82,10 +82,18 @@ static bool is_null(const struct reader *r) {
     return is_plain(r) && (!*text_of(r) || !strcmp(text_of(r), "~") || !strcmp(text_of(r), "null"));
 }
 
+/* C0, DEL and C1: names are printed on terminals. */
+static bool has_control(const char *s) {
+    for (; *s; s++) {
+        unsigned char c = (unsigned char)s[0], next_c = (unsigned char)s[1];
+        if (c < 0x20 || c == 0x7f || (c == 0xc2 && next_c < 0xa0)) return true;
+    }
+    return false;
+}
+
 static int read_string(struct reader *r, const char *key, char *out, size_t size, bool may_cut) {
     if (!is_scalar(r)) return fail_key(r, key, "a string");
-    for (const char *p = text_of(r); *p; p++)
-        if ((unsigned char)*p < 0x20 || *p == 0x7f) return fail_key(r, key, "a string without control characters");
+    if (has_control(text_of(r))) return fail_key(r, key, "a string without control characters");
     if (!o3_str_copy(out, size, text_of(r)) && !may_cut) return fail_key(r, key, "a shorter string");
     return 0;
 }
