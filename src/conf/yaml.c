@@ -90,8 +90,11 @@ static int yaml_failed(struct reader *r) {
         at = place_of_byte(r->text, y->problem_offset < r->n ? y->problem_offset : r->n);
     else if (byte_at(r->text, r->n, y->problem_mark) == '\t')
         return fail(r, at, "a tab cannot indent; use spaces");
-    snprintf(text, sizeof text, "not valid YAML: %s%s%s", y->problem ? y->problem : "it cannot be read",
-             y->context ? " " : "", y->context ? y->context : "");
+    int n = snprintf(text, sizeof text, "not valid YAML: %s%s%s", y->problem ? y->problem : "it cannot be read",
+                     y->context ? " " : "", y->context ? y->context : "");
+    struct place begin = place_of(y->context_mark);
+    if (y->context && begin.line < at.line && n > 0 && (size_t)n < sizeof text)
+        snprintf(text + n, sizeof text - (size_t)n, " that began at %u:%u", begin.line, begin.col);
     return fail(r, at, text);
 }
 
@@ -150,7 +153,7 @@ static int unknown_key(struct reader *r, struct place at, const char *full, cons
 
 static int set_twice(struct reader *r, struct place at, const char *full, uint32_t line) {
     char text[160];
-    snprintf(text, sizeof text, "%s: already given in line %u", full, line);
+    snprintf(text, sizeof text, "%.64s: already given in line %u", full, line);
     return fail(r, at, text);
 }
 
