@@ -56,6 +56,9 @@ struct o3_conf_row {
 };
 size_t o3_conf_rows(const struct o3_conf_row **ret);
 
+/* "1 per 30d": false alarms to accept, N per DURATION -> the milliseconds between two. Both must be above 0. */
+bool o3_false_alarms_parse(const char *s, double *ret_interval_ms);
+
 struct o3_config; /* values + where each came from; one arena */
 const struct o3_config_values *o3_config_values(const struct o3_config *c);
 enum o3_conf_origin o3_config_origin(const struct o3_config *c, const char *key);
@@ -75,6 +78,8 @@ O3_MUST_CHECK int o3_config_load(const struct o3_conf_sources *src, o3_conf_warn
 void o3_config_free(struct o3_config *c);
 /* YAML of every key; with_origin adds "# default | file | environment | flag"; secrets print as "***". */
 int o3_config_dump(const struct o3_config *c, bool with_origin, struct o3_buf *out);
+/* The example file (src/doc/o3.yaml is this text): every key with its default and help; unused keys are commented out. */
+int o3_config_example(struct o3_buf *out);
 /* Calls fn for every key that is set by a source but that this version does not use. */
 void o3_config_each_unused(const struct o3_config *c, void (*fn)(void *ctx, const char *key), void *ctx);
 /* Calls fn for every key whose value differs and that is not live: a reload names them. */
