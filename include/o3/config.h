@@ -41,6 +41,11 @@ struct o3_config_values {
 #undef O3_CONF
 };
 
+/* The values of the ENUM fields, in the order of their choices. log_level holds an enum o3_log_level (o3/events.h). */
+enum { O3_CONTEXT_PREDICTIVE, O3_CONTEXT_BINARY_SEARCH };
+enum { O3_DETECTOR_CUSUM };
+enum { O3_TUNE_MODE_OFF, O3_TUNE_MODE_PROPOSE, O3_TUNE_MODE_CANARY };
+
 enum o3_conf_type {
     O3_CONF_STRING, O3_CONF_SECRET, O3_CONF_ENUM, O3_CONF_BOOL, O3_CONF_INT, O3_CONF_NUMBER, O3_CONF_DURATION,
     O3_CONF_SIZE_MB, O3_CONF_LIST, O3_CONF_NUMBERS
@@ -56,6 +61,8 @@ struct o3_conf_row {
 };
 size_t o3_conf_rows(const struct o3_conf_row **ret);
 
+/* Copies the known key or group that the writer of an unknown one most likely meant; false when none is near. */
+bool o3_conf_nearest(const char *key, char *out, size_t size);
 /* "1 per 30d": false alarms to accept, N per DURATION -> the milliseconds between two. Both must be above 0. */
 bool o3_false_alarms_parse(const char *s, double *ret_interval_ms);
 
@@ -78,6 +85,8 @@ O3_MUST_CHECK int o3_config_load(const struct o3_conf_sources *src, o3_conf_warn
 void o3_config_free(struct o3_config *c);
 /* YAML of every key; with_origin adds "# default | file | environment | flag"; secrets print as "***". */
 int o3_config_dump(const struct o3_config *c, bool with_origin, struct o3_buf *out);
+/* The same as one JSON object; with_origin makes each value {"value": ..., "origin": ...}. */
+int o3_config_dump_json(const struct o3_config *c, bool with_origin, struct o3_buf *out);
 /* The example file (src/doc/o3.yaml is this text): every key with its default and help; unused keys are commented out. */
 int o3_config_example(struct o3_buf *out);
 /* Calls fn for every key that is set by a source but that this version does not use. */

@@ -29,7 +29,9 @@ struct o3_field {
 #define O3_F_INT(n, v) ((struct o3_field){.name = (n), .type = O3_FIELD_INT, .i = (v)})
 #define O3_F_DBL(n, v) ((struct o3_field){.name = (n), .type = O3_FIELD_DBL, .d = (v)})
 
-/* One line without newline. */
+/* One line without newline: time, level, event, msg, then the fields in the order given. Bytes that are not UTF-8 become
+ * U+FFFD, control characters are escaped. Asserted: the fields that the table names are there, none is called like the four
+ * above. A NULL string is empty (JSON: null); NaN and infinity are null in JSON. */
 int o3_event_encode_logfmt(int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n, struct o3_buf *out);
 int o3_event_encode_json(int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n, struct o3_buf *out);
 

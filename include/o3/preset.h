@@ -10,11 +10,15 @@
 #include "o3/ollama.h"
 
 enum o3_preset_name { O3_PRESET_MAX_CONTEXT, O3_PRESET_BALANCED, O3_PRESET_FAST_RESPONSE, O3_PRESET_COUNT };
+#define O3_PRESET_DOC_MAX (64 * 1024) /* bytes of one document; a larger one is refused */
+
 const char *o3_preset_name(enum o3_preset_name p); /* "max_context" ... */
 bool o3_preset_name_parse(const char *s, enum o3_preset_name *ret);
 
 enum o3_preset_source { O3_SOURCE_OBSERVED, O3_SOURCE_PREDICTED, O3_SOURCE_VERIFIED };
 enum o3_batch_source { O3_BATCH_ASSUMED, O3_BATCH_RUNNER, O3_BATCH_PRESET };
+const char *o3_preset_source_name(enum o3_preset_source s); /* "observed" ... */
+const char *o3_batch_source_name(enum o3_batch_source s);   /* "assumed" ... */
 
 struct o3_performance {
     bool is_set;
@@ -24,7 +28,7 @@ struct o3_performance {
 };
 struct o3_preset {
     bool is_set;
-    int64_t num_ctx, batch, num_predict; /* num_predict <= 0: left out */
+    int64_t num_ctx, batch, num_predict; /* num_ctx > 0; the others, <= 0: left out */
     enum o3_batch_source batch_source;
     bool f16_kv;
     struct o3_performance performance, previous;
@@ -41,11 +45,11 @@ struct o3_preset_doc {
 /* YAML as in product.md; stable key order, LF, ends with a newline. */
 int o3_preset_doc_encode_yaml(const struct o3_preset_doc *d, struct o3_buf *out);
 int o3_preset_doc_encode_json(const struct o3_preset_doc *d, struct o3_buf *out);
-/* One preset in the formats of `o3 preset get`: "yaml", "json", "env", "modelfile", "ollama-options". */
+/* One preset in the formats of `o3 preset get`: "yaml", "json", "env", "modelfile", "ollama-options". NOT_FOUND when it is not set. */
 int o3_preset_encode(const struct o3_preset_doc *d, enum o3_preset_name p, const char *format, struct o3_buf *out, struct o3_err *e);
 /* Hostile input: at most 64 KiB, unknown keys ignored, wrong types refused with line and column, aliases refused, depth <= 8. */
 O3_MUST_CHECK int o3_preset_doc_decode_yaml(const char *text, size_t n, struct o3_preset_doc *ret, struct o3_err *e);
-/* Equal in everything a reader acts on; as_of is not compared. */
+/* Equal in everything a reader acts on: as_of and n are not compared, and speeds only as they are printed. */
 bool o3_preset_doc_equal(const struct o3_preset_doc *a, const struct o3_preset_doc *b);
 
 /* File name stem of a model: "qwen3-coder:30b" -> "qwen3-coder_30b". Every byte outside [A-Za-z0-9._-] becomes '_', a leading

@@ -24,6 +24,7 @@ const struct o3_error_row *o3_error_row(int code) {
     return &ROWS[i];
 }
 
+static void fill(struct o3_err *e, int code, uint32_t line, uint32_t col, const char *fmt, va_list ap) O3_PRINTF(5, 0);
 static void fill(struct o3_err *e, int code, uint32_t line, uint32_t col, const char *fmt, va_list ap) {
     if (!e) return;
     *e = (struct o3_err){.code = code, .line = line, .col = col};

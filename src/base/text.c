@@ -164,8 +164,9 @@ void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size) {
     snprintf(out + n, size - n, ".%09lldZ", (long long)ns);
 }
 
-/* Length of the valid UTF-8 sequence at s (n bytes left), 0 when it is not valid (overlong, surrogate, beyond U+10FFFF, cut). */
-static size_t utf8_sequence(const unsigned char *s, size_t n) {
+size_t o3_utf8_sequence(const char *text, size_t n) {
+    const unsigned char *s = (const unsigned char *)text;
+    if (!n) return 0;
     if (s[0] < 0x80) return 1;
     size_t len = s[0] >= 0xf0 ? 4 : s[0] >= 0xe0 ? 3 : 2;
     if (s[0] < 0xc2 || s[0] > 0xf4 || len > n) return 0;
@@ -179,9 +180,8 @@ static size_t utf8_sequence(const unsigned char *s, size_t n) {
 }
 
 bool o3_utf8_valid(const char *s, size_t n) {
-    const unsigned char *u = (const unsigned char *)s;
     for (size_t i = 0; i < n;) {
-        size_t len = utf8_sequence(u + i, n - i);
+        size_t len = o3_utf8_sequence(s + i, n - i);
         if (!len) return false;
         i += len;
     }

@@ -19,7 +19,7 @@ static const struct o3_conf_row ROWS[] = {
 
 static const size_t OFFSETS[] = {
 #define O3_CONF(field, key, type, def, min, max, choices, status, reload, help)                                        \
-    offsetof(struct o3_config_values, field),
+    offsetof(struct o3_config, values.field),
 #include "o3/tables/config.def"
 #undef O3_CONF
 };
@@ -42,12 +42,38 @@ size_t o3_conf_rows(const struct o3_conf_row **ret) {
     return O3_CONF_ROWS;
 }
 
-size_t o3_conf_offset(size_t row) {
-    return OFFSETS[row];
+const struct o3_conf_row *o3_conf_row(size_t row) {
+    O3_ASSERT(row < O3_CONF_ROWS);
+    return &ROWS[row];
 }
 
-int o3_conf_find(const char *key, size_t n) {
+void *o3_conf_slot(struct o3_config *c, size_t row) {
+    return (char *)c + OFFSETS[row];
+}
+
+const void *o3_conf_slot_const(const struct o3_config *c, size_t row) {
+    return (const char *)c + OFFSETS[row];
+}
+
+int o3_conf_find(const char *key) {
     for (int i = 0; i < O3_CONF_ROWS; i++)
-        if (strlen(ROWS[i].key) == n && !memcmp(ROWS[i].key, key, n)) return i;
+        if (!strcmp(ROWS[i].key, key)) return i;
     return -1;
+}
+
+int o3_conf_find_env(const char *name) {
+    for (int i = 0; i < O3_CONF_ROWS; i++)
+        if (!strcmp(ROWS[i].env, name)) return i;
+    return -1;
+}
+
+bool o3_conf_is_list(enum o3_conf_type type) {
+    return type == O3_CONF_LIST || type == O3_CONF_NUMBERS;
+}
+
+bool o3_conf_is_group(const char *key) {
+    size_t n = strlen(key);
+    for (size_t i = 0; i < O3_CONF_ROWS; i++)
+        if (!strncmp(ROWS[i].key, key, n) && ROWS[i].key[n] == '.') return true;
+    return false;
 }

@@ -24,6 +24,7 @@ struct o3_loop_hooks {
 void o3_loop_set_hooks(struct o3_loop *l, const struct o3_loop_hooks *h);
 void o3_loop_run(struct o3_loop *l);
 void o3_loop_stop(struct o3_loop *l);
+bool o3_loop_is_stopped(const struct o3_loop *l); /* o3_loop_stop was called, or a signal came while no on_signal was set */
 /* One turn of at most max_wait_ms; for commands that drive the loop themselves. */
 void o3_loop_once(struct o3_loop *l, int max_wait_ms);
 
@@ -42,6 +43,11 @@ typedef void o3_job_fn(void *job);
 int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job);
 size_t o3_loop_jobs_pending(const struct o3_loop *l);
 
-void *o3_loop_curl_multi(struct o3_loop *l); /* CURLM *, for http_client.c only */
+/* For http_client.c only. CURLOPT_PRIVATE of every easy handle on the multi points at a struct o3_curl_done: fn is called
+ * outside libcurl when the transfer has ended. */
+struct o3_curl_done {
+    void (*fn)(struct o3_curl_done *d, int curl_code, int64_t mono_ns);
+};
+void *o3_loop_curl_multi(struct o3_loop *l); /* CURLM * */
 
 #endif

@@ -13,17 +13,14 @@ struct key {
 };
 
 static void replace_invalid_utf8(char *s) {
-    size_t n = strlen(s);
-    if (o3_utf8_valid(s, n)) return;
-    for (size_t i = 0; i < n;) {
-        size_t len = 1;
-        while (len <= 4 && i + len <= n && !o3_utf8_valid(s + i, len))
-            len++;
-        if (len > 4 || i + len > n) {
-            s[i] = '?';
+    for (size_t left = strlen(s); left;) {
+        size_t len = o3_utf8_sequence(s, left);
+        if (!len) {
+            *s = '?';
             len = 1;
         }
-        i += len;
+        s += len;
+        left -= len;
     }
 }
 
