@@ -4,63 +4,44 @@
     make_tables.py O3_BINARY [--check]
 """
 
-import json
 import pathlib
 import subprocess
 import sys
 
 HERE = pathlib.Path(__file__).resolve().parent
-SPDX = "<!-- SPDX-License-Identifier: Apache-2.0 -->\n"
-MADE = "Made by `./dev docs` from `o3 tables --json`; change the tables in `include/o3/tables`, not this page.\n"
+PAGES = {
+    "configuration.md": (["config"], """# Configuration
 
+Precedence: built-in < file (YAML) < environment < flag (`--` and the key). Durations: `90s`, `1h30m`, `250ms`, `2d`. The whole
+file with its defaults: [o3.yaml](o3.yaml).
+"""),
+    "metrics.md": (["metrics"], """# Metrics
 
-def table(header, rows):
-    escape = lambda cell: str(cell).replace("|", "\\|")
-    lines = [header, ["---"] * len(header), *rows]
-    return "".join("| " + " | ".join(escape(c) for c in line) + " |\n" for line in lines)
+Base units; `_total` on counters alone; a label whose values are listed has no others. Last values of a model disappear some
+intervals after it is no longer probed.
+"""),
+    "events.md": (["events", "errors"], """# Events and errors
 
-
-def code(text):
-    return f"`{text}`" if text not in ("", None) else ""
-
-
-def configuration(tables):
-    rows = []
-    for r in tables["config"]:
-        limits = ""
-        if r["choices"]:
-            limits = ", ".join(code(c) for c in r["choices"].split("|")) if r["type"] == "enum" else r["choices"]
-        elif r["min"] or r["max"]:
-            limits = f"{r['min']} to {r['max']}"
-        remarks = [] if r["used"] else ["not used by this version"]
-        remarks += [] if r["live"] else ["needs a restart"]
-        rows.append([code(r["key"]), r["type"], code(r["default"]), limits, r["help"] + (f" ({', '.join(remarks)})" if remarks else "")])
-    return (SPDX + "# Configuration\n\n" + MADE + "\nEach key is also an environment variable, `O3_` and the key in capitals with `_` for `.`, and a flag,\n"
-            "`--` and the key. Precedence: built-in < file < environment < flag. Durations: `90s`, `1h30m`, `250ms`, `2d`.\n\n"
-            + table(["key", "type", "default", "allowed", "meaning"], rows))
-
-
-def metrics(tables):
-    rows = [[code(m["name"]), m["kind"], ", ".join(code(l) for l in m["labels"]), m["help"] + (" (not filled by this version)" if m["later"] else "")]
-            for m in tables["metrics"]]
-    closed = [[code(l["label"]), code(l["metric"]) if l.get("metric") else "any", ", ".join(code(v) for v in l["values"])] for l in tables["labels"]]
-    return (SPDX + "# Metrics\n\n" + MADE + "\n" + table(["name", "kind", "labels", "meaning"], rows)
-            + "\n## Labels with a closed set of values\n\n" + table(["label", "metric", "values"], closed))
-
-
-def events(tables):
-    rows = [[code(e["name"]), e["level"], ", ".join(code(f) for f in e["fields"]), e["text"]] for e in tables["events"]]
-    errors = [[code(e["name"]), e["exit_status"], e["meaning"]] for e in tables["errors"]]
-    return (SPDX + "# Events and errors\n\n" + MADE + "\nOne line of the log is one event; `event=` is a stable name.\n\n"
-            + table(["event", "level", "fields", "meaning"], rows) + "\n## Errors\n\n" + table(["error", "exit status", "meaning"], errors))
+One line of the log is one event, and `event=` is a stable name with the fields that must be present. Below: the errors and the exit
+status of a command that ends with them.
+"""),
+}
+MADE = "\nMade by `./dev docs` from `o3 tables`; change the tables in `include/o3/tables`, not this page.\n"
 
 
 def pages(binary):
     """{file name: text}"""
-    run = lambda *args: subprocess.run([binary, *args], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}, cwd="/").stdout
-    tables = json.loads(run("tables", "--json"))
-    example = "# SPDX-License-Identifier: Apache-2.0\n# Every key with its default. Made by `./dev docs` from `o3 config dump`.\n" + run("config", "dump")
-    return {"configuration.md": configuration(tables), "metrics.md": metrics(tables), "events.md": events(tables), "o3.yaml": example}
+
+    def run(*args):
+        return subprocess.run([binary, *args], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}, cwd="/").stdout
+
+    made = {}
+    for name, (tables, introduction) in PAGES.items():
+        text = "<!-- SPDX-License-Identifier: Apache-2.0 -->\n" + introduction + MADE
+        made[name] = text + "".join("\n" + run("tables", "--markdown", table) for table in tables)
+    made["o3.yaml"] = ("# SPDX-License-Identifier: Apache-2.0\n# Every key with its default. Made by `./dev docs` from `o3 config dump`.\n"
+                       + run("config", "dump"))
+    return made
 
 
 def main():
