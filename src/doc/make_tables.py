@@ -39,8 +39,7 @@ def pages(binary):
     for name, (tables, introduction) in PAGES.items():
         text = "<!-- SPDX-License-Identifier: Apache-2.0 -->\n" + introduction + MADE
         made[name] = text + "".join("\n" + run("tables", "--markdown", table) for table in tables)
-    made["o3.yaml"] = ("# SPDX-License-Identifier: Apache-2.0\n# Every key with its default. Made by `./dev docs` from `o3 config dump`.\n"
-                       + run("config", "dump"))
+    made["o3.yaml"] = run("config", "example")
     return made
 
 

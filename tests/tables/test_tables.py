@@ -101,7 +101,11 @@ def flatten(tree, prefix=""):
 
 def test_example_file_holds_every_key_and_is_accepted(tables, tmp_path):
     example = ROOT / "src/doc/o3.yaml"
-    assert {k for k, _ in flatten(yaml.safe_load(example.read_text()))} == {r["key"] for r in tables["config"]}
+    # A key that this version does not use stands behind a # in the first column.
+    whole = re.sub(r"^#(?=  |\S+:)", "", example.read_text(), flags=re.M)
+    assert {k for k, _ in flatten(yaml.safe_load(whole))} == {r["key"] for r in tables["config"]}
+    (tmp_path / "whole.yaml").write_text(whole)
+    assert run_o3("check-config", "--config.file", "whole.yaml", cwd=tmp_path).returncode == 0
     done = run_o3("check-config", "--config.file", example, cwd=tmp_path)
     assert done.returncode == 0, done
 
