@@ -60,6 +60,14 @@ def run_check(name, argv):
     return Result(name, passed=int(status == 0), failed=int(status != 0), output=output)
 
 
+def run_format(name, argv):
+    result = run_check(name, argv)
+    if result.failed:
+        wrong = sorted(set(re.findall(r"^(\S+?):\d+:\d+: error", result.output, re.M)))
+        result.output = "run ./dev format; these files differ:\n" + "\n".join(wrong) if wrong else result.output
+    return result
+
+
 def run_cmocka(name, argv):
     env = {
         "CMOCKA_MESSAGE_OUTPUT": "stdout",
@@ -123,7 +131,7 @@ def collect(groups, build):
         if group == "format":
             if shutil.which("clang-format-19"):
                 argv = ["clang-format-19", "--dry-run", "-Werror", *sources()]
-                tasks.append(("format.c", lambda argv=argv: run_check("format.c", argv)))
+                tasks.append(("format.c", lambda argv=argv: run_format("format.c", argv)))
             else:
                 skip = Result("format.c", skipped=[("format.c", "clang-format-19 is not in this system's packages")])
                 tasks.append(("format.c", lambda: skip))

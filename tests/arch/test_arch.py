@@ -24,10 +24,10 @@ THIRD_PARTY = {
     "sqlite3.h": {"src/io/store.c"},
     "zlib.h": {"src/io/gzip.c"},
 }
-# In the core the readers of formats may stand in any file of these folders, not elsewhere.
+# Readers and writers of formats may stand in these folders and files, not elsewhere.
 THIRD_PARTY_FOLDERS = {
     "yaml.h": {"src/conf", "src/preset", "src/sim"},
-    "jansson.h": {"src/base", "src/ollama", "src/probe", "src/preset", "src/conf", "src/drift", "src/metrics", "src/sim", "src/sidecar"},
+    "jansson.h": {"src/base", "src/ollama", "src/probe", "src/preset", "src/conf", "src/drift", "src/metrics", "src/sim", "src/sidecar", "src/app", "src/cli"},
     "nettle/": {"src/base"},
 }
 BANNED = ["sprintf", "vsprintf", "strcpy", "strcat", "strtok", "atoi", "atol", "atof", "gets", "rand", "srand", "random", "localtime",
@@ -68,7 +68,7 @@ def test_includes_point_left():
                 wrong.append(f"{name(path)}:{number}: {what}")
     for path in files(".h", ".def", under=("include",)):
         wrong += [f"{name(path)}:{n}: {what}" for n, is_system, what in includes(path) if not is_system and not what.startswith("o3/")]
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_every_folder_has_a_rank():
@@ -88,11 +88,11 @@ def test_third_party_headers_stand_in_named_files():
             for prefix, folders in THIRD_PARTY_FOLDERS.items():
                 if what.startswith(prefix):
                     found.add(prefix)
-                    if not any(name(path).startswith(folder + "/") for folder in folders) or path.suffix == ".h":
+                    if not any(name(path).startswith(folder + "/") for folder in folders):
                         wrong.append(f"{name(path)}:{number}: {what}")
-        if len(found) > 1:
+        if len(found) > 1 and name(path).startswith("src/io/"):
             wrong.append(f"{name(path)}: more than one library: {sorted(found)}")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_banned_functions():
@@ -107,7 +107,7 @@ def test_banned_functions():
                 wrong.append(f"{name(path)}:{number}: {found[1]}")
             if product.search(re.sub(r"\bsizeof\s*\(?\s*\*\s*\w+(->\w+)*\)?", "size", line)):
                 wrong.append(f"{name(path)}:{number}: product in malloc")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def core_library():
@@ -130,7 +130,7 @@ def test_core_calls_nothing_that_knows_the_world():
     unknown = symbols("-u") - symbols("--defined-only") - allowed
     # The compiler's own helpers are no calls of ours.
     unknown = {s for s in unknown if not re.match(r"_GLOBAL_OFFSET_TABLE_|__stack_chk_fail|__[a-z]+_chk$", s)}
-    assert sorted(unknown) == []
+    assert not unknown, "\n" + "\n".join(sorted(unknown))
 
 
 def test_streams_in_the_core_belong_to_assertions():
@@ -141,7 +141,7 @@ def test_streams_in_the_core_belong_to_assertions():
             for number, line in enumerate(code_of(path).splitlines(), 1):
                 if re.search(r"\b(fprintf|stderr|abort|printf|puts|fopen|perror)\b", line) and name(path) != "src/base/err.c":
                     wrong.append(f"{name(path)}:{number}: {line.strip()}")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 HEADERS = [p.name for p in sorted((INCLUDE / "o3").glob("*.h"))]
@@ -176,8 +176,9 @@ def text_of(path):
 def test_spdx_line_comes_first():
     kinds = {".c", ".h", ".def", ".py", ".sh", ".cmake", ".yaml", ".yml", ".ini"}
     sources = [p for p in tracked() if (p.suffix in kinds or p.name in ("CMakeLists.txt", "dev")) and "corpus" not in p.parts and "golden" not in p.parts]
+    sources.remove(SRC / "doc/o3.yaml")  # made by the program for people to copy
     missing = [name(p) for p in sources if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(text_of(p).splitlines()[:2])]
-    assert missing == []
+    assert not missing, "\n" + "\n".join(missing)
 
 
 def test_no_path_of_somebodys_machine():
@@ -190,7 +191,7 @@ def test_no_path_of_somebodys_machine():
             found = pattern.search(line)
             if found:
                 wrong.append(f"{name(path)}:{number}: {found[0]}")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_text_files_are_clean():
@@ -205,14 +206,14 @@ def test_text_files_are_clean():
             wrong.append(f"{name(path)}: tab or carriage return")
         if not text.endswith("\n") or re.search(r"[ ]+$", text, re.M):
             wrong.append(f"{name(path)}: space at a line's end, or no newline at the end")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_no_marks_left():
     pattern = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
     wrong = [f"{name(p)}:{n}" for p in files(".c", ".h", ".def", ".py") if p != pathlib.Path(__file__).resolve()
              for n, line in enumerate(p.read_text().splitlines(), 1) if pattern.search(line)]
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
 
 
 def test_architecture_page_names_every_folder():
@@ -220,7 +221,7 @@ def test_architecture_page_names_every_folder():
     assert len(page.splitlines()) <= 200
     folders = [f"src/{p.name}" for p in SRC.iterdir() if p.is_dir()] + [f"tests/{p.name}" for p in (ROOT / "tests").iterdir() if p.is_dir() and p.name != "__pycache__"]
     missing = [f for f in folders if not re.search(rf"`{re.escape(f)}/?`", page)]
-    assert missing == []
+    assert not missing, "\n" + "\n".join(missing)
 
 
 def test_links_in_the_prose_lead_somewhere():
@@ -231,4 +232,4 @@ def test_links_in_the_prose_lead_somewhere():
         for target in re.findall(r"\]\(([^)#:\s]+)(?:#[^)]*)?\)", path.read_text()):
             if not (path.parent / target).exists():
                 wrong.append(f"{name(path)}: {target}")
-    assert wrong == []
+    assert not wrong, "\n" + "\n".join(wrong)
