@@ -66,9 +66,11 @@ struct o3_probe_asked {
     int transport;          /* 0 complete; O3_E_TIMEOUT, O3_E_UNREACHABLE, O3_E_CANCELLED, O3_E_HTTP (broken in mid-stream) */
 };
 /* Forms the sample's measured fields, outcome and the flags INCOMPLETE and IMPLAUSIBLE from a finished stream
- * (generate) whose body text on error is `error_text`. Leaves identity fields to the caller. */
+ * (generate) whose body text on error is `error_text` (may be NULL). Leaves identity fields (model, digest, num_ctx,
+ * num_batch, size_bytes, vram_bytes) and the other flags as the caller has set them. */
 void o3_sample_from_stream(const struct o3_probe_asked *a, const struct o3_stream_result *r, const char *error_text,
                            struct o3_sample *ret);
+/* The same for an embed reply; `r` is NULL when there was none that could be read. */
 void o3_sample_from_embed(const struct o3_probe_asked *a, const struct o3_ollama_embed *r, const char *error_text,
                           struct o3_sample *ret);
 /* One JSON line (no newline) of the versioned log format: timestamp, run_id, model, config, success, ttft_ms,

@@ -1,0 +1,51 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_PLAN_H
+#define O3_PLAN_H
+/* What to ask, how often, and how much of it: prompts, probe sizes, cadence and the token budget. Pure. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "o3/buf.h"
+#include "o3/host.h"
+#include "o3/ollama.h"
+
+#define O3_DECODE_TOKENS_MIN 8
+#define O3_DECODE_TOKENS_MAX 64
+#define O3_DECODE_TOKENS_FIRST 16 /* before the rate of a runner is known */
+#define O3_PREFILL_TOKENS_MIN 16
+#define O3_PREFILL_TOKENS_FIRST 64
+#define O3_PREFILL_NUM_PREDICT 2  /* the least that does not mean "unlimited" and still has an eval_duration */
+#define O3_STUCK_NUM_PREDICT 8
+
+/* The one short constant prompt of decode probes: it stays one entry of the runner's prompt cache. */
+const char *o3_decode_prompt(void);
+/* About n_tokens tokens (one short word each) that begin with `nonce`, so that no cached prefix serves them. */
+int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out);
+
+/* About a second of decode, half a second of prefill, within limits; then constant for the life of a runner. */
+int64_t o3_decode_tokens_for(double decode_tps);
+int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens);
+
+/* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic and an
+ * explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows them. */
+struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner);
+#define O3_RELOAD_NS 200000000LL /* load_duration: 1..6 ms when loaded; a load takes at least one 250 ms poll */
+
+/* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */
+int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio);
+
+/* Tokens of the last 24 hours, in hourly cells. limit 0 = none. */
+struct o3_token_budget {
+    int64_t cell[24];
+    int64_t cell_hour; /* mono hour of the newest cell */
+};
+void o3_token_budget_init(struct o3_token_budget *b);
+void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t now_ns);
+int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t now_ns);
+bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t now_ns);
+
+/* Is a model name selected by models.include and models.exclude? A pattern may end in '*'; an empty include means all. */
+struct o3_conf_list;
+bool o3_model_is_selected(const char *name, const struct o3_conf_list *include, const struct o3_conf_list *exclude);
+
+#endif

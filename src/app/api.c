@@ -1,0 +1,291 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The HTTP surface. Everything is answered from memory within the loop turn, except stored samples (a job) and a reload. */
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "app/daemon_internal.h"
+
+#define METRICS_BYTES_MAX (32u << 20)
+#define JSON_BYTES_MAX (16u << 20)
+#define SAMPLES_MAX 10000
+#define SAMPLES_DEFAULT 1000
+#define JSON_TYPE "application/json; charset=utf-8"
+#define TEXT_TYPE "text/plain; charset=utf-8"
+
+typedef void handler_fn(struct o3_daemon *d, struct o3_request *rq);
+struct route {
+    const char *method, *path, *label;
+    handler_fn *fn;
+};
+
+static const struct route *find_route(const char *path);
+
+static void reply(struct o3_daemon *d, struct o3_request *rq, struct o3_reply r) {
+    const struct route *route = find_route(o3_request_path(rq));
+    char code[8];
+    snprintf(code, sizeof code, "%d", r.status);
+    o3_metric_add(d->metrics, O3_M_HTTP_REQUESTS, O3_L(route ? route->label : "other", code), 1);
+    r.gzip = true;
+    o3_request_reply(rq, &r);
+}
+
+static void reply_buf(struct o3_daemon *d, struct o3_request *rq, const char *type, const struct o3_buf *b) {
+    reply(d, rq, (struct o3_reply){.status = 200, .content_type = type, .bytes = o3_buf_str(b), .n = b->len});
+}
+
+static void reply_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text, const struct o3_header *header) {
+    json_t *root = json_pack("{s:s}", "error", text);
+    char *body = root ? json_dumps(root, JSON_COMPACT) : NULL;
+    json_decref(root);
+    const char *bytes = body ? body : "{}";
+    reply(d, rq, (struct o3_reply){.status = status, .content_type = JSON_TYPE, .bytes = bytes, .n = strlen(bytes), .headers = header, .n_headers = header ? 1 : 0});
+    free(body);
+}
+
+void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text) {
+    reply_error_with(d, rq, status, text, NULL);
+}
+
+/* ---- pages from memory ---- */
+
+static void get_index(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    if (o3_page_render(d->sidecar, o3_now_read(), &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the page could not be rendered");
+    else reply_buf(d, rq, "text/html; charset=utf-8", &b);
+}
+
+static void set_self_metrics(struct o3_daemon *d) {
+    struct o3_host_self self;
+    o3_host_read_self("/proc", &self);
+    o3_metric_set(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS, self.cpu_seconds);
+    o3_metric_set(d->metrics, O3_M_PROCESS_RESIDENT_MEMORY_BYTES, O3_NO_LABELS, (double)self.rss_kib * 1024);
+    o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
+    o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
+    o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
+    int64_t available = o3_host_memory_available_bytes("/proc");
+    if (available >= 0) o3_metric_set(d->metrics, O3_M_HOST_MEMORY_AVAILABLE_BYTES, O3_NO_LABELS, (double)available);
+}
+
+static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {
+    set_self_metrics(d);
+    enum o3_exposition f = o3_exposition_negotiate(o3_request_header(rq, "Accept"));
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, METRICS_BYTES_MAX);
+    if (o3_metrics_render(d->metrics, f, &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the metrics do not fit into their limit");
+    else reply_buf(d, rq, o3_exposition_content_type(f), &b);
+}
+
+static void get_fine(struct o3_daemon *d, struct o3_request *rq) {
+    static const char TEXT[] = "ok\n";
+    reply(d, rq, (struct o3_reply){.status = 200, .content_type = TEXT_TYPE, .bytes = TEXT, .n = sizeof TEXT - 1});
+}
+
+static void get_config(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    if (o3_config_dump(d->config, true, &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the configuration could not be printed");
+    else reply_buf(d, rq, TEXT_TYPE, &b);
+}
+
+static void reply_json(struct o3_daemon *d, struct o3_request *rq, int result, const struct o3_buf *b) {
+    if (result < 0) o3_daemon_reply_json_error(d, rq, 500, o3_error_row(result)->meaning);
+    else reply_buf(d, rq, JSON_TYPE, b);
+}
+
+static void get_status(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    int r = o3_sidecar_status_json(d->sidecar, o3_now_read(), &b);
+    reply_json(d, rq, r, &b);
+}
+
+static void get_models(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    int r = o3_sidecar_models_json(d->sidecar, o3_now_read(), &b);
+    reply_json(d, rq, r, &b);
+}
+
+static void get_presets(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    int r = o3_sidecar_presets_json(d->sidecar, &b);
+    reply_json(d, rq, r, &b);
+}
+
+static void get_preset(struct o3_daemon *d, struct o3_request *rq) {
+    const char *model = o3_request_query(rq, "model"), *name = o3_request_query(rq, "name");
+    enum o3_preset_name preset;
+    if (!model || !name) {
+        o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL&name=max_context|balanced|fast_response");
+        return;
+    }
+    if (!o3_preset_name_parse(name, &preset)) {
+        o3_daemon_reply_json_error(d, rq, 400, "unknown preset name; expected max_context, balanced or fast_response");
+        return;
+    }
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    int r = o3_sidecar_preset_json(d->sidecar, model, preset, &b);
+    if (r == O3_E_NOT_FOUND) o3_daemon_reply_json_error(d, rq, 404, "no preset of this model yet");
+    else reply_json(d, rq, r, &b);
+}
+
+/* ---- stored samples ---- */
+
+struct samples_job {
+    struct o3_daemon *daemon;
+    struct o3_request *rq; /* NULL once its client is gone */
+    char model[O3_MODEL_NAME_SIZE];
+    int64_t since_ms;
+    size_t max;
+    struct o3_buf json;
+    struct o3_err err;
+    int result;
+};
+
+static void run_samples(void *job) {
+    struct samples_job *j = job;
+    struct o3_sample *v = NULL;
+    size_t n = 0;
+    j->result = o3_store_samples(j->daemon->store, j->model, j->since_ms, j->max, &v, &n, &j->err);
+    o3_buf_adds(&j->json, "{\"samples\":[");
+    for (size_t i = 0; j->result == 0 && i < n; i++) {
+        if (i) o3_buf_adds(&j->json, ",\n");
+        (void)o3_sample_encode_json(&v[i], "", &j->json);
+    }
+    o3_buf_adds(&j->json, "]}\n");
+    free(v);
+}
+
+static void done_samples(void *job) {
+    struct samples_job *j = job;
+    if (j->rq) {
+        o3_request_set_tag(j->rq, NULL);
+        if (j->result < 0) o3_daemon_reply_json_error(j->daemon, j->rq, 503, j->err.text);
+        else reply_json(j->daemon, j->rq, j->json.err, &j->json);
+    }
+    o3_buf_done(&j->json);
+    free(j);
+}
+
+/* since: Unix seconds, an RFC 3339 time, or a duration before now. */
+static bool parse_since(const char *text, int64_t now_ms, int64_t *ret_ms) {
+    int64_t v;
+    double seconds;
+    if (o3_duration_parse(text, &v)) *ret_ms = now_ms - v;
+    else if (o3_rfc3339_parse(text, &v)) *ret_ms = v;
+    else if (o3_double_parse(text, &seconds) && seconds >= 0 && seconds < 1e11) *ret_ms = (int64_t)(seconds * 1000);
+    else return false;
+    return true;
+}
+
+static void get_samples(struct o3_daemon *d, struct o3_request *rq) {
+    const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"), *limit = o3_request_query(rq, "limit");
+    int64_t since_ms = 0, max = SAMPLES_DEFAULT;
+    if (since && !parse_since(since, o3_now_read().wall_ms, &since_ms)) {
+        o3_daemon_reply_json_error(d, rq, 400, "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
+        return;
+    }
+    if (limit && (!o3_int_parse(limit, &max) || max < 1 || max > SAMPLES_MAX)) {
+        o3_daemon_reply_json_error(d, rq, 400, "limit: expected a number from 1 to 10000");
+        return;
+    }
+    if (!d->store) {
+        o3_daemon_reply_json_error(d, rq, 503, "the store cannot be used; see the log");
+        return;
+    }
+    o3_daemon_flush(d); /* what was measured a moment ago is part of the answer */
+    struct samples_job *j = calloc(1, sizeof *j);
+    if (j) {
+        *j = (struct samples_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
+        o3_str_copy(j->model, sizeof j->model, model ? model : "");
+        o3_buf_init(&j->json, JSON_BYTES_MAX);
+    }
+    if (!j || o3_loop_submit(d->loop, run_samples, done_samples, j) < 0) {
+        free(j);
+        o3_daemon_reply_json_error(d, rq, 503, "too much work is waiting; try again");
+        return;
+    }
+    o3_request_set_tag(rq, j);
+}
+
+/* ---- reload ---- */
+
+/* In constant time, so that the answer's delay tells nothing about the token. */
+static bool is_token_right(const struct o3_daemon *d, const struct o3_request *rq) {
+    const char *want = d->values->web_token, *got = o3_request_header(rq, "Authorization");
+    if (!want[0]) return true;
+    if (!got || strncmp(got, "Bearer ", 7)) return false;
+    got += 7;
+    size_t n_want = strlen(want), n_got = strlen(got);
+    unsigned char diff = n_want != n_got;
+    for (size_t i = 0; i < n_got; i++)
+        diff |= (unsigned char)(got[i] ^ want[i % n_want]);
+    return diff == 0;
+}
+
+static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
+    if (!is_token_right(d, rq)) {
+        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
+        return;
+    }
+    if (d->n_reloaders == O3_DAEMON_RELOADERS_MAX) {
+        o3_daemon_reply_json_error(d, rq, 503, "a reload is running; try again");
+        return;
+    }
+    d->reloaders[d->n_reloaders++] = rq;
+    o3_daemon_reload(d, "http", false);
+}
+
+void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error) {
+    static const char TEXT[] = "reloaded\n";
+    if (error) o3_daemon_reply_json_error(d, rq, 500, error);
+    else reply(d, rq, (struct o3_reply){.status = 200, .content_type = TEXT_TYPE, .bytes = TEXT, .n = sizeof TEXT - 1});
+}
+
+void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag) {
+    struct o3_daemon *d = daemon;
+    struct samples_job *j = tag;
+    if (j) j->rq = NULL;
+    for (int i = 0; i < d->n_reloaders; i++)
+        if (d->reloaders[i] == rq) d->reloaders[i--] = d->reloaders[--d->n_reloaders];
+}
+
+/* ---- routes ---- */
+
+static const struct route ROUTES[] = {
+    {"GET", "/", "index", get_index},
+    {"GET", "/metrics", "metrics", get_metrics},
+    {"GET", "/-/healthy", "healthy", get_fine},
+    {"GET", "/-/ready", "ready", get_fine}, /* the listener is up and the configuration valid, or nobody would answer */
+    {"POST", "/-/reload", "reload", post_reload},
+    {"GET", "/config", "config", get_config},
+    {"GET", "/api/v1/status", "api", get_status},
+    {"GET", "/api/v1/models", "api", get_models},
+    {"GET", "/api/v1/samples", "api", get_samples},
+    {"GET", "/api/v1/presets", "api", get_presets},
+    {"GET", "/api/v1/preset", "api", get_preset},
+};
+
+static const struct route *find_route(const char *path) {
+    for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++)
+        if (!strcmp(ROUTES[i].path, path)) return &ROUTES[i];
+    return NULL;
+}
+
+void o3_daemon_handle(void *daemon, struct o3_request *rq) {
+    struct o3_daemon *d = daemon;
+    const char *method = o3_request_method(rq);
+    const struct route *route = find_route(o3_request_path(rq));
+    if (!route) {
+        o3_daemon_reply_json_error(d, rq, 404, "no such page; see /");
+        return;
+    }
+    bool is_get = !strcmp(route->method, "GET");
+    bool is_allowed = !strcmp(method, route->method) || (is_get && !strcmp(method, "HEAD"));
+    if (is_allowed) route->fn(d, rq);
+    else reply_error_with(d, rq, 405, is_get ? "only GET and HEAD here" : "only POST here", &(struct o3_header){"Allow", is_get ? "GET, HEAD" : "POST"});
+}

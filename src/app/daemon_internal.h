@@ -1,0 +1,102 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_APP_DAEMON_INTERNAL_H
+#define O3_APP_DAEMON_INTERNAL_H
+/* What the files of the daemon share. All of it lives on the loop thread, except the inside of a running job. */
+#include "app/daemon.h"
+#include "io/host_proc.h"
+#include "io/http_client.h"
+#include "io/http_server.h"
+#include "io/log_sink.h"
+#include "io/loop.h"
+#include "io/store.h"
+#include "o3/sidecar.h"
+
+#define O3_DAEMON_CALLS_MAX 4
+#define O3_DAEMON_SAMPLES_MAX 32
+#define O3_DAEMON_STEMS_MAX 512
+#define O3_DAEMON_RELOADERS_MAX 16
+
+struct ollama_call {
+    struct o3_daemon *daemon;
+    uint64_t id; /* 0: free */
+    struct o3_xfer *xfer;
+};
+
+struct stem {
+    char model[O3_MODEL_NAME_SIZE];
+    char stem[160];
+};
+
+struct o3_daemon {
+    struct o3_daemon_params params;
+    struct o3_config *config;
+    const struct o3_config_values *values;
+    char config_sha256[65];
+    int64_t started_ns;
+
+    struct o3_loop *loop;
+    struct o3_http *http;
+    struct o3_server *server;
+    struct o3_log *log;
+    struct o3_metrics *metrics;
+    struct o3_sidecar *sidecar;
+    bool is_stopping;
+
+    /* Ollama */
+    struct ollama_call calls[O3_DAEMON_CALLS_MAX];
+    uint64_t next_call_id;
+    uint16_t ollama_port;
+    bool is_ollama_local;
+
+    /* results and store; the store belongs to the job thread while the loop runs */
+    char results_path[1024], store_path[1100];
+    char run_id[33];
+    struct o3_store *store;
+    struct stem *stems;
+    int n_stems;
+    struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
+    size_t n_pending;
+    int64_t flush_at_ns, prune_at_ns;
+
+    /* reload */
+    struct o3_file_watch *watch;
+    bool is_reloading, is_reload_again;
+    int64_t check_file_at_ns;
+    struct o3_request *reloaders[O3_DAEMON_RELOADERS_MAX];
+    int n_reloaders;
+};
+
+/* daemon.c */
+void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n);
+#define O3_DAEMON_EVENT(d, ev, ...) \
+    o3_daemon_event(d, ev, (const struct o3_field[]){__VA_ARGS__}, sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
+
+/* daemon_ollama.c: the sidecar's ops that reach Ollama and its host */
+void o3_daemon_fill_ollama_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+void o3_daemon_set_ollama(struct o3_daemon *d);
+
+/* daemon_results.c: files and store */
+void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+void o3_daemon_set_paths(struct o3_daemon *d);
+O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /* fails only on O3_E_LOCKED */
+void o3_daemon_restore(struct o3_daemon *d);
+void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns);
+void o3_daemon_flush(struct o3_daemon *d);
+void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version);
+
+/* daemon_reload.c */
+void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_changed);
+void o3_daemon_watch_config(struct o3_daemon *d);
+void o3_daemon_reload_turn(struct o3_daemon *d, int64_t now_ns);
+void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, const char sha256[65], int64_t wall_ms);
+void o3_daemon_collect_warning(void *buf, const char *text); /* an o3_conf_warn_fn: one line each into a struct o3_buf */
+void o3_daemon_tell_warnings(struct o3_daemon *d, const struct o3_buf *lines);
+
+/* api.c, page.c */
+void o3_daemon_handle(void *daemon, struct o3_request *rq);
+void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag);
+void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text);
+void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error);
+int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out);
+
+#endif

@@ -1,0 +1,431 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Files and store: o3_results/{defaults,summaries,logs,env}, the configured preset file, and the database. All writing is
+ * done in jobs; a job owns copies of what it writes. */
+#include <dirent.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+#include "app/daemon_internal.h"
+#include "io/file.h"
+
+#define FLUSH_EVERY_NS (10LL * O3_NS_PER_S)
+#define PRUNE_EVERY_NS (6LL * 3600 * O3_NS_PER_S)
+#define LOG_BYTES_MAX (16u << 20)
+#define LOGS_KEPT 4
+#define ENVS_KEPT 20
+#define PRESET_BYTES_MAX (64u * 1024)
+
+/* ---- names of files ---- */
+
+
+static bool is_stem_taken(void *ctx, const char *stem, const char *model) {
+    const struct o3_daemon *d = ctx;
+    for (int i = 0; i < d->n_stems; i++)
+        if (!strcmp(d->stems[i].stem, stem) && strcmp(d->stems[i].model, model)) return true;
+    return false;
+}
+
+static void remember_stem(struct o3_daemon *d, const char *model, const char *stem) {
+    if (!d->stems || d->n_stems == O3_DAEMON_STEMS_MAX) return;
+    struct stem *s = &d->stems[d->n_stems++];
+    o3_str_copy(s->model, sizeof s->model, model);
+    o3_str_copy(s->stem, sizeof s->stem, stem);
+}
+
+static void stem_of(struct o3_daemon *d, const char *model, char *out, size_t size) {
+    for (int i = 0; i < d->n_stems; i++)
+        if (!strcmp(d->stems[i].model, model)) {
+            o3_str_copy(out, size, d->stems[i].stem);
+            return;
+        }
+    o3_model_file_stem(model, is_stem_taken, d, out, size);
+    remember_stem(d, model, out);
+}
+
+/* The files of earlier runs say which model each stem belongs to. */
+static void learn_stems(struct o3_daemon *d) {
+    char dir[1100];
+    snprintf(dir, sizeof dir, "%s/defaults", d->results_path);
+    DIR *handle = opendir(dir);
+    if (!handle) return;
+    for (struct dirent *entry; (entry = readdir(handle));) {
+        char *dot = strrchr(entry->d_name, '.');
+        if (entry->d_name[0] == '.' || !dot || strcmp(dot, ".yaml")) continue;
+        char path[1400];
+        snprintf(path, sizeof path, "%s/%s", dir, entry->d_name);
+        O3_AUTO_BUF text;
+        o3_buf_init(&text, PRESET_BYTES_MAX);
+        struct o3_preset_doc doc;
+        if (o3_file_read(path, PRESET_BYTES_MAX, &text, NULL) < 0 || o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &doc, NULL) < 0) continue;
+        *dot = '\0';
+        remember_stem(d, doc.model, entry->d_name);
+    }
+    closedir(handle);
+}
+
+void o3_daemon_set_paths(struct o3_daemon *d) {
+    const char *state = getenv("STATE_DIRECTORY"), *results = d->values->results_path;
+    if (results[0]) o3_str_copy(d->results_path, sizeof d->results_path, results);
+    else snprintf(d->results_path, sizeof d->results_path, "%s/o3_results", state && *state ? state : ".");
+    if (d->values->store_path[0]) o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
+    else snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
+    d->stems = calloc(O3_DAEMON_STEMS_MAX, sizeof *d->stems);
+    learn_stems(d);
+}
+
+/* ---- presets ---- */
+
+struct preset_job {
+    struct o3_daemon *daemon;
+    uint64_t ticket;
+    char doc_path[1400], summary_path[1400], file[1100];
+    char *doc, *summary, *all;
+    size_t doc_len, summary_len, all_len;
+    bool has_defaults, has_file;
+    struct o3_err err, summary_err;
+};
+
+static char *copy_bytes(const char *p, size_t n) {
+    char *copy = p ? malloc(n + 1) : NULL;
+    if (!copy) return NULL;
+    memcpy(copy, p, n);
+    copy[n] = '\0';
+    return copy;
+}
+
+static int replace_in_new_dir(const char *path, const char *bytes, size_t n, struct o3_err *e) {
+    char dir[1400];
+    o3_str_copy(dir, sizeof dir, path);
+    char *slash = strrchr(dir, '/');
+    if (slash) *slash = '\0';
+    int r = slash && slash != dir ? o3_file_make_dirs(dir, e) : 0;
+    return r < 0 ? r : o3_file_replace(path, bytes, n, NULL, e);
+}
+
+static void run_presets(void *job) {
+    struct preset_job *j = job;
+    j->has_defaults = replace_in_new_dir(j->doc_path, j->doc, j->doc_len, &j->err) == 0;
+    if (replace_in_new_dir(j->summary_path, j->summary, j->summary_len, &j->summary_err) == 0) j->summary_err.code = 0;
+    if (!j->file[0]) return;
+    if (!j->all) {
+        o3_err_set(&j->err, O3_E_LIMIT, "the presets of all models do not fit into one file");
+        return;
+    }
+    /* The directory of the configured file is the user's: it is never made. */
+    struct o3_err err;
+    j->has_file = o3_file_replace(j->file, j->all, j->all_len, NULL, &err) == 0;
+    if (!j->has_file) j->err = err;
+}
+
+static void free_preset_job(struct preset_job *j) {
+    free(j->doc);
+    free(j->summary);
+    free(j->all);
+    free(j);
+}
+
+static void done_presets(void *job) {
+    struct preset_job *j = job;
+    struct o3_daemon *d = j->daemon;
+    if (j->summary_err.code) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path), O3_F_STR("error", j->summary_err.text));
+    o3_sidecar_preset_written(d->sidecar, j->ticket, j->has_defaults, j->has_file, j->err.text, o3_now_read());
+    free_preset_job(j);
+}
+
+static void write_presets(void *ctx, const struct o3_sidecar_presets *w) {
+    struct o3_daemon *d = ctx;
+    struct preset_job *j = calloc(1, sizeof *j);
+    if (j) {
+        char stem[160];
+        stem_of(d, w->model, stem, sizeof stem);
+        *j = (struct preset_job){.daemon = d, .ticket = w->ticket, .doc_len = w->doc_len, .summary_len = w->summary_len, .all_len = w->all_len};
+        snprintf(j->doc_path, sizeof j->doc_path, "%s/defaults/%s.yaml", d->results_path, stem);
+        snprintf(j->summary_path, sizeof j->summary_path, "%s/summaries/%s.json", d->results_path, stem);
+        o3_str_copy(j->file, sizeof j->file, d->values->publish_file);
+        j->doc = copy_bytes(w->doc, w->doc_len);
+        j->summary = copy_bytes(w->summary, w->summary_len);
+        j->all = copy_bytes(w->all, w->all_len);
+        if (j->doc && j->summary && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0) return;
+        free_preset_job(j);
+    }
+    /* Not even begun: the sidecar tries again later. It may not be called back from here, but only this call knows. */
+    O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "waiting jobs"));
+}
+
+/* ---- samples ---- */
+
+struct sample_line {
+    char path[1400];
+    size_t from, n; /* in `lines` */
+};
+struct samples_flush {
+    struct o3_daemon *daemon;
+    size_t n;
+    struct o3_sample v[O3_DAEMON_SAMPLES_MAX];
+    struct sample_line lines_of[O3_DAEMON_SAMPLES_MAX];
+    struct o3_buf lines;
+    struct o3_err store_err, file_err;
+    char failed_path[1400];
+};
+
+static void run_flush(void *job) {
+    struct samples_flush *j = job;
+    for (size_t i = 0; i < j->n; i++) {
+        const struct sample_line *l = &j->lines_of[i];
+        if (o3_file_append_rotated(l->path, j->lines.p + l->from, l->n, LOG_BYTES_MAX, LOGS_KEPT, &j->file_err) < 0) o3_str_copy(j->failed_path, sizeof j->failed_path, l->path);
+    }
+    if (j->daemon->store && o3_store_add_samples(j->daemon->store, j->v, j->n, &j->store_err) == 0) j->store_err.code = 0;
+}
+
+static void store_failed(struct o3_daemon *d, const struct o3_err *e) {
+    if (o3_metric_get(d->metrics, O3_M_STORE_UP, O3_NO_LABELS) != 0) O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("error", e->text));
+    o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 0);
+}
+
+static void done_flush(void *job) {
+    struct samples_flush *j = job;
+    struct o3_daemon *d = j->daemon;
+    if (j->failed_path[0]) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->failed_path), O3_F_STR("error", j->file_err.text));
+    if (j->store_err.code) store_failed(d, &j->store_err);
+    else if (d->store) o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
+    o3_buf_done(&j->lines);
+    free(j);
+}
+
+/* One append per model's file and flush: neighbours of the same model share a line block. */
+static void add_lines(struct o3_daemon *d, struct samples_flush *j) {
+    for (size_t i = 0; i < j->n; i++) {
+        char stem[160];
+        stem_of(d, j->v[i].model, stem, sizeof stem);
+        struct sample_line *l = &j->lines_of[i];
+        snprintf(l->path, sizeof l->path, "%s/logs/%s.jsonl", d->results_path, stem);
+        l->from = j->lines.len;
+        (void)o3_sample_encode_json(&j->v[i], d->run_id, &j->lines);
+        o3_buf_adds(&j->lines, "\n");
+        l->n = j->lines.len - l->from;
+    }
+}
+
+void o3_daemon_flush(struct o3_daemon *d) {
+    d->flush_at_ns = INT64_MAX;
+    if (!d->n_pending) return;
+    struct samples_flush *j = calloc(1, sizeof *j);
+    if (!j) return;
+    j->daemon = d;
+    j->n = d->n_pending;
+    memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
+    o3_buf_init(&j->lines, 1u << 20);
+    add_lines(d, j);
+    d->n_pending = 0;
+    if (!j->lines.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) return;
+    O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "samples waiting to be stored"));
+    o3_buf_done(&j->lines);
+    free(j);
+}
+
+static void add_sample(void *ctx, const struct o3_sample *s) {
+    struct o3_daemon *d = ctx;
+    if (d->n_pending == O3_DAEMON_SAMPLES_MAX) o3_daemon_flush(d);
+    d->pending[d->n_pending++] = *s;
+    if (d->flush_at_ns == INT64_MAX) d->flush_at_ns = o3_now_read().mono_ns + FLUSH_EVERY_NS;
+}
+
+struct prune_job {
+    struct o3_daemon *daemon;
+    int64_t before_ms;
+    struct o3_err err;
+};
+
+static void run_prune(void *job) {
+    struct prune_job *j = job;
+    if (o3_store_prune(j->daemon->store, j->before_ms, &j->err) == 0) j->err.code = 0;
+}
+
+static void done_prune(void *job) {
+    struct prune_job *j = job;
+    if (j->err.code) store_failed(j->daemon, &j->err);
+    free(j);
+}
+
+static void prune(struct o3_daemon *d) {
+    struct prune_job *j = calloc(1, sizeof *j);
+    if (!j) return;
+    *j = (struct prune_job){.daemon = d, .before_ms = o3_now_read().wall_ms - d->values->store_retention_ms};
+    if (o3_loop_submit(d->loop, run_prune, done_prune, j) < 0) free(j);
+}
+
+void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns) {
+    /* Disk work waits while a probe streams, within reason. */
+    if (now_ns >= d->flush_at_ns) {
+        bool may_wait = o3_sidecar_is_probing(d->sidecar) && now_ns - d->flush_at_ns < FLUSH_EVERY_NS;
+        if (may_wait) d->flush_at_ns += O3_NS_PER_S;
+        else o3_daemon_flush(d);
+    }
+    if (now_ns >= d->prune_at_ns) {
+        d->prune_at_ns = now_ns + PRUNE_EVERY_NS;
+        prune(d);
+    }
+}
+
+/* ---- small states ---- */
+
+struct state_job {
+    struct o3_daemon *daemon;
+    char *key, *value;
+    size_t n;
+    int64_t wall_ms;
+    struct o3_err err;
+};
+
+static void run_state(void *job) {
+    struct state_job *j = job;
+    if (o3_store_put(j->daemon->store, j->key, j->value, j->n, j->wall_ms, &j->err) == 0) j->err.code = 0;
+}
+
+static void free_state(struct state_job *j) {
+    free(j->key);
+    free(j->value);
+    free(j);
+}
+
+static void done_state(void *job) {
+    struct state_job *j = job;
+    if (j->err.code) store_failed(j->daemon, &j->err);
+    free_state(j);
+}
+
+static void save_state(void *ctx, const char *key, const char *value, size_t n) {
+    struct o3_daemon *d = ctx;
+    if (!d->store) return;
+    struct state_job *j = calloc(1, sizeof *j);
+    if (!j) return;
+    *j = (struct state_job){.daemon = d, .key = strdup(key), .value = copy_bytes(value, n), .n = n, .wall_ms = o3_now_read().wall_ms};
+    if (!j->key || !j->value || o3_loop_submit(d->loop, run_state, done_state, j) < 0) free_state(j);
+}
+
+void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops) {
+    (void)d;
+    ops->sample = add_sample;
+    ops->write_presets = write_presets;
+    ops->save_state = save_state;
+}
+
+int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
+    struct o3_err err = {0};
+    int r = 0;
+    char dir[1100];
+    o3_str_copy(dir, sizeof dir, d->store_path);
+    char *slash = strrchr(dir, '/');
+    if (slash && slash != dir) {
+        *slash = '\0';
+        r = o3_file_make_dirs(dir, &err);
+    }
+    if (r == 0) r = o3_store_open(d->store_path, &d->store, &err);
+    o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, r == 0);
+    if (r == 0) {
+        O3_DAEMON_EVENT(d, O3_EV_STORE_OPENED, O3_F_STR("path", d->store_path));
+        d->prune_at_ns = o3_now_read().mono_ns + 60 * O3_NS_PER_S;
+        return 0;
+    }
+    if (r == O3_E_LOCKED) return o3_err_set(e, r, "another o3 uses the store %s: stop it, or give this one another store.path", d->store_path);
+    d->store = NULL;
+    O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("error", err.text));
+    return 0;
+}
+
+static void restore_one(void *ctx, const char *key, const char *value, size_t n) {
+    struct o3_daemon *d = ctx;
+    o3_sidecar_restore(d->sidecar, key, value, n);
+}
+
+void o3_daemon_restore(struct o3_daemon *d) {
+    struct o3_err e;
+    if (d->store && o3_store_each(d->store, "", restore_one, d, &e) < 0) store_failed(d, &e);
+}
+
+/* ---- environment snapshot ---- */
+
+struct env_job {
+    char dir[1200], name[64];
+    char *text;
+};
+
+static int is_json(const struct dirent *e) {
+    size_t n = strlen(e->d_name);
+    return n > 5 && !strcmp(e->d_name + n - 5, ".json");
+}
+
+static bool is_newest_equal(const char *dir, const char *text) {
+    struct dirent **names = NULL;
+    int n = scandir(dir, &names, is_json, alphasort);
+    bool is_equal = false;
+    for (int i = 0; i < n; i++) {
+        char path[1500];
+        snprintf(path, sizeof path, "%s/%s", dir, names[i]->d_name);
+        free(names[i]);
+        if (i < n - 1) continue;
+        O3_AUTO_BUF old;
+        o3_buf_init(&old, PRESET_BYTES_MAX);
+        is_equal = o3_file_read(path, PRESET_BYTES_MAX, &old, NULL) == 0 && !strcmp(o3_buf_str(&old), text);
+    }
+    free(names);
+    return is_equal;
+}
+
+static void run_env(void *job) {
+    struct env_job *j = job;
+    if (is_newest_equal(j->dir, j->text)) return;
+    char path[1400];
+    snprintf(path, sizeof path, "%s/%s", j->dir, j->name);
+    if (replace_in_new_dir(path, j->text, strlen(j->text), NULL) == 0) (void)o3_file_keep_newest(j->dir, ".json", ENVS_KEPT, NULL);
+}
+
+static void done_env(void *job) {
+    struct env_job *j = job;
+    free(j->text);
+    free(j);
+}
+
+static void put_first_line(json_t *o, const char *name, const char *path) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 4096);
+    if (o3_file_read(path, 4096, &text, NULL) < 0) return;
+    json_object_set_new(o, name, json_stringn(o3_buf_str(&text), strcspn(o3_buf_str(&text), "\n")));
+}
+
+static void put_cpu_model(json_t *o) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1u << 20);
+    if (o3_file_read("/proc/cpuinfo", 1u << 20, &text, NULL) < 0) return;
+    const char *p = strstr(o3_buf_str(&text), "model name");
+    p = p ? strchr(p, ':') : NULL;
+    if (p) json_object_set_new(o, "cpu_model", json_stringn(p + 2, strcspn(p + 2, "\n")));
+}
+
+void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version) {
+    struct utsname os;
+    struct env_job *j = calloc(1, sizeof *j);
+    json_t *o = json_object();
+    if (j && o && uname(&os) == 0) {
+        json_object_set_new(o, "ollama_version", json_string(ollama_version));
+        json_object_set_new(o, "ollama_url", json_string(d->values->ollama_url));
+        json_object_set_new(o, "kernel", json_sprintf("%s %s %s", os.sysname, os.release, os.machine));
+        json_object_set_new(o, "cpus_online", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
+        json_object_set_new(o, "memory_bytes", json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
+        put_cpu_model(o);
+        put_first_line(o, "cgroup_memory_max", "/sys/fs/cgroup/memory.max");
+        put_first_line(o, "cgroup_cpu_max", "/sys/fs/cgroup/cpu.max");
+        j->text = json_dumps(o, JSON_INDENT(2));
+        snprintf(j->dir, sizeof j->dir, "%s/env", d->results_path);
+        char stamp[40];
+        o3_rfc3339_format(o3_now_read().wall_ms, stamp, sizeof stamp);
+        snprintf(j->name, sizeof j->name, "%s.json", stamp);
+    }
+    json_decref(o);
+    if (j && j->text && o3_loop_submit(d->loop, run_env, done_env, j) == 0) return;
+    if (j) done_env(j);
+}

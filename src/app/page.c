@@ -1,0 +1,114 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The status page at /: the verdict first, then each model, then where to find more. Model names are outside text: escaped. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "app/daemon_internal.h"
+
+static const char HEAD[] =
+    "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>O3 Sidecar</title>"
+    "<meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"15\"><style>"
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1c2330;background:#fff}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #d8dde6;vertical-align:top}"
+    "th{font-weight:600}.good{color:#146c2e}.bad{color:#b3261e;font-weight:600}.dim{color:#5b6472}"
+    "</style></head><body><h1>O3 Sidecar</h1>";
+
+static void add_escaped(struct o3_buf *out, const char *s) {
+    for (; s && *s; s++) {
+        switch (*s) {
+        case '&': o3_buf_adds(out, "&amp;"); break;
+        case '<': o3_buf_adds(out, "&lt;"); break;
+        case '>': o3_buf_adds(out, "&gt;"); break;
+        case '"': o3_buf_adds(out, "&quot;"); break;
+        default: o3_buf_add(out, s, 1);
+        }
+    }
+}
+
+static const char *text_of(const json_t *o, const char *key) {
+    const char *s = json_string_value(json_object_get(o, key));
+    return s ? s : "";
+}
+
+static double number_of(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
+
+static void add_signal(struct o3_buf *out, const char *name, const json_t *sig) {
+    const char *state = text_of(sig, "state");
+    bool is_bad = !strcmp(state, "confirmed");
+    o3_buf_addf(out, "<div><span class=\"%s\">%s</span> %s", is_bad ? "bad" : "good", state, name);
+    double baseline = number_of(sig, "baseline"), recent = number_of(sig, "recent_median");
+    if (isfinite(baseline)) o3_buf_addf(out, ": normal %.4g, lately %.4g", baseline, recent);
+    else o3_buf_addf(out, ": %.0f samples so far", number_of(sig, "samples"));
+    if (is_bad) {
+        o3_buf_addf(out, " (%+.1f %% since ", number_of(sig, "change_ratio") * 100);
+        add_escaped(out, text_of(sig, "changed_since"));
+        o3_buf_adds(out, ")");
+    }
+    o3_buf_adds(out, "</div>");
+}
+
+static void add_model(struct o3_buf *out, const json_t *m) {
+    bool is_loaded = json_is_true(json_object_get(m, "loaded"));
+    o3_buf_adds(out, "<tr><td>");
+    add_escaped(out, text_of(m, "model"));
+    o3_buf_addf(out, "<div class=\"dim\">%s, context %.0f</div></td><td>", is_loaded ? "loaded" : "not loaded", number_of(m, "num_ctx"));
+    const char *name;
+    json_t *sig;
+    json_object_foreach(json_object_get(m, "signals"), name, sig) add_signal(out, name, sig);
+    if (json_is_true(json_object_get(m, "stuck"))) o3_buf_adds(out, "<div class=\"bad\">the runner does not answer</div>");
+    const char *paused = text_of(m, "paused");
+    if (*paused) o3_buf_addf(out, "<div class=\"dim\">probing paused: %s</div>", paused);
+    o3_buf_addf(out, "</td><td>%.0f s</td></tr>", number_of(m, "probe_interval_seconds"));
+}
+
+static void add_verdict(struct o3_buf *out, const json_t *status) {
+    bool is_up = json_is_true(json_object_get(status, "ollama_up"));
+    double n_drifted = number_of(status, "models_drifted"), n_loaded = number_of(status, "models_loaded");
+    o3_buf_adds(out, "<p>");
+    if (!is_up) {
+        o3_buf_adds(out, "<span class=\"bad\">Ollama does not answer</span>: ");
+        add_escaped(out, text_of(status, "ollama_error"));
+    } else if (n_drifted > 0) {
+        o3_buf_addf(out, "<span class=\"bad\">%.0f of the models changed</span>", n_drifted);
+    } else if (n_loaded > 0) {
+        o3_buf_adds(out, "<span class=\"good\">No change detected</span>");
+    } else {
+        add_escaped(out, text_of(status, "hint"));
+    }
+    if (is_up) {
+        o3_buf_adds(out, " <span class=\"dim\">Ollama ");
+        add_escaped(out, text_of(status, "ollama_version"));
+        o3_buf_addf(out, ", %.0f loaded</span>", n_loaded);
+    }
+    o3_buf_adds(out, "</p>");
+}
+
+int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 16u << 20);
+    if (o3_sidecar_status_json(s, now, &text) < 0) return text.err;
+    json_t *status = json_loadb(text.p, text.len, 0, NULL);
+    o3_buf_clear(&text);
+    int r = o3_sidecar_models_json(s, now, &text);
+    json_t *models = r < 0 ? NULL : json_loadb(text.p, text.len, 0, NULL);
+    if (status && models) {
+        o3_buf_adds(out, HEAD);
+        add_verdict(out, status);
+        o3_buf_adds(out, "<table><tr><th>Model</th><th>Verdict</th><th>Probed every</th></tr>");
+        size_t i;
+        json_t *m;
+        json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
+        o3_buf_adds(out, "</table><p><a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/status\">status</a> · "
+                         "<a href=\"/api/v1/models\">models</a> · <a href=\"/api/v1/samples\">samples</a> · "
+                         "<a href=\"/api/v1/presets\">presets</a> · <a href=\"/config\">configuration</a></p>"
+                         "<p class=\"dim\">o3 " O3_VERSION "</p></body></html>\n");
+    }
+    int result = status && models ? out->err : O3_E_NOMEM;
+    json_decref(status);
+    json_decref(models);
+    return result;
+}

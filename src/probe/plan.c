@@ -1,0 +1,100 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "o3/plan.h"
+#include <string.h>
+#include "o3/config.h"
+#include "o3/text.h"
+
+#define HOUR_NS (3600LL * O3_NS_PER_S)
+enum { N_CELLS = 24 };
+
+const char *o3_decode_prompt(void) {
+    /* Open-ended, so that no model stops before the few tokens asked for. */
+    return "Count upwards from one in words, one number per line:\none\ntwo\nthree\n";
+}
+
+int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out) {
+    static const char *const WORDS[] = {"the", "sea", "is", "wide", "and", "the", "road", "goes", "on", "by", "day", "and", "night", "to", "a", "far", "hill"};
+    o3_buf_addf(out, "%016llx", (unsigned long long)nonce); /* about ten tokens by itself */
+    for (int64_t i = 10; i < n_tokens; i++)
+        o3_buf_addf(out, " %s", WORDS[i % (int64_t)(sizeof WORDS / sizeof *WORDS)]);
+    return out->err;
+}
+
+static int64_t clamp(double v, int64_t lo, int64_t hi) {
+    if (!(v > (double)lo)) return lo; /* NaN too */
+    return v > (double)hi ? hi : (int64_t)v;
+}
+
+int64_t o3_decode_tokens_for(double decode_tps) {
+    return clamp(decode_tps, O3_DECODE_TOKENS_MIN, O3_DECODE_TOKENS_MAX);
+}
+
+int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens) {
+    return clamp(prefill_tps * 0.5, O3_PREFILL_TOKENS_MIN, max_tokens);
+}
+
+struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner) {
+    struct o3_runner_options o = O3_RUNNER_OPTIONS_NONE;
+    o.num_ctx = context_length;
+    if (runner) {
+        o.num_batch = runner->batch;
+        o.num_thread = runner->threads;
+    }
+    return o;
+}
+
+int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio) {
+    if (!(probe_seconds > 0) || n_models <= 0 || !(max_busy_ratio > 0)) return interval_ms;
+    double needed_ms = probe_seconds * 1000.0 * n_models / max_busy_ratio;
+    const double day_ms = 86400e3;
+    if (needed_ms > day_ms) needed_ms = day_ms;
+    return needed_ms > (double)interval_ms ? (int64_t)needed_ms : interval_ms;
+}
+
+void o3_token_budget_init(struct o3_token_budget *b) {
+    *b = (struct o3_token_budget){0};
+}
+
+static void roll(struct o3_token_budget *b, int64_t now_ns) {
+    int64_t hour = now_ns / HOUR_NS;
+    if (hour - b->cell_hour >= N_CELLS) memset(b->cell, 0, sizeof b->cell);
+    else
+        for (int64_t h = b->cell_hour + 1; h <= hour; h++)
+            b->cell[h % N_CELLS] = 0;
+    if (hour > b->cell_hour) b->cell_hour = hour;
+}
+
+void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t now_ns) {
+    roll(b, now_ns);
+    if (tokens > 0) b->cell[b->cell_hour % N_CELLS] += tokens;
+}
+
+int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t now_ns) {
+    roll(b, now_ns);
+    int64_t sum = 0;
+    for (int i = 0; i < N_CELLS; i++)
+        sum += b->cell[i];
+    return sum;
+}
+
+bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t now_ns) {
+    return limit == 0 || o3_token_budget_used(b, now_ns) + tokens <= limit;
+}
+
+static bool matches(const char *name, const char *pattern) {
+    size_t n = strlen(pattern);
+    if (n && pattern[n - 1] == '*') return !strncmp(name, pattern, n - 1);
+    if (!strcmp(name, pattern)) return true;
+    /* Ollama prints "name:latest" for a model that people call "name". */
+    return !strncmp(name, pattern, n) && !strcmp(name + n, ":latest");
+}
+
+static bool matches_any(const char *name, const struct o3_conf_list *patterns) {
+    for (size_t i = 0; i < patterns->n; i++)
+        if (matches(name, patterns->v[i])) return true;
+    return false;
+}
+
+bool o3_model_is_selected(const char *name, const struct o3_conf_list *include, const struct o3_conf_list *exclude) {
+    return (include->n == 0 || matches_any(name, include)) && !matches_any(name, exclude);
+}

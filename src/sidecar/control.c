@@ -1,0 +1,351 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The small requests: which server is there, what is loaded, who used it. One at a time. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+#define VERSION_EVERY_NS (300LL * O3_NS_PER_S)
+#define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
+#define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
+#define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
+#define SESSION_SLACK_MS 1500        /* between a reply's end and Ollama's own stamp */
+
+static void set_error(struct o3_sidecar *s, const char *text) {
+    o3_str_copy(s->last_error, sizeof s->last_error, text);
+}
+
+static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) {
+    if (s->is_up || s->n_failures == 0) O3_SC_EVENT(s, O3_EV_OLLAMA_DOWN, O3_F_STR("error", error));
+    set_error(s, error);
+    s->is_up = false;
+    s->has_version = false;
+    s->pending = NULL;
+    if (s->n_failures < 30) s->n_failures++;
+    int64_t wait = s->config->ollama_poll_interval_ms * O3_NS_PER_MS * s->n_failures / 2 + O3_NS_PER_S / 2;
+    if (wait > BACKOFF_MAX_NS) wait = BACKOFF_MAX_NS;
+    s->version_due_ns = now.mono_ns + wait;
+    s->ps_due_ns = INT64_MAX;
+    o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
+}
+
+static void start_call(struct o3_sidecar *s, enum control kind, const char *method, const char *path, const struct o3_buf *body, struct o3_now now) {
+    struct o3_sidecar_call c = {.method = method,
+                                .path = path,
+                                .body = body ? o3_buf_str(body) : NULL,
+                                .body_len = body ? body->len : 0,
+                                .connect_timeout_ms = s->config->timeouts_connect_ms,
+                                .total_timeout_ms = s->config->timeouts_control_ms,
+                                .max_bytes = CONTROL_BYTES_MAX};
+    o3_buf_done(&s->control.body);
+    o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
+    s->control.kind = kind;
+    s->control.id = s->ops.call_start(s->ops.ctx, &c);
+    if (!s->control.id) go_down(s, "the request could not be started", now);
+}
+
+static struct model *model_to_show(const struct o3_sidecar *s) {
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->is_loaded && s->models[i]->show_state == SHOW_WANTED) return s->models[i];
+    return NULL;
+}
+
+static void start_show(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    O3_AUTO_BUF body;
+    o3_buf_init(&body, 4096);
+    if (o3_ollama_write_show(m->ps.name, &body) < 0) return;
+    o3_str_copy(s->control.show_name, sizeof s->control.show_name, m->ps.name);
+    start_call(s, CONTROL_SHOW, "POST", "/api/show", &body, now);
+}
+
+void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now) {
+    if (s->control.id) return;
+    struct model *m = s->is_up ? model_to_show(s) : NULL;
+    if (now.mono_ns >= s->version_due_ns) start_call(s, CONTROL_VERSION, "GET", "/api/version", NULL, now);
+    else if (m && !s->probe.id) start_show(s, m, now);
+    else if (s->has_version && now.mono_ns >= s->ps_due_ns) start_call(s, CONTROL_PS, "GET", "/api/ps", NULL, now);
+}
+
+void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
+    struct o3_sidecar_sockets r = {0};
+    s->ops.sense_sockets(s->ops.ctx, &r);
+    o3_gate_sockets(&s->gate, r.is_readable, r.n_established, r.n_with_bytes, now_ns);
+}
+
+/* ---- version ---- */
+
+static void version_answered(struct o3_sidecar *s, struct o3_now now) {
+    struct o3_err e;
+    struct o3_ollama_version v;
+    if (o3_ollama_parse_version(o3_buf_str(&s->control.body), s->control.body.len, &v, &e) < 0) {
+        O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/version"), O3_F_STR("error", e.text));
+        go_down(s, "the answer is not Ollama's", now);
+        return;
+    }
+    bool is_new = !s->is_up || strcmp(v.text, s->version.text);
+    if (is_new) {
+        o3_metric_drop_matching(s->metrics, O3_M_OLLAMA_INFO, NULL, 0);
+        o3_metric_set(s->metrics, O3_M_OLLAMA_INFO, O3_L(v.text), 1);
+        O3_SC_EVENT(s, O3_EV_OLLAMA_UP, O3_F_STR("version", v.text));
+    }
+    s->version = v;
+    s->is_up = s->was_ever_up = s->has_version = true;
+    s->n_failures = 0;
+    s->last_error[0] = '\0';
+    s->version_due_ns = now.mono_ns + VERSION_EVERY_NS;
+    s->ps_due_ns = now.mono_ns;
+    o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 1);
+}
+
+/* ---- show ---- */
+
+static void show_answered(struct o3_sidecar *s, int status) {
+    struct model *m = o3_sc_find_model(s, s->control.show_name);
+    if (!m || m->show_state != SHOW_WANTED) return;
+    struct o3_err e;
+    m->show_state = SHOW_FAILED;
+    if (status != 200) return;
+    if (o3_ollama_parse_show(o3_buf_str(&s->control.body), s->control.body.len, &m->show, &e) < 0) {
+        O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/show"), O3_F_STR("error", e.text));
+        return;
+    }
+    m->show_state = SHOW_KNOWN;
+}
+
+/* ---- ps ---- */
+
+/* Somebody else's request on this model ended. */
+static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_ms, struct o3_now now) {
+    if (ended_wall_ms > now.wall_ms) ended_wall_ms = now.wall_ms;
+    int64_t ended_ns = now.mono_ns - (now.wall_ms - ended_wall_ms) * O3_NS_PER_MS;
+    if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
+    m->last_user_ns = ended_ns;
+    m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
+    m->foreign_since_probe = true;
+    o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
+    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)m->last_user_wall_ms / 1000.0);
+}
+
+/* expires_at moves when a request ends, to that moment + the keep-alive in force. Our own probes move it too: the session time
+ * learned from one of them tells later moves apart. */
+static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_ms, struct o3_now now) {
+    if (expires_ms < 0 || expires_ms == m->ps.expires_at_ms) return;
+    bool is_own_expected = m->own_finished_wall_ms && now.wall_ms - m->own_finished_wall_ms < OWN_MOVE_NS_MS;
+    int64_t own_session_ms = expires_ms - m->own_finished_wall_ms;
+    m->own_finished_wall_ms = 0;
+    if (expires_ms == O3_TIME_NEVER_MS || m->ps.expires_at_ms == O3_TIME_NEVER_MS) {
+        /* Somebody set keep_alive: that is a user's request. */
+        m->session_ms = -1;
+        note_user(s, m, now.wall_ms, now);
+        return;
+    }
+    if (is_own_expected && m->session_ms < 0 && own_session_ms >= 0) {
+        m->session_ms = own_session_ms;
+        return;
+    }
+    if (is_own_expected && llabs(own_session_ms - m->session_ms) <= SESSION_SLACK_MS) return;
+    int64_t ended_ms = m->session_ms >= 0 ? expires_ms - m->session_ms : now.wall_ms;
+    if (ended_ms > now.wall_ms + SESSION_SLACK_MS || ended_ms < s->ps_at_wall_ms - SESSION_SLACK_MS) m->session_ms = -1; /* another keep_alive */
+    note_user(s, m, ended_ms, now);
+}
+
+static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
+    const struct o3_ollama_model *ps = &m->ps;
+    const char *const *l = O3_L(ps->name);
+    o3_metric_set(s->metrics, O3_M_MODEL_LOADED, l, m->is_loaded);
+    if (!m->is_loaded) {
+        static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO, O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
+        for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
+            o3_metric_drop(s->metrics, GONE[i], l);
+        return;
+    }
+    if (ps->size_bytes >= 0) o3_metric_set(s->metrics, O3_M_MODEL_SIZE_BYTES, l, (double)ps->size_bytes);
+    if (ps->size_vram_bytes >= 0) o3_metric_set(s->metrics, O3_M_MODEL_VRAM_BYTES, l, (double)ps->size_vram_bytes);
+    if (ps->size_bytes > 0 && ps->size_vram_bytes >= 0) {
+        double ratio = (double)ps->size_vram_bytes / (double)ps->size_bytes;
+        o3_metric_set(s->metrics, O3_M_MODEL_GPU_RATIO, l, ratio > 1 ? 1 : ratio);
+    }
+    if (ps->context_length >= 0) o3_metric_set(s->metrics, O3_M_MODEL_CONTEXT_TOKENS, l, (double)ps->context_length);
+    if (ps->expires_at_ms >= 0) {
+        double expires = ps->expires_at_ms == O3_TIME_NEVER_MS ? (double)INFINITY : (double)ps->expires_at_ms / 1000.0;
+        o3_metric_set(s->metrics, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS, l, expires);
+    }
+}
+
+static void set_model_info(struct o3_sidecar *s, const struct model *m) {
+    o3_metric_drop_matching(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name), 1);
+    o3_metric_set(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name, m->ps.digest, m->ps.family, m->ps.parameter_size, m->ps.quantization), 1);
+}
+
+static void evict_oldest_unloaded(struct o3_sidecar *s) {
+    int oldest = -1;
+    for (int i = 0; i < s->n_models; i++) {
+        const struct model *m = s->models[i];
+        if (m->is_loaded || m->is_writing || m == s->pending || m == s->probe.model) continue;
+        if (oldest < 0 || m->unloaded_ns < s->models[oldest]->unloaded_ns) oldest = i;
+    }
+    if (oldest < 0) return;
+    struct model *m = s->models[oldest];
+    o3_sc_save_series(s, m, true);
+    o3_metrics_drop_label(s->metrics, "model", m->ps.name);
+    s->models[oldest] = s->models[--s->n_models];
+    o3_sc_free_model(m);
+}
+
+static struct model *add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
+    if (s->n_models == s->max_models) evict_oldest_unloaded(s);
+    if (s->n_models == s->max_models) return NULL;
+    struct model *m = calloc(1, sizeof *m);
+    if (!m) return NULL;
+    m->ps = *ps;
+    m->session_ms = -1;
+    m->probe_seconds = -1;
+    m->last_sample_ns = INT64_MIN;
+    m->last_user_ns = now.mono_ns;
+    m->write_at_ns = INT64_MAX;
+    s->models[s->n_models++] = m;
+    o3_sc_restore_presets(s, m);
+    return m;
+}
+
+static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    m->is_loaded = true;
+    m->loaded_ns = now.mono_ns;
+    m->n_since_load = 0;
+    m->session_ms = -1;
+    m->runner_died = false;
+    m->foreign_since_probe = false;
+    m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
+    m->last_user_wall_ms = now.wall_ms;
+    o3_sc_mark_gap(m);
+    O3_SC_EVENT(s, O3_EV_MODEL_LOADED, O3_F_STR("model", m->ps.name), O3_F_INT("context", m->ps.context_length));
+    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)now.wall_ms / 1000.0);
+    if (s->has_ps) o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 1);
+    else o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 0); /* was there before us */
+}
+
+static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    m->is_loaded = false;
+    m->unloaded_ns = now.mono_ns;
+    m->has_runner = false;
+    o3_sc_save_series(s, m, true);
+    set_model_metrics(s, m);
+    o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
+    O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));
+}
+
+static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
+    struct model *m = o3_sc_find_model(s, ps->name);
+    bool is_new = !m;
+    if (is_new) m = add_model(s, ps, now);
+    if (!m) {
+        s->n_over_limit++;
+        return;
+    }
+    bool was_loaded = m->is_loaded;
+    bool is_other_digest = strcmp(m->ps.digest, ps->digest) != 0;
+    bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
+    if (was_loaded && !is_other_digest) note_expiry(s, m, ps->expires_at_ms, now);
+    m->ps = *ps;
+    if (is_new || is_other_digest) {
+        m->show_state = SHOW_WANTED;
+        set_model_info(s, m);
+    }
+    if (!was_loaded) model_appeared(s, m, now);
+    else if (is_other_digest || is_other_setting) {
+        /* Between two looks, and not by a probe of ours: a user's options loaded it again. */
+        m->n_since_load = 0;
+        m->foreign_since_probe = true;
+        o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, "foreign_load"), 1);
+        O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", "foreign_load"));
+    }
+    set_model_metrics(s, m);
+    if (!was_loaded) o3_sc_schedule_first(s, m, now);
+}
+
+/* Reads the runners' command lines: the only place where num_batch and num_thread can be seen. */
+static void match_runners(struct o3_sidecar *s) {
+    bool has_loaded = false;
+    for (int i = 0; i < s->n_models; i++)
+        has_loaded |= s->models[i]->is_loaded;
+    if (!has_loaded) return;
+    struct o3_runner_cmdline found[O3_RUNNERS_MAX];
+    size_t n = s->ops.sense_runners(s->ops.ctx, found, O3_RUNNERS_MAX);
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (!m->is_loaded || m->show_state != SHOW_KNOWN || !m->show.blob[0]) continue;
+        bool had = m->has_runner;
+        int64_t port = m->runner.port;
+        m->has_runner = false;
+        for (size_t k = 0; k < n; k++) {
+            if (strcmp(found[k].blob, m->show.blob)) continue;
+            m->runner = found[k];
+            m->has_runner = true;
+        }
+        if (had && (!m->has_runner || m->runner.port != port)) m->runner_died = true;
+    }
+}
+
+static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
+    if (n_loaded == 0 && !s->is_none_told) o3_sc_event(s, O3_EV_NO_MODEL, NULL, 0);
+    s->is_none_told = n_loaded == 0;
+}
+
+static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list, struct o3_now now) {
+    int n_loaded = 0;
+    int was_over = s->n_over_limit;
+    s->n_over_limit = (int)list->n_left_out;
+    bool is_listed[O3_OLLAMA_MAX_MODELS] = {false};
+    for (size_t i = 0; i < list->n; i++) {
+        const struct o3_ollama_model *ps = &list->v[i];
+        if (ps->is_remote) continue;
+        n_loaded++;
+        if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude)) model_listed(s, ps, now);
+    }
+    for (size_t i = 0; i < list->n; i++)
+        for (int k = 0; k < s->n_models; k++)
+            if (!strcmp(s->models[k]->ps.name, list->v[i].name)) is_listed[k] = true;
+    for (int k = 0; k < s->n_models; k++) {
+        struct model *m = s->models[k];
+        bool is_wanted = is_listed[k] && o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
+        if (m->is_loaded && !is_wanted) model_vanished(s, m, now);
+    }
+    o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
+    o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
+    if (s->n_over_limit && !was_over) O3_SC_EVENT(s, O3_EV_MODELS_OVER_LIMIT, O3_F_INT("count", s->n_over_limit));
+    tell_if_none(s, n_loaded);
+}
+
+static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
+    struct o3_err e;
+    struct o3_ollama_models *list = NULL;
+    if (o3_ollama_parse_models(o3_buf_str(&s->control.body), s->control.body.len, &list, &e) < 0) {
+        O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/ps"), O3_F_STR("error", e.text));
+        go_down(s, "the list of loaded models could not be understood", now);
+        return;
+    }
+    apply_list(s, list, now);
+    o3_ollama_models_free(list);
+    s->has_ps = true;
+    s->ps_at_ns = now.mono_ns;
+    s->ps_at_wall_ms = now.wall_ms;
+    s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
+    match_runners(s);
+    o3_sc_read_sockets(s, now.mono_ns);
+    for (int i = 0; i < s->n_models; i++)
+        o3_sc_enter_epoch(s, s->models[i], now);
+    o3_sc_start_pending(s, now);
+}
+
+void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now) {
+    s->control.id = 0;
+    enum control kind = s->control.kind;
+    char error[160];
+    if (transport) o3_str_copy(error, sizeof error, text && *text ? text : o3_error_row(transport)->meaning);
+    else if (!o3_ollama_parse_error(o3_buf_str(&s->control.body), s->control.body.len, error, sizeof error)) o3_str_copy(error, sizeof error, "the server answered with an error status");
+    if (kind == CONTROL_SHOW && !transport) show_answered(s, status);
+    else if (transport || status != 200) go_down(s, error, now);
+    else if (kind == CONTROL_VERSION) version_answered(s, now);
+    else ps_answered(s, now);
+    o3_buf_done(&s->control.body);
+}

@@ -1,0 +1,193 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_SIDECAR_INTERNAL_H
+#define O3_SIDECAR_INTERNAL_H
+/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we) -> probing.c (one
+ * probe) -> judge.c (sample to verdict) -> publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
+#include "o3/gate.h"
+#include "o3/plan.h"
+#include "o3/rand.h"
+#include "o3/sidecar.h"
+#include "o3/stat.h"
+
+#define O3_RESTORED_MAX 512
+#define O3_RESTORED_BYTES_MAX (4 * 1024 * 1024)
+#define O3_RUNNERS_MAX 32
+#define O3_EPOCHS_MAX 4   /* settings of one model that are remembered at the same time */
+#define O3_ATTEMPTS_MAX 30
+
+enum signal { SIGNAL_DECODE_RATE, SIGNAL_TTFT, SIGNAL_PREFILL_RATE, SIGNAL_COUNT };
+extern const char *const SIGNAL_NAMES[SIGNAL_COUNT];
+
+enum skip { SKIP_NONE, SKIP_PAUSED, SKIP_NOT_LOADED, SKIP_OPTIONS_UNKNOWN, SKIP_IDLE, SKIP_EXPIRING, SKIP_BUDGET, SKIP_BUSY, SKIP_COUNT };
+extern const char *const SKIP_NAMES[SKIP_COUNT];
+
+/* One setting of one model: what must be equal for two samples to be comparable. */
+struct epoch {
+    char digest[65], version[32];
+    int64_t num_ctx, num_batch;
+    struct o3_drift *series[SIGNAL_COUNT]; /* NULL until the first sample */
+    int n_unsaved[SIGNAL_COUNT];
+    int64_t decode_tokens, prefill_tokens; /* probe sizes; 0 until chosen */
+    int64_t used_ns;
+};
+
+struct attempt {
+    bool is_success;
+    double value; /* decode rate, or 1 / latency of an embedding model */
+};
+
+enum show_state { SHOW_WANTED, SHOW_KNOWN, SHOW_FAILED };
+
+struct model {
+    struct o3_ollama_model ps; /* as last listed; stays after an unload */
+    bool is_loaded;
+    int64_t loaded_ns, unloaded_ns;
+    enum show_state show_state;
+    struct o3_ollama_show show;
+    bool has_runner; /* its command line was read */
+    struct o3_runner_cmdline runner;
+    bool runner_died; /* seen since the last probe: a reload that follows is not ours */
+
+    /* user activity */
+    int64_t session_ms;             /* keep-alive in force, inferred; -1 unknown */
+    int64_t own_finished_wall_ms;   /* our last probe's end, while its move of expires_at is still expected; 0 none */
+    int64_t last_user_ns, last_user_wall_ms;
+    bool foreign_since_probe;
+
+    /* cadence */
+    int64_t due_ns, interval_ms;
+    int64_t slot_ns;       /* when the probe that is due now was due first */
+    bool is_skip_counted; /* this slot's skip is in the counter */
+    enum skip paused_for;
+    double probe_seconds; /* moving average; < 0 unknown */
+    int n_since_load;     /* probes answered since the load */
+    int64_t prefill_due_ns;
+    int64_t last_sample_ns;
+    bool has_live_gauges;
+
+    bool has_strike;   /* a probe reloaded it: not probed again until its options are known */
+    bool is_stuck;
+    struct attempt attempts[O3_ATTEMPTS_MAX];
+    int n_attempts, next_attempt;
+
+    struct epoch *epochs[O3_EPOCHS_MAX];
+    struct epoch *epoch; /* the current one, NULL while not loaded */
+
+    /* presets */
+    struct o3_preset_doc published; /* on disk */
+    struct o3_preset_doc wanted;
+    bool has_published, is_write_wanted, is_writing;
+    char write_reason[160];
+    uint64_t ticket;
+    int n_write_failures;
+    int64_t write_at_ns;
+};
+
+enum control { CONTROL_VERSION, CONTROL_PS, CONTROL_SHOW };
+
+struct control_call {
+    uint64_t id; /* 0: none in flight */
+    enum control kind;
+    struct o3_buf body;
+    char show_name[O3_MODEL_NAME_SIZE];
+};
+
+struct probe_run {
+    uint64_t id; /* 0: none in flight */
+    struct model *model;
+    struct o3_probe_asked asked;
+    struct o3_stream *stream; /* generate */
+    struct o3_buf body;       /* embed, and the body of an error status */
+    bool is_stuck_test, is_tainted, saw_user;
+    int sockets_at_start;
+    int64_t size_before;
+};
+
+struct restored {
+    char *key, *value;
+    size_t n;
+};
+
+struct o3_sidecar {
+    const struct o3_config_values *config;
+    struct o3_metrics *metrics;
+    struct o3_sidecar_ops ops;
+    struct o3_rand rand;
+    int64_t started_ns;
+    bool is_stopped;
+
+    bool is_up, was_ever_up, has_version, has_ps;
+    int n_failures;
+    char last_error[160];
+    struct o3_ollama_version version;
+    int64_t version_due_ns, ps_due_ns;
+    int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
+    int64_t ps_at_wall_ms;
+    bool is_none_told;
+    int n_over_limit;
+    struct control_call control;
+
+    struct o3_gate gate;
+    struct o3_token_budget budget;
+    struct model **models;
+    int n_models, max_models;
+    struct model *pending; /* its probe waits for a fresh list of loaded models */
+    bool is_pending_test;  /* it is the small probe through a gate that is busy for too long */
+    int64_t watch_due_ns;  /* next look at the sockets while a probe runs */
+    struct probe_run probe;
+    int64_t clock_offset_ms; /* wall - mono at the last turn */
+    bool has_clock_offset;
+    uint64_t next_ticket;
+
+    struct restored restored[O3_RESTORED_MAX];
+    int n_restored;
+    size_t restored_bytes;
+};
+
+/* sidecar.c */
+void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n);
+#define O3_SC_EVENT(s, ev, ...) \
+    o3_sc_event(s, ev, (const struct o3_field[]){__VA_ARGS__}, sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
+struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name);
+void o3_sc_free_model(struct model *m);
+bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret);
+
+/* control.c */
+void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
+void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
+
+/* schedule.c */
+void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
+void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
+void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
+int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s);
+void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now);
+enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now);
+
+/* probing.c */
+bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now);
+void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
+bool o3_sc_options_known(const struct o3_sidecar *s, const struct model *m);
+int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source);
+
+/* judge.c */
+void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now);
+void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
+void o3_sc_mark_gap(struct model *m);
+void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all);
+int o3_sc_n_drifted(const struct model *m);
+struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
+void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
+
+/* publish.c */
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason, struct o3_now now);
+void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
+int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);
+void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m);
+
+/* report.c */
+int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms, struct o3_buf *out);
+
+#endif

@@ -1,0 +1,270 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* One probe, from the request to the sample: with the very options in force, so that nothing is loaded again, and with a
+ * judgement of who was to blame when something was loaded after all (ollama.md 1). */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+#define LINE_BYTES_MAX (1u << 20)
+#define BODY_BYTES_MAX (1u << 20)
+#define STREAM_BYTES_MAX (8u << 20)
+#define N_WARMUP_GPU 1
+#define N_WARMUP_CPU 2
+#define PROBE_SECONDS_GAIN 0.2
+#define FIRST_PREFILL_AFTER 3 /* decode probes since the load */
+#define PROBE_SEED 42
+
+static bool is_embedding(const struct model *m) {
+    return m->show_state == SHOW_KNOWN && m->show.has_capabilities ? m->show.can_embed_only : m->ps.can_embed_only;
+}
+
+bool o3_sc_options_known(const struct o3_sidecar *s, const struct model *m) {
+    (void)s;
+    if (m->ps.context_length <= 0) return false; /* an old server: num_ctx in force is not shown */
+    return m->has_runner || !m->has_strike;
+}
+
+int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source) {
+    *ret_source = m->has_runner ? O3_BATCH_RUNNER : O3_BATCH_ASSUMED;
+    if (m->has_runner && m->runner.batch > 0) return m->runner.batch;
+    if (m->show_state == SHOW_KNOWN && m->show.parameter_num_batch > 0) return m->show.parameter_num_batch;
+    return o3_ollama_automatic_batch(&s->version, m->ps.context_length);
+}
+
+static enum o3_probe_kind choose_kind(const struct o3_sidecar *s, const struct model *m, bool is_stuck_test, struct o3_now now) {
+    (void)s;
+    if (is_embedding(m)) return O3_PROBE_EMBED;
+    if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns) return O3_PROBE_DECODE;
+    return O3_PROBE_PREFILL;
+}
+
+static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind, bool is_stuck_test) {
+    if (is_stuck_test) return O3_STUCK_NUM_PREDICT;
+    if (kind == O3_PROBE_PREFILL) return O3_PREFILL_NUM_PREDICT;
+    if (s->config->probe_decode_tokens) return s->config->probe_decode_tokens;
+    return m->epoch && m->epoch->decode_tokens ? m->epoch->decode_tokens : O3_DECODE_TOKENS_FIRST;
+}
+
+static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m) {
+    if (m->epoch && m->epoch->prefill_tokens) return m->epoch->prefill_tokens;
+    int64_t first = O3_PREFILL_TOKENS_FIRST;
+    return first < s->config->probe_prefill_tokens ? first : s->config->probe_prefill_tokens;
+}
+
+static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked, struct o3_buf *body) {
+    struct o3_runner_options options = o3_options_in_force(m->ps.context_length, m->has_runner ? &m->runner : NULL);
+    if (asked->kind == O3_PROBE_EMBED) return o3_ollama_write_embed(m->ps.name, o3_decode_prompt(), &options, body);
+    O3_AUTO_BUF prompt;
+    o3_buf_init(&prompt, 64 * 1024);
+    if (asked->kind == O3_PROBE_PREFILL) {
+        if (o3_prefill_prompt(o3_rand_u64(&s->rand), prefill_tokens(s, m), &prompt) < 0) return prompt.err;
+    } else {
+        o3_buf_adds(&prompt, o3_decode_prompt());
+    }
+    bool can_think = m->show_state == SHOW_KNOWN ? m->show.can_think : m->ps.can_think;
+    struct o3_ollama_generate g = {.model = m->ps.name,
+                                   .prompt = o3_buf_str(&prompt),
+                                   .is_raw = true,
+                                   .send_think_false = can_think && s->version.has_think,
+                                   .num_predict = asked->num_predict,
+                                   .seed = PROBE_SEED,
+                                   .options = options};
+    return o3_ollama_write_generate(&g, body);
+}
+
+static void clear_run(struct probe_run *p) {
+    o3_stream_free(p->stream);
+    o3_buf_done(&p->body);
+    *p = (struct probe_run){0};
+}
+
+bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now) {
+    struct probe_run *p = &s->probe;
+    clear_run(p);
+    p->model = m;
+    p->is_stuck_test = is_stuck_test;
+    p->sockets_at_start = s->gate.count;
+    p->size_before = m->ps.size_bytes;
+    p->asked.kind = choose_kind(s, m, is_stuck_test, now);
+    p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
+    if (p->asked.kind == O3_PROBE_PREFILL) m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+    O3_AUTO_BUF body;
+    o3_buf_init(&body, 128 * 1024);
+    o3_buf_init(&p->body, BODY_BYTES_MAX);
+    bool is_ready = write_body(s, m, &p->asked, &body) == 0;
+    if (p->asked.kind != O3_PROBE_EMBED) is_ready = (p->stream = o3_stream_new(LINE_BYTES_MAX)) != NULL && is_ready;
+    if (!is_ready) {
+        clear_run(p);
+        return false;
+    }
+    struct o3_sidecar_call c = {.method = "POST",
+                                .path = p->asked.kind == O3_PROBE_EMBED ? "/api/embed" : "/api/generate",
+                                .body = o3_buf_str(&body),
+                                .body_len = body.len,
+                                .connect_timeout_ms = s->config->timeouts_connect_ms,
+                                .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
+                                .total_timeout_ms = s->config->timeouts_base_ms,
+                                .max_bytes = STREAM_BYTES_MAX};
+    p->asked.sent_mono_ns = now.mono_ns;
+    p->asked.sent_wall_ms = now.wall_ms;
+    m->foreign_since_probe = false;
+    p->id = s->ops.call_start(s->ops.ctx, &c);
+    if (p->id) return true;
+    clear_run(p);
+    return false;
+}
+
+static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now now, struct o3_sample *ret) {
+    struct probe_run *p = &s->probe;
+    const struct model *m = p->model;
+    char error[200] = "";
+    if (p->asked.http_status != 200 && !o3_ollama_parse_error(o3_buf_str(&p->body), p->body.len, error, sizeof error)) o3_str_copy(error, sizeof error, text ? text : "");
+    p->asked.end_mono_ns = now.mono_ns;
+    if (p->asked.kind == O3_PROBE_EMBED) {
+        struct o3_ollama_embed r = {-1, -1, -1, -1};
+        struct o3_err e;
+        bool is_ok = p->asked.transport == 0 && p->asked.http_status == 200;
+        if (is_ok && o3_ollama_parse_embed(o3_buf_str(&p->body), p->body.len, &r, &e) < 0) {
+            p->asked.transport = O3_E_HTTP;
+            o3_str_copy(error, sizeof error, e.text);
+        }
+        o3_sample_from_embed(&p->asked, &r, error, ret);
+    } else {
+        o3_stream_end(p->stream, now.mono_ns);
+        o3_sample_from_stream(&p->asked, o3_stream_result(p->stream), error, ret);
+    }
+    enum o3_batch_source source;
+    o3_str_copy(ret->model, sizeof ret->model, m->ps.name);
+    o3_str_copy(ret->digest, sizeof ret->digest, m->ps.digest);
+    ret->num_ctx = m->ps.context_length;
+    ret->num_batch = o3_sc_effective_batch(s, m, &source);
+    ret->size_bytes = m->ps.size_bytes;
+    ret->vram_bytes = m->ps.size_vram_bytes;
+}
+
+static void set_flags(const struct o3_sidecar *s, const struct model *m, struct o3_sample *sample) {
+    int n_warmup = m->ps.size_vram_bytes > 0 ? N_WARMUP_GPU : N_WARMUP_CPU;
+    if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
+    if (s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) sample->flags |= O3_SAMPLE_BUSY;
+    if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
+}
+
+static void strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
+    m->has_strike = true;
+    char key[160];
+    snprintf(key, sizeof key, "strike/%s/%s", m->ps.digest, s->version.text);
+    s->ops.save_state(s->ops.ctx, key, "1", 1);
+    o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 1);
+    O3_SC_EVENT(s, O3_EV_INDUCED_RELOAD, O3_F_STR("model", m->ps.name), O3_F_DBL("load_seconds", (double)load_ns / 1e9));
+}
+
+/* The model was loaded again during our probe. Only a load with no other explanation is our fault. */
+static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+    const char *reason = "induced";
+    int64_t expires_ms = m->ps.expires_at_ms;
+    if (m->runner_died) reason = "runner_lost";
+    else if (m->foreign_since_probe || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
+    else if (expires_ms >= 0 && expires_ms <= sample->wall_ms) reason = "expired";
+    m->runner_died = false;
+    m->n_since_load = 0;
+    o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
+    O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
+    if (!strcmp(reason, "induced")) strike(s, m, sample->load_ns);
+}
+
+static void set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
+    o3_metric_set(s->metrics, O3_M_OLLAMA_STUCK, O3_L(m->ps.name), is_stuck);
+    if (is_stuck == m->is_stuck) return;
+    m->is_stuck = is_stuck;
+    O3_SC_EVENT(s, is_stuck ? O3_EV_RUNNER_STUCK : O3_EV_RUNNER_FREE, O3_F_STR("model", m->ps.name));
+}
+
+static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+    struct epoch *ep = m->epoch;
+    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1) return;
+    bool is_new = false;
+    if (!ep->decode_tokens && isfinite(sample->decode_tps)) {
+        ep->decode_tokens = o3_decode_tokens_for(sample->decode_tps);
+        is_new = true;
+    }
+    if (!ep->prefill_tokens && isfinite(sample->prefill_tps)) {
+        ep->prefill_tokens = o3_prefill_tokens_for(sample->prefill_tps, s->config->probe_prefill_tokens);
+        is_new = true;
+    }
+    if (!is_new) return;
+    char key[200], value[64];
+    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
+    int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_tokens);
+    s->ops.save_state(s->ops.ctx, key, value, (size_t)n);
+}
+
+static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
+    int64_t prompt = sample->prompt_eval_count > 0 ? sample->prompt_eval_count : 0;
+    int64_t output = sample->eval_count > 0 ? sample->eval_count : 0;
+    o3_token_budget_spend(&s->budget, prompt + output, now.mono_ns);
+    o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "prompt"), (double)prompt);
+    o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "output"), (double)output);
+    /* Busy is what the server worked for us: without the wait behind users. */
+    double busy_s = (double)(sample->wall_ns - (sample->queue_ns > 0 ? sample->queue_ns : 0)) / 1e9;
+    if (busy_s < 0) busy_s = 0;
+    o3_metric_add(s->metrics, O3_M_PROBE_BUSY_SECONDS, O3_L(m->ps.name), busy_s);
+    if (sample->outcome != O3_OUTCOME_OK) return;
+    m->probe_seconds = m->probe_seconds < 0 ? busy_s : m->probe_seconds + PROBE_SECONDS_GAIN * (busy_s - m->probe_seconds);
+    o3_sc_new_interval(s, m);
+}
+
+static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
+    struct o3_field kind = O3_F_STR("kind", o3_probe_kind_name(sample->kind));
+    struct o3_field outcome = O3_F_STR("outcome", o3_outcome_name(sample->outcome));
+    if (o3_outcome_is_failure(sample->outcome))
+        O3_SC_EVENT(s, O3_EV_PROBE_FAILED, O3_F_STR("model", sample->model), kind, outcome, O3_F_STR("detail", sample->detail));
+    else
+        O3_SC_EVENT(s, O3_EV_PROBE_DONE, O3_F_STR("model", sample->model), kind, outcome, O3_F_DBL("ttft_ms", (double)sample->ttft_ns / 1e6),
+                    O3_F_DBL("decode_tps", sample->decode_tps), O3_F_INT("flags", sample->flags));
+}
+
+static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
+    struct model *m = s->probe.model;
+    bool is_test = s->probe.is_stuck_test;
+    bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE || sample->outcome == O3_OUTCOME_NO_METRICS;
+    if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
+    set_flags(s, m, sample);
+    if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
+    if (is_answered) {
+        if (m->is_loaded && sample->load_ns >= O3_RELOAD_NS) judge_reload(s, m, sample);
+        o3_gate_own_finished(&s->gate, sample->queue_ns, now.mono_ns);
+        m->own_finished_wall_ms = now.wall_ms;
+        set_stuck(s, m, false);
+    }
+    if (sample->outcome == O3_OUTCOME_STUCK) set_stuck(s, m, true);
+    if (sample->outcome == O3_OUTCOME_STREAM_ERROR || sample->outcome == O3_OUTCOME_BROKEN) m->runner_died = true;
+    count_cost(s, m, sample, now);
+    if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_tokens) sample->flags |= O3_SAMPLE_WARMUP;
+    if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens) sample->flags |= O3_SAMPLE_WARMUP;
+    if (!is_test) choose_sizes(s, m, sample);
+    if (is_answered) m->n_since_load++;
+    clear_run(&s->probe);
+    tell(s, sample);
+    s->ops.sample(s->ops.ctx, sample);
+    o3_sc_judge(s, m, sample, now);
+    if (sample->outcome == O3_OUTCOME_REFUSED) s->version_due_ns = now.mono_ns;
+    /* A look right after our own request keeps its move of expires_at apart from a user's. */
+    if (s->has_version) s->ps_due_ns = now.mono_ns;
+}
+
+void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now) {
+    struct o3_sample sample = {0};
+    s->probe.asked.http_status = status;
+    s->probe.asked.transport = transport;
+    form_sample(s, text, now, &sample);
+    finish(s, &sample, now);
+}
+
+void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now) {
+    struct o3_sample sample = {0};
+    s->ops.call_cancel(s->ops.ctx, s->probe.id);
+    s->probe.asked.transport = O3_E_CANCELLED;
+    form_sample(s, "cancelled", now, &sample);
+    finish(s, &sample, now);
+}

@@ -1,0 +1,208 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Verdict to preset. Written when a baseline is established, when a change is confirmed and when the level is back; never on
+ * a suspicion, never when nothing that a reader acts on has changed. A failed write is tried again, the file on disk stays whole. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+#define RETRY_FIRST_NS (5LL * O3_NS_PER_S)
+#define RETRY_MAX_NS (600LL * O3_NS_PER_S)
+#define DOC_BYTES_MAX (64u * 1024)
+#define ALL_BYTES_MAX (1024u * 1024)
+#define TUNE_OFF 0
+
+static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces", "Everyday chat and coding", "Short questions, quick answers"};
+
+static bool is_drifted(const struct o3_drift_view *v) {
+    return v->state == O3_DRIFT_CONFIRMED;
+}
+
+/* The level of a signal now: the changed level while a change stands, else the baseline. NaN while learning. */
+static double level_now(const struct model *m, enum signal sig, int64_t *ret_n) {
+    const struct o3_drift *d = m->epoch ? m->epoch->series[sig] : NULL;
+    if (!d) return NAN;
+    struct o3_drift_view v;
+    o3_drift_view(d, &v);
+    if (v.state == O3_DRIFT_LEARNING) return NAN;
+    *ret_n = v.baseline_n;
+    return is_drifted(&v) ? v.baseline * (1 + v.change_ratio) : v.baseline;
+}
+
+static struct o3_performance performance_now(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
+    int64_t n = 0, n_other = 0;
+    double tps = level_now(m, SIGNAL_DECODE_RATE, &n);
+    double ttft_s = level_now(m, SIGNAL_TTFT, isnan(tps) ? &n : &n_other);
+    return (struct o3_performance){.is_set = n > 0,
+                                   .tokens_per_sec = tps,
+                                   .ttft_ms = ttft_s * 1000,
+                                   .stability = o3_sc_stability(s, m).ratio,
+                                   .n = n,
+                                   .as_of_ms = wall_ms};
+}
+
+/* What holds for all three presets as long as nothing but the loaded setting is known. */
+static struct o3_preset observed_preset(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
+    struct o3_preset p = {.is_set = true, .num_ctx = m->ps.context_length, .f16_kv = true, .source = O3_SOURCE_OBSERVED, .as_of_ms = wall_ms};
+    p.batch = o3_sc_effective_batch(s, m, &p.batch_source);
+    p.performance = performance_now(s, m, wall_ms);
+    return p;
+}
+
+static void build(const struct o3_sidecar *s, const struct model *m, const struct o3_performance *previous, int64_t wall_ms, struct o3_preset_doc *ret) {
+    *ret = (struct o3_preset_doc){0};
+    o3_str_copy(ret->model, sizeof ret->model, m->ps.name);
+    o3_str_copy(ret->digest, sizeof ret->digest, m->ps.digest);
+    struct o3_preset p = observed_preset(s, m, wall_ms);
+    if (previous) p.previous = *previous;
+    for (int i = 0; i < O3_PRESET_COUNT; i++) {
+        ret->presets[i] = p;
+        o3_str_copy(ret->presets[i].use_case, sizeof ret->presets[i].use_case, USE_CASES[i]);
+    }
+}
+
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason, struct o3_now now) {
+    if (s->config->tune_mode == TUNE_OFF) return;
+    const struct o3_preset_doc *last = m->is_write_wanted || m->is_writing ? &m->wanted : m->has_published ? &m->published : NULL;
+    /* `previous` is what was true before the incident, also when a second signal confirms it later. */
+    const struct o3_performance *previous = NULL;
+    if (last && strcmp(last->digest, m->ps.digest) == 0) {
+        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_drifted(m) <= 1;
+        previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance : &last->presets[0].previous;
+    }
+    struct o3_preset_doc doc;
+    build(s, m, previous, now.wall_ms, &doc);
+    if (last && o3_preset_doc_equal(last, &doc)) {
+        o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L("results", "unchanged"), 1);
+        return;
+    }
+    m->wanted = doc;
+    o3_str_copy(m->write_reason, sizeof m->write_reason, reason);
+    m->is_write_wanted = true;
+    m->n_write_failures = 0;
+    m->write_at_ns = now.mono_ns;
+}
+
+static const struct o3_preset_doc *doc_of(const struct model *m) {
+    return m->is_write_wanted || m->is_writing ? &m->wanted : m->has_published ? &m->published : NULL;
+}
+
+static const char *primary_model(const struct o3_sidecar *s) {
+    if (s->config->publish_primary_model[0]) return s->config->publish_primary_model;
+    return s->config->models_include.n ? s->config->models_include.v[0] : "";
+}
+
+static void add_doc(const struct o3_preset_doc *d, struct o3_buf *out) {
+    if (out->len) o3_buf_adds(out, "---\n");
+    (void)o3_preset_doc_encode_yaml(d, out);
+}
+
+static void encode_all(const struct o3_sidecar *s, struct o3_buf *out) {
+    struct o3_conf_list primary = {.n = 1, .v = {primary_model(s)}}, none = {0};
+    for (int pass = 0; pass < 2; pass++)
+        for (int i = 0; i < s->n_models; i++) {
+            const struct o3_preset_doc *d = doc_of(s->models[i]);
+            bool is_primary = primary.v[0][0] && o3_model_is_selected(s->models[i]->ps.name, &primary, &none);
+            if (d && is_primary == (pass == 0)) add_doc(d, out);
+        }
+}
+
+static void set_preset_metrics(struct o3_sidecar *s, const struct model *m) {
+    for (int i = 0; i < O3_PRESET_COUNT; i++) {
+        const struct o3_preset *p = &m->published.presets[i];
+        const char *const *l = O3_L(m->ps.name, o3_preset_name((enum o3_preset_name)i));
+        o3_metric_set(s->metrics, O3_M_PRESET_CONTEXT_TOKENS, l, (double)p->num_ctx);
+        o3_metric_set(s->metrics, O3_M_PRESET_BATCH_SIZE, l, (double)p->batch);
+    }
+}
+
+static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    O3_AUTO_BUF doc;
+    O3_AUTO_BUF all;
+    O3_AUTO_BUF summary;
+    o3_buf_init(&doc, DOC_BYTES_MAX);
+    o3_buf_init(&all, ALL_BYTES_MAX);
+    o3_buf_init(&summary, DOC_BYTES_MAX);
+    if (o3_preset_doc_encode_yaml(&m->wanted, &doc) < 0 || o3_sc_summary_json(s, m, now.wall_ms, &summary) < 0) return;
+    encode_all(s, &all);
+    if (all.err) O3_SC_EVENT(s, O3_EV_LIMIT_REACHED, O3_F_STR("what", "the preset file of all models"));
+    m->is_write_wanted = false;
+    m->is_writing = true;
+    m->ticket = s->next_ticket++;
+    struct o3_sidecar_presets w = {.ticket = m->ticket,
+                                   .model = m->ps.name,
+                                   .reason = m->write_reason,
+                                   .doc = o3_buf_str(&doc),
+                                   .doc_len = doc.len,
+                                   .summary = o3_buf_str(&summary),
+                                   .summary_len = summary.len,
+                                   .all = all.err ? NULL : o3_buf_str(&all),
+                                   .all_len = all.err ? 0 : all.len};
+    s->ops.write_presets(s->ops.ctx, &w);
+}
+
+void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now) {
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (m->is_write_wanted && !m->is_writing && now.mono_ns >= m->write_at_ns) start_write(s, m, now);
+    }
+}
+
+int64_t o3_sc_publish_deadline(const struct o3_sidecar *s) {
+    int64_t t = INT64_MAX;
+    for (int i = 0; i < s->n_models; i++) {
+        const struct model *m = s->models[i];
+        if (m->is_write_wanted && !m->is_writing && m->write_at_ns < t) t = m->write_at_ns;
+    }
+    return t;
+}
+
+static void save_doc(struct o3_sidecar *s, const struct model *m) {
+    O3_AUTO_BUF doc;
+    o3_buf_init(&doc, DOC_BYTES_MAX);
+    char key[160];
+    snprintf(key, sizeof key, "preset/%s", m->ps.name);
+    if (o3_preset_doc_encode_yaml(&m->published, &doc) == 0) s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
+}
+
+static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
+    o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L(target, is_done ? "written" : "failed"), 1);
+    if (is_done) o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(target), (double)now.wall_ms / 1000.0);
+}
+
+void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file, const char *error, struct o3_now now) {
+    struct model *m = NULL;
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->is_writing && s->models[i]->ticket == ticket) m = s->models[i];
+    if (!m) return;
+    const char *file = s->config->publish_file;
+    m->is_writing = false;
+    count_write(s, "results", has_defaults, now);
+    if (file[0]) count_write(s, "file", has_file, now);
+    if (has_defaults && (has_file || !file[0])) {
+        m->published = m->wanted;
+        m->has_published = true;
+        m->n_write_failures = 0;
+        set_preset_metrics(s, m);
+        save_doc(s, m);
+        O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name), O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
+        return;
+    }
+    O3_SC_EVENT(s, O3_EV_PRESET_WRITE_FAILED, O3_F_STR("file", has_defaults ? file : "o3_results"), O3_F_STR("error", error ? error : ""));
+    if (m->n_write_failures < 12) m->n_write_failures++;
+    int64_t wait = RETRY_FIRST_NS << (m->n_write_failures - 1);
+    m->write_at_ns = now.mono_ns + (wait < RETRY_MAX_NS ? wait : RETRY_MAX_NS);
+    m->is_write_wanted = true;
+}
+
+void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, DOC_BYTES_MAX);
+    char key[160];
+    snprintf(key, sizeof key, "preset/%s", m->ps.name);
+    struct o3_err e;
+    if (!o3_sc_take_restored(s, key, &text)) return;
+    if (o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &m->published, &e) < 0) return;
+    m->has_published = true;
+    set_preset_metrics(s, m);
+}

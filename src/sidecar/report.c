@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The state in memory as JSON, for the HTTP API and the summaries on disk. */
+#include <jansson.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+static int dump(json_t *root, struct o3_buf *out) {
+    if (!root) return O3_E_NOMEM;
+    char *text = json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
+    json_decref(root);
+    if (!text) return O3_E_NOMEM;
+    int r = o3_buf_adds(out, text);
+    free(text);
+    return r < 0 ? r : o3_buf_adds(out, "\n");
+}
+
+static json_t *number(double v) {
+    return isfinite(v) ? json_real(v) : json_null();
+}
+
+static json_t *time_text(int64_t wall_ms) {
+    if (wall_ms <= 0) return json_null();
+    if (wall_ms == O3_TIME_NEVER_MS) return json_string("never");
+    char text[40];
+    o3_rfc3339_format(wall_ms, text, sizeof text);
+    return json_string(text);
+}
+
+static json_t *text_or_null(const char *s) {
+    return s[0] ? json_string(s) : json_null();
+}
+
+int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
+    int n_loaded = 0, n_drifted = 0;
+    bool has_probed = false;
+    for (int i = 0; i < s->n_models; i++) {
+        n_loaded += s->models[i]->is_loaded;
+        n_drifted += o3_sc_n_drifted(s->models[i]) > 0;
+        has_probed |= s->models[i]->last_sample_ns != INT64_MIN;
+    }
+    json_t *root = json_object();
+    json_object_set_new(root, "time", time_text(now.wall_ms));
+    json_object_set_new(root, "uptime_seconds", json_real((double)(now.mono_ns - s->started_ns) / 1e9));
+    json_object_set_new(root, "ollama_up", json_boolean(s->is_up));
+    json_object_set_new(root, "ollama_version", text_or_null(s->version.text));
+    json_object_set_new(root, "ollama_error", text_or_null(s->last_error));
+    json_object_set_new(root, "models_loaded", json_integer(n_loaded));
+    json_object_set_new(root, "models_drifted", json_integer(n_drifted));
+    json_object_set_new(root, "first_probe_seen", json_boolean(has_probed));
+    json_object_set_new(root, "probing", json_boolean(s->probe.id != 0));
+    json_object_set_new(root, "users_busy", json_boolean(s->gate.is_busy));
+    json_object_set_new(root, "sockets_readable", json_boolean(s->gate.has_sockets));
+    const char *hint = s->is_up && s->has_ps && n_loaded == 0 ? o3_event_row(O3_EV_NO_MODEL)->text : "";
+    json_object_set_new(root, "hint", text_or_null(hint));
+    return dump(root, out);
+}
+
+static json_t *series_json(const struct o3_drift *d) {
+    struct o3_drift_view v;
+    o3_drift_view(d, &v);
+    json_t *o = json_object();
+    json_object_set_new(o, "state", json_string(o3_drift_state_name(v.state)));
+    json_object_set_new(o, "samples", json_integer(v.n_samples));
+    json_object_set_new(o, "baseline", number(v.baseline));
+    json_object_set_new(o, "baseline_stddev", number(v.baseline_sd));
+    json_object_set_new(o, "baseline_samples", json_integer(v.baseline_n));
+    json_object_set_new(o, "baseline_established", time_text(v.established_wall_ms));
+    json_object_set_new(o, "statistic", number(v.statistic));
+    json_object_set_new(o, "threshold", number(v.threshold));
+    json_object_set_new(o, "change_ratio", number(v.change_ratio));
+    json_object_set_new(o, "changed_since", time_text(v.change_wall_ms));
+    json_object_set_new(o, "recent_median", number(v.recent_median));
+    json_object_set_new(o, "recent_robust_cv", number(v.robust_cv));
+    json_object_set_new(o, "recent_n", json_integer(v.n_recent));
+    return o;
+}
+
+static json_t *signals_json(const struct model *m) {
+    json_t *signals = json_object();
+    for (int sig = 0; m->epoch && sig < SIGNAL_COUNT; sig++)
+        if (m->epoch->series[sig]) json_object_set_new(signals, SIGNAL_NAMES[sig], series_json(m->epoch->series[sig]));
+    return signals;
+}
+
+static json_t *stability_json(const struct o3_sidecar *s, const struct model *m) {
+    struct o3_stability st = o3_sc_stability(s, m);
+    json_t *o = json_object();
+    json_object_set_new(o, "ratio", number(st.ratio));
+    json_object_set_new(o, "n", json_integer((json_int_t)st.n));
+    json_object_set_new(o, "wilson_low", number(st.wilson95.lo));
+    json_object_set_new(o, "wilson_high", number(st.wilson95.hi));
+    json_object_set_new(o, "median", number(st.median));
+    json_object_set_new(o, "robust_cv", number(st.robust_cv));
+    return o;
+}
+
+static void put_identity(json_t *o, const struct model *m) {
+    json_object_set_new(o, "model", json_string(m->ps.name));
+    json_object_set_new(o, "digest", json_string(m->ps.digest));
+    json_object_set_new(o, "family", json_string(m->ps.family));
+    json_object_set_new(o, "parameter_size", json_string(m->ps.parameter_size));
+    json_object_set_new(o, "quantization", json_string(m->ps.quantization));
+    json_object_set_new(o, "num_ctx", json_integer(m->ps.context_length));
+}
+
+static json_t *model_json(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    json_t *o = json_object();
+    put_identity(o, m);
+    enum o3_batch_source source;
+    json_object_set_new(o, "num_batch", json_integer(o3_sc_effective_batch(s, m, &source)));
+    json_object_set_new(o, "batch_source", json_string(source == O3_BATCH_RUNNER ? "runner" : "assumed"));
+    json_object_set_new(o, "loaded", json_boolean(m->is_loaded));
+    json_object_set_new(o, "size_bytes", json_integer(m->ps.size_bytes));
+    json_object_set_new(o, "vram_bytes", json_integer(m->ps.size_vram_bytes));
+    json_object_set_new(o, "expires_at", time_text(m->ps.expires_at_ms));
+    json_object_set_new(o, "last_user_activity", time_text(m->last_user_wall_ms));
+    json_object_set_new(o, "probe_interval_seconds", json_real((double)m->interval_ms / 1000.0));
+    json_object_set_new(o, "next_probe_seconds", m->is_loaded ? json_real((double)(m->due_ns - now.mono_ns) / 1e9) : json_null());
+    json_object_set_new(o, "paused", text_or_null(SKIP_NAMES[m->paused_for]));
+    json_object_set_new(o, "stuck", json_boolean(m->is_stuck));
+    json_object_set_new(o, "induced_reload", json_boolean(m->has_strike));
+    json_object_set_new(o, "decode_tokens", json_integer(m->epoch ? m->epoch->decode_tokens : 0));
+    json_object_set_new(o, "stability", stability_json(s, m));
+    json_object_set_new(o, "signals", signals_json(m));
+    return o;
+}
+
+int o3_sidecar_models_json(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
+    json_t *list = json_array();
+    for (int i = 0; i < s->n_models; i++)
+        json_array_append_new(list, model_json(s, s->models[i], now));
+    return dump(json_pack("{s:o}", "models", list), out);
+}
+
+int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms, struct o3_buf *out) {
+    json_t *o = json_object();
+    put_identity(o, m);
+    json_object_set_new(o, "time", time_text(wall_ms));
+    json_object_set_new(o, "ollama_version", json_string(s->version.text));
+    json_object_set_new(o, "reason", json_string(m->write_reason));
+    json_object_set_new(o, "stability", stability_json(s, m));
+    json_object_set_new(o, "signals", signals_json(m));
+    return dump(o, out);
+}
+
+static json_t *doc_json(const struct o3_preset_doc *d) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 64 * 1024);
+    return o3_preset_doc_encode_json(d, &text) == 0 ? json_loadb(text.p, text.len, 0, NULL) : NULL;
+}
+
+int o3_sidecar_presets_json(const struct o3_sidecar *s, struct o3_buf *out) {
+    json_t *list = json_array();
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->has_published) json_array_append_new(list, doc_json(&s->models[i]->published));
+    return dump(json_pack("{s:o}", "models", list), out);
+}
+
+int o3_sidecar_preset_json(const struct o3_sidecar *s, const char *model, enum o3_preset_name name, struct o3_buf *out) {
+    struct o3_conf_list wanted = {.n = 1, .v = {model}}, none = {0};
+    for (int i = 0; i < s->n_models; i++) {
+        const struct model *m = s->models[i];
+        if (!m->has_published || !m->published.presets[name].is_set || !o3_model_is_selected(m->ps.name, &wanted, &none)) continue;
+        return o3_preset_encode(&m->published, name, "json", out, NULL);
+    }
+    return O3_E_NOT_FOUND;
+}

@@ -1,0 +1,169 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Whose turn is it, and may we? A probe that is due first asks for a fresh list of loaded models (a probe must never load
+ * one), then passes the gate. Every probe that is due and not sent is counted once, with its reason. */
+#include "sidecar/internal.h"
+
+#define BUSY_RETRY_NS O3_NS_PER_S
+#define WATCH_EVERY_NS (250LL * O3_NS_PER_MS)
+#define SHOW_WAIT_NS (200LL * O3_NS_PER_MS)
+#define EXPIRY_GUARD_MS 30000 /* no probe this close to the unload of an idle model */
+#define GAUGE_INTERVALS 3
+
+void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
+    int n_loaded = 0;
+    for (int i = 0; i < s->n_models; i++)
+        n_loaded += s->models[i]->is_loaded;
+    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds, n_loaded > 0 ? n_loaded : 1, s->config->probe_max_busy_ratio);
+    o3_metric_set(s->metrics, O3_M_PROBE_INTERVAL_SECONDS, O3_L(m->ps.name), (double)m->interval_ms / 1000.0);
+}
+
+/* A little chance keeps the probes of several sidecars, and of several models, from falling into step. */
+static void next_slot(struct o3_sidecar *s, struct model *m, int64_t from_ns) {
+    o3_sc_new_interval(s, m);
+    double jitter = 0.95 + 0.1 * o3_rand_uniform(&s->rand);
+    m->due_ns = from_ns + (int64_t)((double)(m->interval_ms * O3_NS_PER_MS) * jitter);
+    m->slot_ns = m->due_ns;
+    m->is_skip_counted = false;
+}
+
+void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    o3_sc_new_interval(s, m);
+    m->due_ns = m->slot_ns = now.mono_ns + (int64_t)(o3_rand_uniform(&s->rand) * 0.3 * (double)O3_NS_PER_S);
+    m->is_skip_counted = false;
+    m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+}
+
+static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
+    if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return false;
+    return now_ns - m->last_user_ns > s->config->probe_linger_ms * O3_NS_PER_MS;
+}
+
+enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    if (!s->config->probe_enabled) return SKIP_PAUSED;
+    if (!m->is_loaded) return SKIP_NOT_LOADED;
+    if (!o3_sc_options_known(s, m)) return SKIP_OPTIONS_UNKNOWN;
+    if (is_lingering_over(s, m, now.mono_ns)) return SKIP_IDLE;
+    int64_t expires_ms = m->ps.expires_at_ms;
+    if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS) return SKIP_EXPIRING;
+    if (!o3_token_budget_allows(&s->budget, O3_DECODE_TOKENS_MAX, s->config->probe_max_tokens_per_day, now.mono_ns)) return SKIP_BUDGET;
+    if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
+    return SKIP_NONE;
+}
+
+static void set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) {
+    if (m->paused_for == reason) return;
+    if (m->paused_for != SKIP_NONE) o3_metric_drop(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[m->paused_for]));
+    if (reason != SKIP_NONE) o3_metric_set(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
+    if (reason == SKIP_OPTIONS_UNKNOWN) O3_SC_EVENT(s, O3_EV_MODEL_SKIPPED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", SKIP_NAMES[reason]));
+    m->paused_for = reason;
+}
+
+static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct o3_now now) {
+    set_paused(s, m, reason);
+    if (!m->is_skip_counted) o3_metric_add(s->metrics, O3_M_PROBES_SKIPPED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
+    m->is_skip_counted = true;
+    bool is_slot_over = now.mono_ns - m->slot_ns >= m->interval_ms * O3_NS_PER_MS;
+    if (reason == SKIP_BUSY && !is_slot_over) m->due_ns = now.mono_ns + BUSY_RETRY_NS;
+    else next_slot(s, m, now.mono_ns);
+}
+
+static struct model *most_overdue(const struct o3_sidecar *s, int64_t now_ns) {
+    struct model *first = NULL;
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (m->due_ns > now_ns || (m->is_loaded && m->show_state == SHOW_WANTED)) continue;
+        if (!first || m->due_ns < first->due_ns) first = m;
+    }
+    return first;
+}
+
+static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, struct o3_now now) {
+    s->pending = m;
+    s->is_pending_test = is_test;
+    s->ps_due_ns = now.mono_ns;
+}
+
+/* The model whose runner may hang: the one that users last asked, as far as can be told. */
+static struct model *model_to_test(struct o3_sidecar *s, struct o3_now now) {
+    struct model *last = NULL;
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        enum skip reason = o3_sc_skip_reason(s, m, now);
+        if (reason != SKIP_BUSY && reason != SKIP_EXPIRING) continue;
+        if (!last || m->last_user_ns > last->last_user_ns) last = m;
+    }
+    return last;
+}
+
+static int64_t max_busy_ns(const struct o3_sidecar *s) {
+    return s->config->probe_max_busy_ms * O3_NS_PER_MS;
+}
+
+static void drop_old_gauges(struct o3_sidecar *s, int64_t now_ns) {
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (m->has_live_gauges && now_ns - m->last_sample_ns > GAUGE_INTERVALS * m->interval_ms * O3_NS_PER_MS) o3_sc_drop_live_gauges(s, m);
+    }
+}
+
+static void watch_users(struct o3_sidecar *s, int64_t now_ns) {
+    if (now_ns < s->watch_due_ns) return;
+    s->watch_due_ns = now_ns + WATCH_EVERY_NS;
+    o3_sc_read_sockets(s, now_ns);
+    if (s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start) s->probe.saw_user = true;
+}
+
+void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
+    drop_old_gauges(s, now.mono_ns);
+    if (s->probe.id) {
+        watch_users(s, now.mono_ns);
+        return;
+    }
+    if (!s->is_up || !s->has_ps || s->pending) return;
+    if (o3_gate_needs_test(&s->gate, now.mono_ns, max_busy_ns(s))) {
+        struct model *m = model_to_test(s, now);
+        if (m) {
+            ask_for_list(s, m, true, now);
+            return;
+        }
+        o3_gate_tested(&s->gate, now.mono_ns);
+    }
+    struct model *m = most_overdue(s, now.mono_ns);
+    if (!m) return;
+    if (m->is_loaded) o3_sc_read_sockets(s, now.mono_ns);
+    enum skip reason = o3_sc_skip_reason(s, m, now);
+    if (reason != SKIP_NONE) skip(s, m, reason, now);
+    else ask_for_list(s, m, false, now);
+}
+
+void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
+    struct model *m = s->pending;
+    if (!m || s->probe.id) return;
+    s->pending = NULL;
+    enum skip reason = o3_sc_skip_reason(s, m, now);
+    if (s->is_pending_test) {
+        o3_gate_tested(&s->gate, now.mono_ns);
+        if (reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_EXPIRING) (void)o3_sc_probe_start(s, m, true, now);
+        return;
+    }
+    if (reason != SKIP_NONE) {
+        skip(s, m, reason, now);
+        return;
+    }
+    set_paused(s, m, SKIP_NONE);
+    next_slot(s, m, now.mono_ns);
+    s->watch_due_ns = now.mono_ns + WATCH_EVERY_NS;
+    (void)o3_sc_probe_start(s, m, false, now);
+}
+
+int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s) {
+    if (s->probe.id) return s->watch_due_ns;
+    if (!s->is_up || !s->has_ps || s->pending) return INT64_MAX;
+    int64_t t = s->gate.is_busy ? s->gate.busy_since_ns + max_busy_ns(s) : INT64_MAX;
+    for (int i = 0; i < s->n_models; i++) {
+        const struct model *m = s->models[i];
+        int64_t due = m->is_loaded && m->show_state == SHOW_WANTED ? m->due_ns + SHOW_WAIT_NS : m->due_ns;
+        if (due < t) t = due;
+    }
+    return t;
+}

@@ -1,0 +1,183 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdlib.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+#define CLOCK_JUMP_MS 2000
+
+const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
+const char *const SKIP_NAMES[SKIP_COUNT] = {"", "paused", "not_loaded", "options_unknown", "idle", "expiring", "budget", "busy"};
+
+void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+    s->ops.event(s->ops.ctx, ev, f, n);
+}
+
+int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct o3_sidecar **ret, struct o3_err *e) {
+    struct o3_sidecar *s = calloc(1, sizeof *s);
+    if (!s) return o3_err_set(e, O3_E_NOMEM, "no memory for the sidecar");
+    s->max_models = (int)p->config->models_max;
+    s->models = calloc((size_t)s->max_models, sizeof *s->models);
+    if (!s->models) {
+        free(s);
+        return o3_err_set(e, O3_E_NOMEM, "no memory for %d models", (int)p->config->models_max);
+    }
+    s->config = p->config;
+    s->metrics = p->metrics;
+    s->ops = p->ops;
+    o3_rand_seed(&s->rand, p->seed);
+    o3_gate_init(&s->gate);
+    o3_token_budget_init(&s->budget);
+    s->started_ns = s->version_due_ns = s->ps_due_ns = now.mono_ns;
+    s->ps_at_ns = INT64_MIN;
+    s->next_ticket = 1;
+    o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
+    o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, 0);
+    o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, 0);
+    *ret = s;
+    return 0;
+}
+
+static void free_epoch(struct epoch *ep) {
+    if (!ep) return;
+    for (int i = 0; i < SIGNAL_COUNT; i++)
+        o3_drift_free(ep->series[i]);
+    free(ep);
+}
+
+void o3_sc_free_model(struct model *m) {
+    if (!m) return;
+    for (int i = 0; i < O3_EPOCHS_MAX; i++)
+        free_epoch(m->epochs[i]);
+    free(m);
+}
+
+void o3_sidecar_free(struct o3_sidecar *s) {
+    if (!s) return;
+    for (int i = 0; i < s->n_models; i++)
+        o3_sc_free_model(s->models[i]);
+    free(s->models);
+    for (int i = 0; i < s->n_restored; i++) {
+        free(s->restored[i].key);
+        free(s->restored[i].value);
+    }
+    o3_buf_done(&s->control.body);
+    o3_stream_free(s->probe.stream);
+    o3_buf_done(&s->probe.body);
+    free(s);
+}
+
+void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n) {
+    if (s->n_restored == O3_RESTORED_MAX || n > O3_RESTORED_BYTES_MAX - s->restored_bytes) return;
+    struct restored r = {.key = strdup(key), .value = malloc(n + 1), .n = n};
+    if (!r.key || !r.value) {
+        free(r.key);
+        free(r.value);
+        return;
+    }
+    memcpy(r.value, value, n);
+    r.value[n] = '\0';
+    s->restored[s->n_restored++] = r;
+    s->restored_bytes += n;
+}
+
+bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret) {
+    for (int i = 0; i < s->n_restored; i++) {
+        struct restored *r = &s->restored[i];
+        if (strcmp(r->key, key)) continue;
+        bool is_whole = o3_buf_add(ret, r->value, r->n) == 0;
+        free(r->key);
+        free(r->value);
+        s->restored_bytes -= r->n;
+        *r = s->restored[--s->n_restored];
+        return is_whole;
+    }
+    return false;
+}
+
+struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name) {
+    for (int i = 0; i < s->n_models; i++)
+        if (!strcmp(s->models[i]->ps.name, name)) return s->models[i];
+    return NULL;
+}
+
+void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now) {
+    s->config = config;
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        o3_sc_new_interval(s, m);
+        int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
+        if (m->due_ns > latest) m->due_ns = latest;
+    }
+    s->ps_due_ns = now.mono_ns;
+}
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+int64_t o3_sidecar_deadline_ns(const struct o3_sidecar *s) {
+    if (s->is_stopped) return INT64_MAX;
+    int64_t t = INT64_MAX;
+    if (!s->control.id) t = min64(s->version_due_ns, s->ps_due_ns);
+    t = min64(t, o3_sc_schedule_deadline(s));
+    return min64(t, o3_sc_publish_deadline(s));
+}
+
+/* The wall clock only labels; a jump spoils what compares wall times: expiry, and the sample in flight. */
+static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
+    int64_t offset = now.wall_ms - now.mono_ns / O3_NS_PER_MS;
+    int64_t moved = offset - s->clock_offset_ms;
+    bool has_jumped = s->has_clock_offset && (moved > CLOCK_JUMP_MS || moved < -CLOCK_JUMP_MS);
+    s->clock_offset_ms = offset;
+    s->has_clock_offset = true;
+    if (!has_jumped) return;
+    s->probe.is_tainted = true;
+    for (int i = 0; i < s->n_models; i++) {
+        s->models[i]->session_ms = -1;
+        s->models[i]->own_finished_wall_ms = 0;
+        o3_sc_mark_gap(s->models[i]);
+    }
+    O3_SC_EVENT(s, O3_EV_CLOCK_JUMPED, O3_F_DBL("seconds", (double)moved / 1000.0));
+}
+
+void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
+    if (s->is_stopped) return;
+    watch_clock(s, now);
+    o3_sc_schedule_turn(s, now);
+    o3_sc_control_turn(s, now);
+    o3_sc_publish_turn(s, now);
+}
+
+void o3_sidecar_data(struct o3_sidecar *s, uint64_t id, int status, const char *bytes, size_t n, int64_t mono_ns) {
+    if (id == s->probe.id && id) {
+        if (s->probe.stream && status == 200) o3_stream_feed(s->probe.stream, bytes, n, mono_ns);
+        else (void)o3_buf_add(&s->probe.body, bytes, n);
+    } else if (id == s->control.id && id) {
+        (void)o3_buf_add(&s->control.body, bytes, n);
+    }
+}
+
+void o3_sidecar_end(struct o3_sidecar *s, uint64_t id, int status, int transport, const char *text, struct o3_now now) {
+    if (id == s->probe.id && id) o3_sc_probe_end(s, status, transport, text, now);
+    else if (id == s->control.id && id) o3_sc_control_end(s, status, transport, text, now);
+}
+
+void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns) {
+    o3_metric_observe(s->metrics, O3_M_LOOP_LAG_SECONDS, O3_NO_LABELS, (double)lag_ns / 1e9);
+    /* 20 ms: above every lag that a scrape storm caused, far below what moves a rate by a per cent of a second's probe. */
+    if (s->probe.id && lag_ns > 20 * O3_NS_PER_MS) s->probe.is_tainted = true;
+}
+
+bool o3_sidecar_is_probing(const struct o3_sidecar *s) {
+    return s->probe.id != 0;
+}
+
+void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now) {
+    if (s->is_stopped) return;
+    if (s->probe.id) o3_sc_probe_cancel(s, now);
+    if (s->control.id) s->ops.call_cancel(s->ops.ctx, s->control.id);
+    s->control.id = 0;
+    for (int i = 0; i < s->n_models; i++)
+        o3_sc_save_series(s, s->models[i], true);
+    s->is_stopped = true;
+}

@@ -1,0 +1,206 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The numbers of the README, measured here and now, each with the command or the way it was taken.
+
+    ./dev bench [--quick]
+
+Beside the sidecar stands prometheus-node-exporter, a well-known small exporter, under the same scrapes. Nothing passes or
+fails: this is a report. --quick shortens the long measurements and says so.
+"""
+
+import argparse
+import contextlib
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+
+import requests
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
+os.environ.setdefault("O3_BINARY", str(pathlib.Path(__file__).resolve().parents[2] / "build/release/o3"))
+import harness  # noqa: E402
+from harness import FAST, Process, Sidecar, Simulator  # noqa: E402
+
+MODELS = ["sim-small:latest", "sim-medium:latest", "sim-think:latest"]
+rows = []
+
+
+def row(what, value, how):
+    rows.append((what, value, how))
+    print(f"  {what}: {value}    ({how})", flush=True)
+
+
+def status_kib(pid, field):
+    for line in pathlib.Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith(field + ":"):
+            return int(line.split()[1])
+    return 0
+
+
+def memory(pid):
+    return f"{status_kib(pid, 'VmRSS') / 1024:.1f} MiB RSS, {status_kib(pid, 'RssAnon') / 1024:.1f} MiB anonymous"
+
+
+def cpu_seconds(pid):
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def wakeups(pid):
+    """Voluntary context switches of all threads: each is one wake-up that ended in waiting again."""
+    total = 0
+    for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
+        for line in (task / "status").read_text().splitlines():
+            if line.startswith("voluntary_ctxt_switches"):
+                total += int(line.split()[1])
+    return total
+
+
+def scrape_times(url, n, per_second=100):
+    """Milliseconds of n scrapes at a steady pace over one kept connection, as Prometheus does."""
+    times = []
+    with requests.Session() as session:
+        session.get(url, timeout=10)
+        begin = time.monotonic()
+        for i in range(n):
+            pause = begin + i / per_second - time.monotonic()
+            if pause > 0:
+                time.sleep(pause)
+            start = time.monotonic()
+            reply = session.get(url, timeout=10)
+            times.append((time.monotonic() - start) * 1e3)
+            assert reply.status_code == 200
+    times.sort()
+    return times[len(times) // 2], times[int(len(times) * 0.99)], len(reply.content)
+
+
+def scrape_row(what, url, n, how):
+    p50, p99, size = scrape_times(url, n)
+    row(what, f"p50 {p50:.2f} ms, p99 {p99:.2f} ms ({size / 1024:.0f} KiB)", f"{n} scrapes at 100/s, {how}")
+    return p50, p99
+
+
+def started_exporter(stack, folder):
+    if not shutil.which("prometheus-node-exporter"):
+        return None
+    port = harness.free_port()
+    exporter = stack.enter_context(harness.started(
+        Process, ["prometheus-node-exporter", f"--web.listen-address=127.0.0.1:{port}"], folder, "node-exporter"))
+    exporter.url = f"http://127.0.0.1:{port}"
+
+    def answers():
+        with contextlib.suppress(requests.RequestException):
+            return requests.get(exporter.url + "/metrics", timeout=5).ok
+
+    harness.wait_for("node-exporter", answers)
+    return exporter
+
+
+def measure_start(folder):
+    """Milliseconds from exec to the first byte of /metrics, five times."""
+    times = []
+    for i in range(5):
+        port = harness.free_port()
+        sidecar_folder = folder / f"start{i}"
+        sidecar_folder.mkdir()
+        begin = time.monotonic()
+        with harness.started(Process, [harness.BINARY, "serve", f"--web.listen=127.0.0.1:{port}", "--ollama.url=http://127.0.0.1:9",
+                                       f"--results.path={sidecar_folder}/r"], sidecar_folder, "serve"):
+            while True:
+                with contextlib.suppress(requests.RequestException):
+                    with requests.get(f"http://127.0.0.1:{port}/metrics", stream=True, timeout=5) as reply:
+                        next(reply.iter_content(1))
+                    break
+                time.sleep(0.001)
+            times.append((time.monotonic() - begin) * 1e3)
+    times.sort()
+    row("start to first byte of /metrics", f"median {times[2]:.0f} ms, worst {times[-1]:.0f} ms", "o3 serve with an empty store, polled each ms, 5 starts")
+
+
+def measure_binary(folder):
+    stripped = folder / "o3-stripped"
+    subprocess.run(["strip", "-o", stripped, harness.BINARY], check=True)
+    row("binary", f"{stripped.stat().st_size / 1024:.0f} KiB stripped", "strip -o OUT build/release/o3; stat -c %s OUT")
+
+
+def measure_busy(stack, folder, options):
+    probes = 100 if options.quick else 1000
+    n = 500 if options.quick else 3000
+    exporter = started_exporter(stack, folder)
+    simulator = stack.enter_context(harness.started(Simulator, folder, load=None))
+    for model in MODELS:
+        simulator.load(model)
+    serve = folder / "busy"
+    sidecar = stack.enter_context(harness.started(Sidecar, serve, simulator.url, {**FAST, "log.level": "info"}))
+
+    def ok():
+        return sidecar.metrics().sum("o3_probes_total", result="ok")
+
+    print(f"  (waiting for {probes} probes of {len(MODELS)} models)", flush=True)
+    end = time.monotonic() + probes + 600
+    while ok() < probes and time.monotonic() < end:
+        time.sleep(1)
+        if exporter:
+            requests.get(exporter.url + "/metrics", timeout=10)  # the same scrapes for both
+    done = ok()
+    how = f"/proc/PID/status after {done:.0f} probes of {len(MODELS)} models at probe.interval 1s, scraped each second"
+    row("memory of o3 serve", memory(sidecar.pid), how)
+    if exporter:
+        row("memory of node-exporter", memory(exporter.pid), "the same scrapes")
+
+    ours_busy = scrape_row("/metrics while probing", sidecar.url + "/metrics", n, "simulator busy, probes each second")
+    simulator.send(signal.SIGSTOP)
+    time.sleep(1)
+    scrape_row("/metrics while Ollama hangs", sidecar.url + "/metrics", n, "simulator under SIGSTOP")
+    simulator.send(signal.SIGCONT)
+    if exporter:
+        theirs = scrape_row("/metrics of node-exporter", exporter.url + "/metrics", n, "the same machine, right after")
+        row("p99 of o3 over node-exporter", f"{ours_busy[1] / theirs[1]:.2f}", "the two rows above")
+    row("memory after the scrapes", memory(sidecar.pid), f"/proc/PID/status after {2 * n} scrapes more")
+
+
+def measure_default(stack, folder, options):
+    """At the default cadence: what a pod pays all day."""
+    seconds = 60 if options.quick else 600
+    simulator = stack.enter_context(harness.started(Simulator, folder, load=None, name="sim-default"))
+    for model in MODELS:
+        simulator.load(model)
+    sidecar = stack.enter_context(harness.started(Sidecar, folder / "default", simulator.url, {"log.level": "info"}))
+    sidecar.wait_metric("o3_ollama_up", lambda v: v == 1)
+    time.sleep(5)
+    cpu, begin = cpu_seconds(sidecar.pid), time.monotonic()
+    switches = wakeups(sidecar.pid)
+    time.sleep(30)
+    row("wake-ups per second", f"{(wakeups(sidecar.pid) - switches) / 30:.2f}",
+        "voluntary_ctxt_switches of all threads in /proc/PID/task/*/status over 30 s, default configuration, no scrapes")
+    while time.monotonic() < begin + seconds:
+        requests.get(sidecar.url + "/metrics", timeout=10)
+        time.sleep(15)
+    per_hour = (cpu_seconds(sidecar.pid) - cpu) / (time.monotonic() - begin) * 3600
+    row("processor time per hour", f"{per_hour:.2f} s ({per_hour / 36:.3f} % of one core)",
+        f"utime + stime of /proc/PID/stat over {seconds} s, default configuration, {len(MODELS)} models, a scrape each 15 s")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true")
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="o3-bench-") as name, contextlib.ExitStack() as stack:
+        folder = pathlib.Path(name)
+        measure_binary(folder)
+        measure_start(folder)
+        measure_busy(stack, folder, options)
+        measure_default(stack, folder, options)
+    cpu = next((l.split(":", 1)[1].strip() for l in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), "unknown")
+    print(f"\n{os.cpu_count()} cores, {cpu}, load {os.getloadavg()[0]:.1f}" + (", quick" if options.quick else "") + "\n")
+    print("| what | measured | how |\n|---|---|---|")
+    for what, value, how in rows:
+        print(f"| {what} | {value} | {how} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,79 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a real Prometheus, its lint and the reference parser say about our exposition."""
+
+import re
+import shutil
+import subprocess
+
+import pytest
+import requests
+import yaml
+from prometheus_client.openmetrics import parser as openmetrics
+
+import harness
+from harness import FAST, Process, Sidecar
+
+OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
+
+
+def need(program):
+    if not shutil.which(program):
+        pytest.skip(f"{program} is not installed")
+
+
+@pytest.fixture
+def full(start, simulator):
+    """A sidecar that has probed and judged for a while, so that most series exist."""
+    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 8, "probe.prefill_interval": "3s"})
+    sidecar.wait_metric("o3_baseline_value", model="sim-small:latest", signal="decode_rate")
+    return sidecar
+
+
+def test_promtool_has_no_complaint(full):
+    need("promtool")
+    text = full.get("/metrics").text
+    done = subprocess.run(["promtool", "check", "metrics"], input=text, capture_output=True, text=True)
+    assert (done.returncode, done.stdout + done.stderr) == (0, "")
+
+
+def test_reference_parser_accepts_openmetrics_and_agrees_with_text(full):
+    # Two scrapes a moment apart differ in what runs on; counters only grow and names do not change.
+    families = list(openmetrics.text_string_to_metric_families(full.get("/metrics", headers=OPENMETRICS).text))
+    om = {(s.name, tuple(sorted(s.labels.items()))) for f in families for s in f.samples if not s.name.endswith("_created")}
+    text = {(s.name, tuple(sorted(s.labels.items()))) for s in full.metrics().samples}
+    assert om and om - text == set()
+    seen = [(s.name, tuple(sorted(s.labels.items()))) for f in families for s in f.samples]
+    assert len(seen) == len(set(seen))
+
+
+def test_real_prometheus_scrapes_it(full, tmp_path):
+    need("prometheus")
+    port = harness.free_port()
+    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
+              "scrape_configs": [{"job_name": "o3", "static_configs": [{"targets": [f"127.0.0.1:{full.port}"]}]},
+                                 {"job_name": "self", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]}
+    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
+    argv = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
+            f"--web.listen-address=127.0.0.1:{port}"]
+    with harness.started(Process, argv, tmp_path, "prometheus") as prometheus:
+
+        def query(expression):
+            try:
+                reply = requests.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=10).json()
+            except requests.RequestException:
+                assert prometheus.is_running(), prometheus.log
+                return None
+            return [float(r["value"][1]) for r in reply["data"]["result"]]
+
+        harness.wait_for("up == 1", lambda: query('up{job="o3"}') == [1.0])
+        harness.wait_for("five scrapes", lambda: (query('count_over_time(up{job="o3"}[5m])') or [0])[0] >= 5)
+        assert query('min_over_time(up{job="o3"}[5m])') == [1.0]
+        samples = query('scrape_samples_scraped{job="o3"}')[0]
+        print(f"scrape_samples_scraped {samples:.0f}")
+        assert 0 < samples <= 300 * 2 + 200  # 300 series a model, one loaded, and the rest
+        assert query('o3_ollama_up{job="o3"}') == [1.0]
+        for name in ("duplicate_timestamp", "out_of_order", "out_of_bounds"):
+            harness.wait_for("Prometheus' own metrics", lambda: query(f"prometheus_target_scrapes_sample_{name}_total"))
+            assert query(f"prometheus_target_scrapes_sample_{name}_total") == [0.0], name
+        complaints = [l for l in prometheus.log.splitlines() if re.search(r"level=(warn|error)", l) and "o3" in l]
+        assert complaints == []
