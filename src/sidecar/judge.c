@@ -271,6 +271,7 @@ static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double 
     struct o3_drift_view v;
     o3_drift_view(d, &v);
     r.event = ev;
+    if (ev == O3_DRIFT_EV_CONFIRMED) m->epoch->n_changed[sig] = r.n_since;
     tell_verdict(s, m, sig, &r, v.baseline);
     save_one(s, m->epoch, sig);
     if (ev == O3_DRIFT_EV_SUSPECT || ev == O3_DRIFT_EV_WENT_AWAY) return;
