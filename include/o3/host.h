@@ -10,6 +10,7 @@
  * Sockets whose remote port is listed in own_ports (our own connections) are left out. */
 struct o3_net_tcp_count {
     int n_established, n_with_bytes;
+    int n_listening; /* 0: the server is not in this network namespace, and the other counts say nothing */
 };
 void o3_net_tcp_count(const char *text, size_t n, uint16_t server_port, const uint16_t *own_ports, size_t n_own,
                       struct o3_net_tcp_count *inout); /* adds to inout, so that both files sum up */
@@ -30,5 +31,10 @@ bool o3_runner_cmdline_parse(const char *bytes, size_t n, struct o3_runner_cmdli
 
 int64_t o3_proc_status_kib(const char *status_text, const char *field); /* "VmRSS", "RssAnon"; -1 absent */
 int64_t o3_meminfo_kib(const char *meminfo_text, const char *field);    /* "MemAvailable"; -1 absent */
+/* The whole of /proc/PID/stat; false when it is not one. Times in clock ticks, start since boot. */
+struct o3_proc_stat { int64_t user_ticks, system_ticks, start_ticks; };
+bool o3_proc_stat_parse(const char *stat_text, struct o3_proc_stat *ret);
+int64_t o3_proc_boot_time_s(const char *stat_text);       /* "btime" of /proc/stat; -1 absent */
+int64_t o3_proc_max_open_files(const char *limits_text);  /* soft limit in /proc/PID/limits; INT64_MAX unlimited, -1 absent */
 
 #endif

@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 #include "o3/buf.h"
+#include "o3/host.h"
+#include "o3/ollama.h"
 
 #define O3_DECODE_TOKENS_MIN 8
 #define O3_DECODE_TOKENS_MAX 64
@@ -23,6 +25,11 @@ int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out);
 /* About a second of decode, half a second of prefill, within limits; then constant for the life of a runner. */
 int64_t o3_decode_tokens_for(double decode_tps);
 int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens);
+
+/* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic and an
+ * explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows them. */
+struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner);
+#define O3_RELOAD_NS 200000000LL /* load_duration: 1..6 ms when loaded; a load takes at least one 250 ms poll */
 
 /* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */
 int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio);

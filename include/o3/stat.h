@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_STAT_H
 #define O3_STAT_H
-/* Small-sample statistics. Pure. NaN means "not enough", never 0. Values are finite; results carry the unit of the input
- * unless named a ratio. Sums run in index order, so equal input gives equal bits. */
+/* Small-sample statistics. Pure. NaN means "not enough", never 0. Values are finite; results carry the unit of the
+ * input unless named a ratio. Sums run in index order, so equal input gives equal bits. */
 #include <stdbool.h>
 #include <stddef.h>
 
@@ -11,7 +11,8 @@ double o3_median(double *v, size_t n);
 /* 1.4826 x median |x - median|: estimates the standard deviation of Gaussian data, breaks down at 50 % outliers
  * (Hampel 1974). n >= 1, else NaN; 0 when half of the values are equal. Overwrites v with sorted deviations. */
 double o3_mad_sd(double *v, size_t n, double median);
-/* Quantile q in [0, 1] by linear interpolation at rank q (n - 1) (Hyndman & Fan 1996, type 7). Sorts v. n >= 1, else NaN. */
+/* Quantile q in [0, 1] by linear interpolation at rank q (n - 1) (Hyndman & Fan 1996, type 7). Sorts v. n >= 1, else
+ * NaN. */
 double o3_quantile(double *v, size_t n, double q);
 
 struct o3_interval {
@@ -27,9 +28,10 @@ struct o3_interval o3_wilson(size_t successes, size_t n, double z);
 
 /* Stability: share of all attempts that succeeded and lie within +-band (a ratio) of the median of the successes. */
 struct o3_stability {
-    size_t n, n_within;               /* n counts the attempts */
-    double ratio, median, robust_cv;  /* NaN when n = 0; median and robust_cv also without a success. robust_cv = 1.4826 MAD / |median| */
-    struct o3_interval wilson95;      /* of ratio */
+    size_t n, n_within; /* n counts the attempts */
+    double ratio, median,
+        robust_cv; /* NaN when n = 0; median and robust_cv also without a success. robust_cv = 1.4826 MAD / |median| */
+    struct o3_interval wilson95; /* of ratio */
 };
 /* n_success <= n_attempts. Allocates for more than 256 values; without memory all numbers are NaN. */
 struct o3_stability o3_stability_of(const double *success_values, size_t n_success, size_t n_attempts, double band);

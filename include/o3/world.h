@@ -20,10 +20,11 @@ struct o3_world_params {
     double noise_cv;          /* < 0: default 0.03 */
     int parallel;             /* OLLAMA_NUM_PARALLEL, default 1 */
     int max_queue;            /* OLLAMA_MAX_QUEUE, default 512 */
-    int64_t keep_alive_ms;    /* OLLAMA_KEEP_ALIVE, default 5 minutes */
+    int64_t keep_alive_ms;    /* OLLAMA_KEEP_ALIVE, default 5 minutes; < 0: for ever */
+    bool has_recorded_models; /* adds the models of the recorded exchanges: o3-tiny, o3-small, o3-embed, o3-loop, o3-bigctx */
 };
-/* The world starts with a small library of models (a 3B-like "sim-small:latest", an 8B-like "sim-medium:latest", a thinking model
- * "sim-think:latest", an embedding model "sim-embed:latest", a remote "sim-remote:cloud"); none is loaded. */
+/* The world starts with a small library of models (a 3B-like "sim-small:latest", an 8B-like "sim-medium:latest", a
+ * thinking model "sim-think:latest", an embedding model "sim-embed:latest", a remote "sim-remote:cloud"); none is loaded. */
 struct o3_world *o3_world_new(const struct o3_world_params *p);
 void o3_world_free(struct o3_world *w);
 /* Loads a model as a user's request with these options would (num_ctx <= 0: automatic), at once. */

@@ -2,11 +2,14 @@
 #include "app/daemon.h"
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
 #include <unistd.h>
 #include "app/daemon_internal.h"
+#include "io/file.h"
+#include "o3/rand.h"
 
 #define SERIES_PER_MODEL 300
 #define NS_PER_MS 1000000LL
@@ -134,11 +137,7 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     uint64_t seed = seed_from_system();
     struct o3_rand id;
     o3_rand_seed(&id, seed ^ (uint64_t)o3_now_read().wall_ms);
-    struct o3_buf text;
-    o3_buf_init(&text, sizeof d->run_id - 1);
-    o3_buf_addf(&text, "%016llx", (unsigned long long)o3_rand_u64(&id));
-    o3_str_copy(d->run_id, sizeof d->run_id, o3_buf_str(&text));
-    o3_buf_done(&text);
+    snprintf(d->run_id, sizeof d->run_id, "%016llx", (unsigned long long)o3_rand_u64(&id));
     set_build_info(d);
     o3_daemon_set_paths(d);
     o3_daemon_set_ollama(d);
@@ -151,14 +150,9 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     o3_daemon_watch_config(d);
     struct o3_loop_hooks hooks = {.deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .on_lag = on_lag, .ctx = d};
     o3_loop_set_hooks(d->loop, &hooks);
-    char listen[64];
-    struct o3_buf where;
-    o3_buf_init(&where, sizeof listen - 1);
-    const char *colon = strrchr(d->values->web_listen, ':');
-    o3_buf_add(&where, d->values->web_listen, colon ? (size_t)(colon - d->values->web_listen) : strlen(d->values->web_listen));
-    o3_buf_addf(&where, ":%u", (unsigned)o3_server_port(d->server));
-    o3_str_copy(listen, sizeof listen, o3_buf_str(&where));
-    o3_buf_done(&where);
+    char listen[300];
+    const char *address = d->values->web_listen, *colon = strrchr(address, ':');
+    snprintf(listen, sizeof listen, "%.*s:%u", colon ? (int)(colon - address) : 0, address, (unsigned)o3_server_port(d->server));
     O3_DAEMON_EVENT(d, O3_EV_STARTED, O3_F_STR("version", O3_VERSION), O3_F_STR("listen", listen), O3_F_STR("ollama", d->values->ollama_url),
                     O3_F_INT("seed", (int64_t)seed));
     return 0;

@@ -316,14 +316,15 @@ void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops)
 
 int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
     struct o3_err err = {0};
+    int r = 0;
     char dir[1100];
     o3_str_copy(dir, sizeof dir, d->store_path);
     char *slash = strrchr(dir, '/');
     if (slash && slash != dir) {
         *slash = '\0';
-        (void)o3_file_make_dirs(dir, &err);
+        r = o3_file_make_dirs(dir, &err);
     }
-    int r = o3_store_open(d->store_path, &d->store, &err);
+    if (r == 0) r = o3_store_open(d->store_path, &d->store, &err);
     o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, r == 0);
     if (r == 0) {
         O3_DAEMON_EVENT(d, O3_EV_STORE_OPENED, O3_F_STR("path", d->store_path));

@@ -74,6 +74,11 @@ static void civil_from_days(int64_t z, int64_t *y, int *m, int *d) {
     *y = yoe + era * 400 + (*m <= 2);
 }
 
+static int days_in_month(int64_t y, int m) {
+    int64_t next = m == 12 ? days_from_civil(y + 1, 1, 1) : days_from_civil(y, m + 1, 1);
+    return (int)(next - days_from_civil(y, m, 1));
+}
+
 /* Reads exactly n digits at *s and moves on; -1 when they are not there. */
 static int take_digits(const char **s, int n) {
     int v = 0;
@@ -112,7 +117,7 @@ bool o3_rfc3339_parse(const char *s, int64_t *ret_wall_ms) {
     int mo = take_digits(&s, 2);
     if (mo < 1 || mo > 12 || !take_char(&s, "-")) return false;
     int d = take_digits(&s, 2);
-    if (d < 1 || d > 31 || !take_char(&s, "Tt ")) return false;
+    if (d < 1 || d > days_in_month(y, mo) || !take_char(&s, "Tt ")) return false;
     int h = take_digits(&s, 2);
     if (h < 0 || h > 23 || !take_char(&s, ":")) return false;
     int mi = take_digits(&s, 2);

@@ -115,7 +115,8 @@ const char *o3_conf_check_form(const char *form, const char *text) {
                  {"model", check_model}, {"models", check_models}, {"token", check_token}};
     for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; i++)
         if (!strcmp(FORMS[i].name, form)) return FORMS[i].check(text);
-    O3_ASSERT(!"a form that the table names is missing here");
+    bool is_form_known = false; /* a form that the table names is missing above */
+    O3_ASSERT(is_form_known);
     return NULL;
 }
 

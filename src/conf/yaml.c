@@ -153,7 +153,7 @@ static int unknown_key(struct reader *r, struct place at, const char *full, cons
 
 static int set_twice(struct reader *r, struct place at, const char *full, uint32_t line) {
     char text[160];
-    snprintf(text, sizeof text, "%s: already given in line %u", full, line);
+    snprintf(text, sizeof text, "%.64s: already given in line %u", full, line);
     return fail(r, at, text);
 }
 

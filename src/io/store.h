@@ -8,10 +8,12 @@
 
 struct o3_store;
 O3_MUST_CHECK int o3_store_open(const char *path, struct o3_store **ret, struct o3_err *e);
+/* For commands that only look, also beside a running sidecar: no lock, nothing is created or migrated. */
+O3_MUST_CHECK int o3_store_open_read_only(const char *path, struct o3_store **ret, struct o3_err *e);
 void o3_store_close(struct o3_store *s);
 /* One transaction for all n. */
 O3_MUST_CHECK int o3_store_add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e);
-/* Newest last; model "" = all; at most max rows with wall_ms >= since_ms. *ret is malloc'ed. */
+/* The newest `max` with wall_ms >= since_ms, newest last; model "" = all. *ret is malloc'ed; NULL when there is none. */
 O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, size_t max,
                                    struct o3_sample **ret, size_t *ret_n, struct o3_err *e);
 /* Small named states (detectors, reload strikes, presets): whole old or whole new. */
@@ -21,7 +23,10 @@ O3_MUST_CHECK int o3_store_each(struct o3_store *s, const char *key_prefix,
                                 void (*fn)(void *ctx, const char *key, const char *value, size_t n), void *ctx, struct o3_err *e);
 struct o3_store_event { int64_t wall_ms; const char *name, *model, *json; };
 O3_MUST_CHECK int o3_store_add_event(struct o3_store *s, const struct o3_store_event *ev, struct o3_err *e);
-/* Deletes samples older than before_ms and keeps the file bounded. */
+/* Events from `since_ms` on, the newest `max`, newest first. The strings are borrowed for the call. */
+O3_MUST_CHECK int o3_store_each_event(struct o3_store *s, int64_t since_ms, size_t max,
+                                      void (*fn)(void *ctx, const struct o3_store_event *ev), void *ctx, struct o3_err *e);
+/* Deletes samples older than before_ms and keeps the file bounded: a million samples, ten thousand events at most. */
 O3_MUST_CHECK int o3_store_prune(struct o3_store *s, int64_t before_ms, struct o3_err *e);
 
 #endif

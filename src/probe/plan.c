@@ -33,6 +33,16 @@ int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens) {
     return clamp(prefill_tps * 0.5, O3_PREFILL_TOKENS_MIN, max_tokens);
 }
 
+struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner) {
+    struct o3_runner_options o = O3_RUNNER_OPTIONS_NONE;
+    o.num_ctx = context_length;
+    if (runner) {
+        o.num_batch = runner->batch;
+        o.num_thread = runner->threads;
+    }
+    return o;
+}
+
 int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio) {
     if (!(probe_seconds > 0) || n_models <= 0 || !(max_busy_ratio > 0)) return interval_ms;
     double needed_ms = probe_seconds * 1000.0 * n_models / max_busy_ratio;

@@ -170,7 +170,7 @@ static void show_sample(struct o3_sidecar *s, struct model *m, const struct o3_s
     o3_metric_set(s->metrics, O3_M_PROBE_LAST_SUCCESS_TIMESTAMP_SECONDS, O3_L(name), (double)(sample->wall_ms + sample->wall_ns / O3_NS_PER_MS) / 1000.0);
     if (sample->ttft_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_TOKEN_SECONDS, O3_L(name, kind), (double)sample->ttft_ns / 1e9);
     if (sample->ttfc_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_CONTENT_SECONDS, O3_L(name), (double)sample->ttfc_ns / 1e9);
-    if (sample->load_ns >= 200 * O3_NS_PER_MS) o3_metric_observe(s->metrics, O3_M_PROBE_LOAD_DURATION_SECONDS, O3_L(name), (double)sample->load_ns / 1e9);
+    if (sample->load_ns >= O3_RELOAD_NS) o3_metric_observe(s->metrics, O3_M_PROBE_LOAD_DURATION_SECONDS, O3_L(name), (double)sample->load_ns / 1e9);
     if (sample->kind == O3_PROBE_DECODE && isfinite(sample->decode_tps)) {
         o3_metric_set(s->metrics, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(name), sample->decode_tps);
         o3_metric_observe(s->metrics, O3_M_PROBE_TIME_PER_OUTPUT_TOKEN_SECONDS, O3_L(name), sample->tpot_s);

@@ -9,7 +9,6 @@
 #define LINE_BYTES_MAX (1u << 20)
 #define BODY_BYTES_MAX (1u << 20)
 #define STREAM_BYTES_MAX (8u << 20)
-#define RELOAD_NS (200LL * O3_NS_PER_MS) /* a loaded model shows 1..6 ms; a load takes at least one 250 ms poll */
 #define N_WARMUP_GPU 1
 #define N_WARMUP_CPU 2
 #define PROBE_SECONDS_GAIN 0.2
@@ -33,18 +32,6 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
     return o3_ollama_automatic_batch(&s->version, m->ps.context_length);
 }
 
-/* num_ctx as listed matches an automatic and an explicit load alike. num_batch and num_thread are replayed only when the
- * runner's command line shows them. */
-static struct o3_runner_options options_in_force(const struct model *m) {
-    struct o3_runner_options o = O3_RUNNER_OPTIONS_NONE;
-    o.num_ctx = m->ps.context_length;
-    if (m->has_runner) {
-        o.num_batch = m->runner.batch;
-        o.num_thread = m->runner.threads;
-    }
-    return o;
-}
-
 static enum o3_probe_kind choose_kind(const struct o3_sidecar *s, const struct model *m, bool is_stuck_test, struct o3_now now) {
     (void)s;
     if (is_embedding(m)) return O3_PROBE_EMBED;
@@ -66,7 +53,7 @@ static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m)
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked, struct o3_buf *body) {
-    struct o3_runner_options options = options_in_force(m);
+    struct o3_runner_options options = o3_options_in_force(m->ps.context_length, m->has_runner ? &m->runner : NULL);
     if (asked->kind == O3_PROBE_EMBED) return o3_ollama_write_embed(m->ps.name, o3_decode_prompt(), &options, body);
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, 64 * 1024);
@@ -158,7 +145,7 @@ static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now no
 
 static void set_flags(const struct o3_sidecar *s, const struct model *m, struct o3_sample *sample) {
     int n_warmup = m->ps.size_vram_bytes > 0 ? N_WARMUP_GPU : N_WARMUP_CPU;
-    if (m->n_since_load < n_warmup || sample->load_ns >= RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
+    if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
     if (s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) sample->flags |= O3_SAMPLE_BUSY;
     if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
 }
@@ -245,7 +232,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
-        if (m->is_loaded && sample->load_ns >= RELOAD_NS) judge_reload(s, m, sample);
+        if (m->is_loaded && sample->load_ns >= O3_RELOAD_NS) judge_reload(s, m, sample);
         o3_gate_own_finished(&s->gate, sample->queue_ns, now.mono_ns);
         m->own_finished_wall_ms = now.wall_ms;
         set_stuck(s, m, false);

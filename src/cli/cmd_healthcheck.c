@@ -1,0 +1,67 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <stdio.h>
+#include <string.h>
+#include "app/config_source.h"
+#include "cli/commands.h"
+#include "cli/exchange.h"
+#include "o3/text.h"
+
+static const char HELP[] =
+    "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--ready]\n"
+    "Asks the sidecar that listens on web.listen whether it is healthy (or ready). Exit status: 0 yes, 1 no.\n";
+
+static void print_url(const char *listen, const char *page, char *out, size_t size) {
+    /* Listening on all addresses means: on loopback too. */
+    const char *colon = strrchr(listen, ':');
+    int n = colon ? (int)(colon - listen) : 0;
+    bool is_any = n == 0 || !strncmp(listen, "0.0.0.0", 7) || !strncmp(listen, "[::]", 4);
+    if (is_any) snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
+    else snprintf(out, size, "http://%s%s", listen, page);
+}
+
+static int ask(const char *url) {
+    struct o3_exchanger x;
+    struct o3_err e;
+    if (o3_exchanger_init(&x, &e) < 0) {
+        fprintf(stderr, "o3 healthcheck: %s\n", e.text);
+        return 1;
+    }
+    struct o3_http_req rq = {.method = "GET", .url = url, .connect_timeout_ms = 2000, .total_timeout_ms = 4000, .max_bytes = 4096};
+    struct o3_exchange reply = {0};
+    o3_exchange_run(&x, &rq, &reply);
+    bool is_good = reply.transport == 0 && reply.status == 200;
+    if (is_good) puts("healthy");
+    else if (reply.transport) fprintf(stderr, "o3 healthcheck: %s: %s\n", url, reply.text[0] ? reply.text : o3_error_row(reply.transport)->meaning);
+    else fprintf(stderr, "o3 healthcheck: %s: status %d\n", url, reply.status);
+    o3_buf_done(&reply.body);
+    o3_exchanger_done(&x);
+    return is_good ? 0 : 1;
+}
+
+int o3_cmd_healthcheck(int argc, char **argv) {
+    struct o3_config_args args;
+    struct o3_err e;
+    if (o3_config_args_parse(&argc, argv, &args, &e) < 0) {
+        fprintf(stderr, "o3 healthcheck: %s\n", e.text);
+        return 2;
+    }
+    bool is_ready = argc == 2 && !strcmp(argv[1], "--ready");
+    if (argc == 2 && !strcmp(argv[1], "--help")) {
+        fputs(HELP, stdout);
+        return 0;
+    }
+    if (argc > 2 || (argc == 2 && !is_ready)) {
+        fputs(HELP, stderr);
+        return 2;
+    }
+    struct o3_config *config = NULL;
+    int r = o3_config_source_load(args.file, args.flags, args.n_flags, NULL, NULL, &config, NULL, &e);
+    if (r < 0) {
+        fprintf(stderr, "o3 healthcheck: %s\n", e.text);
+        return 2;
+    }
+    char url[400];
+    print_url(o3_config_values(config)->web_listen, is_ready ? "/-/ready" : "/-/healthy", url, sizeof url);
+    o3_config_free(config);
+    return ask(url);
+}

@@ -1,0 +1,88 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include "drift/parts.h"
+#include "o3/stat.h"
+
+#define WINSOR_SD 1.013 /* sd of Gaussian data / sd after clipping at 2.5 sd */
+#define WINSOR_VAR 1.026
+#define RHO_MAX 0.9
+#define FIT_ROUNDS 3
+#define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
+#define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
+
+static double clip(double x, double limit) {
+    return fmin(limit, fmax(-limit, x));
+}
+
+/* Plain sd where more than half of the values are equal and the MAD says nothing. */
+static double plain_sd(const struct o3_drift_pair *y, size_t n, double mean) {
+    double sum = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += (y[i].now - mean) * (y[i].now - mean);
+    return sqrt(sum / (double)(n - 1));
+}
+
+static void first_guess(const struct o3_drift_pair *y, size_t n, double *ret_mean, double *ret_sd) {
+    double v[O3_DRIFT_N0_MAX];
+    for (size_t i = 0; i < n; i++)
+        v[i] = y[i].now;
+    *ret_mean = o3_median(v, n);
+    *ret_sd = o3_mad_sd(v, n, *ret_mean);
+    if (*ret_sd < O3_DRIFT_SD_FLOOR) *ret_sd = fmax(O3_DRIFT_SD_FLOOR, plain_sd(y, n, *ret_mean));
+}
+
+static void refit(const struct o3_drift_pair *y, size_t n, double *mean, double *sd) {
+    double limit = O3_DRIFT_CLIP * *sd, centre = *mean, sum = 0, squares = 0;
+    for (size_t i = 0; i < n; i++)
+        sum += clip(y[i].now - centre, limit);
+    double shift = sum / (double)n;
+    for (size_t i = 0; i < n; i++) {
+        double r = clip(y[i].now - centre, limit) - shift;
+        squares += r * r;
+    }
+    *mean = centre + shift;
+    *sd = fmax(O3_DRIFT_SD_FLOOR, WINSOR_SD * sqrt(squares / (double)(n - 1)));
+}
+
+void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n) {
+    double mean, sd, cov = 0;
+    first_guess(y, n, &mean, &sd);
+    for (int i = 0; i < FIT_ROUNDS; i++)
+        refit(y, n, &mean, &sd);
+    double limit = O3_DRIFT_CLIP * sd;
+    for (size_t i = 0; i < n; i++)
+        if (y[i].has_before) cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
+    *b = (struct o3_drift_baseline){.mean = mean, .var = sd * sd, .cov = cov / (double)n, .n = (int64_t)n};
+}
+
+double o3_drift_baseline_weight(const struct o3_drift_baseline *b) {
+    return (double)(b->n < O3_DRIFT_MEMORY ? b->n : O3_DRIFT_MEMORY);
+}
+
+void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y) {
+    double limit = O3_DRIFT_CLIP * sqrt(b->var);
+    double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
+    b->n++;
+    double gain = 1 / o3_drift_baseline_weight(b);
+    b->mean += gain * r;
+    b->var += gain * (WINSOR_VAR * r * r - b->var);
+    if (y.has_before) b->cov += gain * (r * before - b->cov);
+    b->var = fmax(b->var, O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR);
+}
+
+double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
+    return fmin(RHO_MAX, fmax(0, b->cov / b->var + 1 / sqrt(o3_drift_baseline_weight(b))));
+}
+
+double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {
+    double n = o3_drift_baseline_weight(b), sd = sqrt(b->var), rho = o3_drift_baseline_rho(b);
+    double centre = b->mean + offset, e = y.now - centre;
+    double noise = 1, mean_error = (1 + rho) / (1 - rho) / n; /* variances in units of sd^2 */
+    if (y.has_before) {
+        e -= rho * clip(y.before - centre, O3_DRIFT_CLIP * sd);
+        noise = 1 - rho * rho;
+        mean_error = noise / n; /* whitening leaves (1 - rho)^2 of it */
+    }
+    double t = e / (sd * sqrt(noise + mean_error));
+    return clip(o3_student_to_normal(t, fmax(NU_MIN, NU_PER_SAMPLE * n - 1)), O3_DRIFT_CLIP);
+}

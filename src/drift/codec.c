@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "drift/parts.h"
+#include "o3/text.h"
+
+/* "o3drift 1", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
+ * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
+ */
+#define MAGIC "o3drift"
+#define VERSION 1
+#define WORD_MAX 64
+#define INDEX_MAX (INT64_C(1) << 60)
+#define LOG_MAX 746.0 /* |ln| of every positive double, subnormals included */
+
+static void put_int(struct o3_buf *out, int64_t v) {
+    o3_buf_addf(out, " %" PRId64, v);
+}
+
+static void put_double(struct o3_buf *out, double v) {
+    o3_buf_addf(out, " %a", v);
+}
+
+static void put_head(const struct o3_drift *d, struct o3_buf *out) {
+    o3_buf_addf(out, MAGIC " %d\nparams", VERSION);
+    put_double(out, d->params.min_effect);
+    put_double(out, d->params.arl0_samples);
+    put_int(out, d->params.n0);
+    put_int(out, d->params.confirm_samples);
+    o3_buf_adds(out, "\nstate");
+    put_int(out, (int)d->state);
+    put_int(out, d->next);
+    put_int(out, d->rejected);
+    put_int(out, d->first);
+    put_int(out, d->last_wall_ms);
+    put_int(out, d->gap);
+    o3_buf_adds(out, "\nbaseline");
+    put_double(out, d->base.mean);
+    put_double(out, d->base.var);
+    put_double(out, d->base.cov);
+    put_int(out, d->base.n);
+    put_int(out, d->established_wall_ms);
+    put_int(out, d->learned);
+    put_int(out, d->resumed);
+    put_int(out, d->floor);
+}
+
+static void put_change(const struct o3_drift *d, struct o3_buf *out) {
+    o3_buf_adds(out, "\nchange");
+    put_int(out, d->direction);
+    put_int(out, d->change_index);
+    put_int(out, d->change_wall_ms);
+    put_double(out, d->level);
+    o3_buf_adds(out, "\nbank");
+    for (int i = 0; i < O3_DRIFT_BANK; i++) {
+        for (int side = 0; side < 2; side++) {
+            put_double(out, d->bank.side[side][i].sum);
+            put_int(out, d->bank.side[side][i].start);
+        }
+        put_double(out, d->back[i]);
+    }
+}
+
+static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
+    o3_buf_adds(out, "\nring");
+    for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
+        size_t slot = (size_t)(i % O3_DRIFT_RING);
+        put_double(out, d->y[slot]);
+        put_int(out, d->step_ms[slot]);
+        put_int(out, (int64_t)(d->gaps[slot / 64] >> (slot % 64) & 1));
+    }
+    o3_buf_adds(out, "\nend\n");
+}
+
+int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
+    put_head(d, out);
+    put_change(d, out);
+    put_ring(d, out);
+    return out->err;
+}
+
+struct reader {
+    const char *p, *end;
+    bool bad; /* sticky; everything read afterwards is 0 */
+};
+
+/* The next word, NUL-terminated; "" at the end or after an error. */
+static void read_word(struct reader *r, char word[WORD_MAX]) {
+    size_t n = 0;
+    while (r->p < r->end && (*r->p == ' ' || *r->p == '\n'))
+        r->p++;
+    while (r->p < r->end && *r->p != ' ' && *r->p != '\n' && n < WORD_MAX - 1)
+        word[n++] = *r->p++;
+    word[n] = '\0';
+    if (!n || n == WORD_MAX - 1) r->bad = true;
+    if (r->bad) word[0] = '\0';
+}
+
+static void read_name(struct reader *r, const char *name) {
+    char word[WORD_MAX];
+    read_word(r, word);
+    if (strcmp(word, name)) r->bad = true;
+}
+
+static int64_t read_int(struct reader *r, int64_t lo, int64_t hi) {
+    char word[WORD_MAX];
+    int64_t v = 0;
+    read_word(r, word);
+    if (r->bad || !o3_int_parse(word, &v) || v < lo || v > hi) r->bad = true;
+    return r->bad ? 0 : v;
+}
+
+static double read_double(struct reader *r, double lo, double hi) {
+    char word[WORD_MAX], *end = word;
+    read_word(r, word);
+    double v = strtod(word, &end);
+    if (end == word || *end || !(v >= lo && v <= hi)) r->bad = true;
+    return r->bad ? 0 : v;
+}
+
+static void read_params(struct reader *r, struct o3_drift *d) {
+    read_name(r, "params");
+    d->params.min_effect = read_double(r, 0, INFINITY);
+    d->params.arl0_samples = read_double(r, 0, INFINITY);
+    d->params.n0 = (int)read_int(r, 0, INT32_MAX);
+    d->params.confirm_samples = (int)read_int(r, 0, INT32_MAX);
+    d->params = o3_drift_params_clamp(d->params);
+    o3_drift_derive(d);
+}
+
+static void read_state(struct reader *r, struct o3_drift *d) {
+    read_name(r, "state");
+    d->state = (enum o3_drift_state)read_int(r, O3_DRIFT_LEARNING, O3_DRIFT_CONFIRMED);
+    d->next = read_int(r, 0, INDEX_MAX);
+    d->rejected = read_int(r, 0, INDEX_MAX);
+    d->first = read_int(r, 0, d->next);
+    d->last_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
+    d->gap = read_int(r, 0, 1);
+}
+
+static void read_baseline(struct reader *r, struct o3_drift *d) {
+    bool learning = d->state == O3_DRIFT_LEARNING;
+    double floor = learning ? 0 : O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR;
+    read_name(r, "baseline");
+    d->base.mean = read_double(r, -LOG_MAX, LOG_MAX);
+    d->base.var = read_double(r, floor, 4 * LOG_MAX * LOG_MAX);
+    d->base.cov = read_double(r, -8 * LOG_MAX * LOG_MAX, 8 * LOG_MAX * LOG_MAX);
+    d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
+    d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
+    d->learned = read_int(r, d->first, d->next);
+    d->resumed = read_int(r, d->first, d->next);
+    d->floor = read_int(r, d->first, d->next);
+    if (learning != (d->next - d->first < d->params.n0)) r->bad = true;
+}
+
+static void read_change(struct reader *r, struct o3_drift *d) {
+    bool changed = d->state == O3_DRIFT_SUSPECT || d->state == O3_DRIFT_CONFIRMED;
+    read_name(r, "change");
+    d->direction = (int)read_int(r, -1, 1);
+    d->change_index = read_int(r, changed ? d->first : 0, changed ? d->next - 1 : 0);
+    /* Reckoned back over the ring, it may lie before the limit of last_wall_ms. */
+    d->change_wall_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
+    d->level = read_double(r, -LOG_MAX, LOG_MAX);
+    if (changed != (d->direction != 0)) r->bad = true;
+}
+
+static void read_bank(struct reader *r, struct o3_drift *d) {
+    read_name(r, "bank");
+    for (int i = 0; i < O3_DRIFT_BANK; i++) {
+        double cap = O3_DRIFT_CAP * d->h[i];
+        for (int side = 0; side < 2; side++) {
+            d->bank.side[side][i].sum = read_double(r, 0, cap);
+            d->bank.side[side][i].start = read_int(r, d->first, d->next);
+        }
+        d->back[i] = read_double(r, 0, cap);
+    }
+}
+
+static void read_ring(struct reader *r, struct o3_drift *d) {
+    read_name(r, "ring");
+    for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
+        size_t slot = (size_t)(i % O3_DRIFT_RING);
+        d->y[slot] = read_double(r, -LOG_MAX, LOG_MAX);
+        d->step_ms[slot] = (int32_t)read_int(r, INT32_MIN, INT32_MAX);
+        d->gaps[slot / 64] |= (uint64_t)read_int(r, 0, 1) << (slot % 64);
+    }
+    read_name(r, "end");
+}
+
+int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3_err *e) {
+    struct reader r = {.p = text, .end = text + n};
+    *ret = NULL;
+    read_name(&r, MAGIC);
+    int64_t version = read_int(&r, 1, INT32_MAX);
+    if (!r.bad && version > VERSION)
+        return o3_err_set(e, O3_E_STORE_NEWER, "detector state of version %" PRId64 ", this program knows %d", version,
+                          VERSION);
+    struct o3_drift *d = calloc(1, sizeof *d);
+    if (!d) return o3_err_set(e, O3_E_NOMEM, "no memory for a detector");
+    read_params(&r, d);
+    read_state(&r, d);
+    read_baseline(&r, d);
+    read_change(&r, d);
+    read_bank(&r, d);
+    read_ring(&r, d);
+    if (r.bad) {
+        free(d);
+        return o3_err_set(e, O3_E_PARSE, "detector state is damaged near byte %td", r.p - text);
+    }
+    *ret = d;
+    return 0;
+}

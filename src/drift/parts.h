@@ -1,0 +1,116 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_SRC_DRIFT_PARTS_H
+#define O3_SRC_DRIFT_PARTS_H
+/* The parts of a drift detector. All values are natural logarithms of the signal: a relative change is a shift.
+ * Sample indices count from the first sample the detector ever took; the ring keeps the newest O3_DRIFT_RING of them.
+ */
+#include "o3/drift.h"
+
+#define O3_DRIFT_BANK 3        /* CUSUMs per direction */
+#define O3_DRIFT_CLIP 2.5      /* scores and learned residuals, in sd: a freak sample counts as no more than this */
+#define O3_DRIFT_SD_FLOOR 1e-6 /* relative; a constant series is judged by the minimum effect alone */
+#define O3_DRIFT_CAP 1.5       /* S/h stops here, so that a long change does not need as long to be forgotten */
+#define O3_DRIFT_MEMORY 1000   /* weight of the past in the baseline, samples */
+#define O3_DRIFT_LAG 20        /* a sample joins the baseline this many samples late, when it is known to be clean */
+#define O3_DRIFT_LEVEL_MAX 60  /* newest samples of a change that its level is the median of */
+#define O3_DRIFT_FOLLOW 30     /* the same while CONFIRMED; also those of view.recent_median */
+#define O3_DRIFT_N0_MAX 240
+
+/* One one-sided CUSUM (Page 1954): S = max(0, S + z - k). z is a standard normal score. */
+struct o3_cusum {
+    double sum;
+    int64_t start; /* index of the first sample after the sum was last 0 */
+};
+void o3_cusum_add(struct o3_cusum *c, double z, double k, int64_t index);
+
+extern const double o3_drift_k[O3_DRIFT_BANK]; /* reference values, in sd */
+/* Threshold h of a one-sided CUSUM: ARL0 = (e^b - b - 1) / (2 k^2), b = 2k (h + 1.166) (Siegmund 1985). */
+double o3_drift_siegmund_h(double k, double arl0_one_sided);
+/* Thresholds of the bank for a nominal ARL0 shared by its 2 x O3_DRIFT_BANK CUSUMs. */
+void o3_drift_thresholds(double nominal_arl0, double h[O3_DRIFT_BANK]);
+/* The nominal ARL0 at which the whole detector has the true one asked for; found by simulation. */
+double o3_drift_nominal_arl0(double arl0);
+
+/* Two-sided bank. side[0] looks for a rise, side[1] for a fall. */
+struct o3_drift_bank {
+    struct o3_cusum side[2][O3_DRIFT_BANK];
+};
+struct o3_drift_lead {
+    double ratio;  /* largest S/h */
+    int64_t start; /* of that CUSUM */
+};
+void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
+void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double z, int64_t index);
+struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
+struct o3_drift_lead o3_drift_bank_lead_any(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK]);
+
+/* A value and its predecessor, which a gap takes away. */
+struct o3_drift_pair {
+    double now, before;
+    bool has_before;
+};
+/* Winsorised mean, variance and lag-1 covariance. Residuals are clipped at O3_DRIFT_CLIP sd and the variance made
+ * consistent again for Gaussian data. */
+struct o3_drift_baseline {
+    double mean, var, cov;
+    int64_t n;
+};
+/* y[i].before is y[i - 1].now where there is one. n in 2..O3_DRIFT_N0_MAX. */
+void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n);
+void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y);
+double o3_drift_baseline_weight(const struct o3_drift_baseline *b); /* samples the baseline is worth */
+/* lag-1 autocorrelation plus one standard error, in [0, 0.9] */
+double o3_drift_baseline_rho(const struct o3_drift_baseline *b);
+/* Standard normal score, clipped, of y against the baseline's mean + offset: AR(1)-whitened, and corrected for the
+ * error of the mean and for the few degrees of freedom of the variance. */
+double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset);
+
+struct o3_drift {
+    struct o3_drift_params params;
+    double gate; /* ln(1 + min_effect): the smallest shift worth an alert */
+    double h[O3_DRIFT_BANK];
+    enum o3_drift_state state;
+    int64_t next; /* index of the next sample = samples ever taken */
+    int64_t rejected;
+    int64_t first; /* first sample of this epoch */
+    int64_t last_wall_ms;
+    bool gap; /* the next sample has no predecessor */
+    struct o3_drift_baseline base;
+    int64_t established_wall_ms;
+    int64_t learned; /* next sample to join the baseline */
+    int64_t resumed; /* samples before it are no predecessors for learning */
+    int64_t floor;   /* no change is dated before this sample */
+    struct o3_drift_bank bank;
+    double back[O3_DRIFT_BANK]; /* one-sided CUSUMs towards the reference, while CONFIRMED */
+    int direction;              /* of the change; 0 while there is none */
+    int64_t change_index, change_wall_ms;
+    double level; /* since the change */
+    double y[O3_DRIFT_RING];
+    int32_t step_ms[O3_DRIFT_RING];    /* wall time since the sample before, saturating */
+    uint64_t gaps[O3_DRIFT_RING / 64]; /* bit: no predecessor */
+};
+
+int64_t o3_drift_oldest(const struct o3_drift *d); /* index of the oldest sample of this epoch in the ring */
+struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
+int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
+double o3_drift_median_of_last(const struct o3_drift *d,
+                               int64_t n); /* n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX */
+void o3_drift_derive(struct o3_drift *d);  /* gate and h from params */
+struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
+
+/* Where a change in a direction began, and what it amounts to. */
+struct o3_drift_change {
+    int64_t index; /* first changed sample */
+    int64_t n;     /* samples since */
+    double level;  /* median since */
+    double effect; /* level - baseline mean, positive in the direction asked for */
+    double recent; /* the same for the median of the last 5 */
+};
+struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
+/* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
+ * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. */
+int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
+/* 95 % half width of level - mean for a median of n samples. */
+double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
+
+#endif

@@ -1,0 +1,343 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "io/file.h"
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+#define TEMP_PREFIX ".o3-tmp-"
+
+enum { CHUNK = 8 * 1024, TEMP_TRIES = 100, TEMP_AGE_S = 600, MAX_NAMES = 65536 };
+
+static int code_of(int sys) {
+    switch (sys) {
+    case EROFS:
+    case EACCES:
+    case EPERM:
+        return O3_E_READ_ONLY;
+    case ENOSPC:
+    case EDQUOT:
+        return O3_E_DISK_FULL;
+    case ENOENT:
+    case ENOTDIR:
+        return O3_E_NOT_FOUND;
+    case ENOMEM:
+        return O3_E_NOMEM;
+    default:
+        return O3_E_IO;
+    }
+}
+
+static int fail(struct o3_err *e, int sys, const char *what, const char *path) {
+    int r = o3_err_set(e, code_of(sys), "cannot %s %.150s: %s", what, path, strerror(sys));
+    if (e) e->sys = sys;
+    return r;
+}
+
+static ssize_t read_some(int fd, void *to, size_t n) {
+    ssize_t r;
+    do
+        r = read(fd, to, n);
+    while (r < 0 && errno == EINTR);
+    return r;
+}
+
+/* 0 or an errno. */
+static int write_all(int fd, const char *bytes, size_t n) {
+    while (n) {
+        ssize_t r = write(fd, bytes, n);
+        if (r < 0 && errno == EINTR) continue;
+        if (r < 0) return errno;
+        bytes += r;
+        n -= (size_t)r;
+    }
+    return 0;
+}
+
+/* --- read --- */
+
+static int read_fd(int fd, const char *path, size_t max, struct o3_buf *out, struct o3_err *e) {
+    char chunk[CHUNK];
+    size_t total = 0;
+    for (;;) {
+        ssize_t n = read_some(fd, chunk, sizeof chunk);
+        if (n < 0) return fail(e, errno, "read", path);
+        if (n == 0) return 0;
+        total += (size_t)n;
+        if (total > max) return o3_err_set(e, O3_E_LIMIT, "%.150s is larger than %zu bytes", path, max);
+        int r = o3_buf_add(out, chunk, (size_t)n);
+        if (r < 0) return o3_err_set(e, r, "cannot keep %.150s in memory", path);
+    }
+}
+
+int o3_file_read(const char *path, size_t max, struct o3_buf *out, struct o3_err *e) {
+    /* O_NONBLOCK: a named pipe in the place of a file must not hold us up. */
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (fd < 0) return fail(e, errno, "read", path);
+    int r = read_fd(fd, path, max, out, e);
+    close(fd);
+    return r;
+}
+
+/* --- replace --- */
+
+struct replacement {
+    const char *path; /* as the caller wrote it, for messages */
+    char target[PATH_MAX], dir[PATH_MAX], temp[PATH_MAX];
+    const char *bytes;
+    size_t n;
+    const struct o3_file_ops *ops;
+    struct o3_err *e;
+};
+
+static void step(const struct replacement *p, const char *name) {
+    if (p->ops && p->ops->step) p->ops->step(p->ops->ctx, name);
+}
+
+/* The folder of a path: "." when there is no slash. */
+static bool dir_of(const char *path, char out[PATH_MAX]) {
+    const char *slash = strrchr(path, '/');
+    size_t n = !slash ? 1 : slash == path ? 1 : (size_t)(slash - path);
+    if (n >= PATH_MAX) return false;
+    memcpy(out, slash ? path : ".", n);
+    out[n] = '\0';
+    return true;
+}
+
+/* A link stays a link: what it leads to is replaced. */
+static int find_target(struct replacement *p) {
+    struct stat st;
+    size_t n = strlen(p->path);
+    if (n >= PATH_MAX) return fail(p->e, ENAMETOOLONG, "write", p->path);
+    memcpy(p->target, p->path, n + 1);
+    if (!lstat(p->path, &st) && S_ISLNK(st.st_mode) && !realpath(p->path, p->target))
+        return fail(p->e, errno, "write", p->path);
+    return dir_of(p->target, p->dir) ? 0 : fail(p->e, ENAMETOOLONG, "write", p->path);
+}
+
+/* The open temporary file, or -errno. A name can be left over from a killed process with our number. */
+static int open_temp(struct replacement *p) {
+    static unsigned counter; /* only the job thread replaces files, and a repeated number is merely tried again */
+    for (int i = 0; i < TEMP_TRIES; i++) {
+        unsigned number = __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED);
+        int n = snprintf(p->temp, PATH_MAX, "%s/" TEMP_PREFIX "%ld-%u", p->dir, (long)getpid(), number);
+        if (n < 0 || n >= PATH_MAX) return -ENAMETOOLONG;
+        int fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (fd >= 0) return fd;
+        if (errno != EEXIST) return -errno;
+    }
+    return -EEXIST;
+}
+
+/* 0 or an errno; fd is closed in any case. */
+static int fill_temp(const struct replacement *p, int fd) {
+    step(p, "write");
+    int sys = write_all(fd, p->bytes, p->n);
+    if (!sys) {
+        step(p, "fsync");
+        if (fsync(fd) < 0) sys = errno;
+    }
+    if (close(fd) < 0 && !sys) sys = errno;
+    return sys;
+}
+
+/* 0 or an errno. Some network file systems cannot sync a directory: there is nothing more we could do. */
+static int sync_dir(const char *dir) {
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return errno == EACCES ? 0 : errno; /* writable but not readable: allowed, only not syncable */
+    int sys = fsync(fd) < 0 && errno != EINVAL && errno != EROFS ? errno : 0;
+    close(fd);
+    return sys;
+}
+
+static bool has_content(int fd, const char *bytes, size_t n) {
+    char chunk[CHUNK];
+    for (ssize_t got; (got = read_some(fd, chunk, sizeof chunk)) > 0; bytes += got, n -= (size_t)got)
+        if ((size_t)got > n || memcmp(chunk, bytes, (size_t)got) != 0) return false;
+    return n == 0;
+}
+
+static int read_back(const struct replacement *p) {
+    step(p, "read_back");
+    int fd = open(p->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+    bool same = fd >= 0 && has_content(fd, p->bytes, p->n);
+    if (fd >= 0) close(fd);
+    return same ? 0
+                : o3_err_set(p->e, O3_E_CHANGED, "%.150s is not what was just written: another process writes it",
+                             p->path);
+}
+
+static int publish(struct replacement *p) {
+    step(p, "rename");
+    if (rename(p->temp, p->target) < 0) {
+        int sys = errno;
+        unlink(p->temp);
+        return fail(p->e, sys, "replace", p->path);
+    }
+    step(p, "fsync_dir");
+    int sys = sync_dir(p->dir);
+    return sys ? fail(p->e, sys, "sync the directory of", p->path) : read_back(p);
+}
+
+int o3_file_replace(const char *path, const char *bytes, size_t n, const struct o3_file_ops *ops, struct o3_err *e) {
+    struct replacement p = {.path = path, .bytes = bytes, .n = n, .ops = ops, .e = e};
+    int r = find_target(&p);
+    if (r < 0) return r;
+    step(&p, "open");
+    int fd = open_temp(&p);
+    if (fd < 0) return fail(e, -fd, "write", path);
+    int sys = fill_temp(&p, fd);
+    if (!sys) return publish(&p);
+    unlink(p.temp);
+    return fail(e, sys, "write", path);
+}
+
+int o3_file_sweep_temps(const char *dir) {
+    DIR *d = opendir(dir);
+    if (!d) return 0;
+    int n = 0;
+    time_t before = time(NULL) - TEMP_AGE_S;
+    for (struct dirent *entry; (entry = readdir(d));) {
+        struct stat st;
+        if (strncmp(entry->d_name, TEMP_PREFIX, sizeof TEMP_PREFIX - 1) != 0) continue;
+        if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
+        if (S_ISREG(st.st_mode) && st.st_mtime < before) n += !unlinkat(dirfd(d), entry->d_name, 0);
+    }
+    closedir(d);
+    return n;
+}
+
+/* --- directories --- */
+
+int o3_file_make_dirs(const char *path, struct o3_err *e) {
+    char part[PATH_MAX];
+    size_t n = strlen(path);
+    if (n == 0 || n >= sizeof part) return fail(e, n ? ENAMETOOLONG : ENOENT, "make the directory", path);
+    memcpy(part, path, n + 1);
+    int sys = 0; /* the first failure; not yet an error: unwritable parents may be there already */
+    for (size_t i = 1; i <= n; i++) {
+        if (part[i] != '/' && part[i] != '\0') continue;
+        char was = part[i];
+        part[i] = '\0';
+        if (mkdir(part, 0755) < 0 && errno != EEXIST && !sys) sys = errno;
+        part[i] = was;
+    }
+    struct stat st;
+    if (stat(path, &st) < 0) return fail(e, sys ? sys : errno, "make the directory", path);
+    return S_ISDIR(st.st_mode) ? 0 : fail(e, ENOTDIR, "make the directory", path);
+}
+
+static bool has_suffix(const char *name, const char *suffix) {
+    size_t n = strlen(name), m = strlen(suffix);
+    return name[0] != '.' && n >= m && !strcmp(name + n - m, suffix);
+}
+
+struct names {
+    char **v;
+    size_t n, cap;
+};
+
+static void names_free(struct names *s) {
+    for (size_t i = 0; i < s->n; i++)
+        free(s->v[i]);
+    free(s->v);
+}
+
+static bool names_add(struct names *s, const char *name) {
+    if (s->n == s->cap) {
+        size_t cap = s->cap ? 2 * s->cap : 64;
+        char **v = cap <= MAX_NAMES ? reallocarray(s->v, cap, sizeof *v) : NULL;
+        if (!v) return false;
+        s->v = v;
+        s->cap = cap;
+    }
+    char *copy = strdup(name);
+    if (copy) s->v[s->n++] = copy;
+    return copy;
+}
+
+static int newest_first(const void *a, const void *b) {
+    return -strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+int o3_file_keep_newest(const char *dir, const char *suffix, int keep, struct o3_err *e) {
+    DIR *d = opendir(dir);
+    if (!d) return fail(e, errno, "read the directory", dir);
+    struct names names = {0};
+    bool ok = true;
+    for (struct dirent *entry; ok && (entry = readdir(d));)
+        if (has_suffix(entry->d_name, suffix)) ok = names_add(&names, entry->d_name);
+    int r = ok ? 0 : o3_err_set(e, O3_E_NOMEM, "too many files in %.150s", dir);
+    if (names.n > 1) qsort(names.v, names.n, sizeof *names.v, newest_first);
+    for (size_t i = keep > 0 ? (size_t)keep : 0; ok && r >= 0 && i < names.n; i++)
+        r = unlinkat(dirfd(d), names.v[i], 0) < 0 && errno != ENOENT ? fail(e, errno, "remove old files in", dir)
+                                                                     : r + 1;
+    names_free(&names);
+    closedir(d);
+    return r;
+}
+
+/* --- append --- */
+
+static bool numbered(char out[PATH_MAX], const char *path, int i) {
+    int n = i ? snprintf(out, PATH_MAX, "%s.%d", path, i) : snprintf(out, PATH_MAX, "%s", path);
+    return n >= 0 && n < PATH_MAX;
+}
+
+/* path.keep is overwritten; 0 or an errno. */
+static int rotate(const char *path, int keep) {
+    char from[PATH_MAX], to[PATH_MAX];
+    if (keep <= 0) return unlink(path) < 0 ? errno : 0;
+    for (int i = keep; i > 0; i--) {
+        if (!numbered(from, path, i - 1) || !numbered(to, path, i)) return ENAMETOOLONG;
+        if (rename(from, to) < 0 && errno != ENOENT) return errno;
+    }
+    return 0;
+}
+
+/* Opens for appending and tells the size; -errno. Not-regular files (/dev/stdout) have none. */
+static int open_append(const char *path, off_t *size) {
+    int fd = open(path, O_RDWR | O_APPEND | O_CREAT | O_CLOEXEC | O_NOCTTY, 0644);
+    if (fd < 0) return -errno;
+    struct stat st;
+    *size = fstat(fd, &st) == 0 && S_ISREG(st.st_mode) ? st.st_size : -1;
+    return fd;
+}
+
+/* Half a line from a crash must not swallow the next one. */
+static int end_last_line(int fd, off_t size) {
+    char last;
+    if (size <= 0 || pread(fd, &last, 1, size - 1) != 1 || last == '\n') return 0;
+    return write_all(fd, "\n", 1);
+}
+
+static int append(int fd, off_t size, const char *bytes, size_t n) {
+    int sys = end_last_line(fd, size);
+    if (!sys) sys = write_all(fd, bytes, n);
+    if (sys && size >= 0 && ftruncate(fd, size) < 0) return sys; /* the next append ends the half line */
+    return sys;
+}
+
+int o3_file_append_rotated(const char *path, const char *bytes, size_t n, size_t max_bytes, int keep,
+                           struct o3_err *e) {
+    off_t size = 0;
+    int fd = open_append(path, &size);
+    if (fd < 0) return fail(e, -fd, "append to", path);
+    if (size > 0 && ((size_t)size >= max_bytes || n > max_bytes - (size_t)size)) {
+        close(fd);
+        int sys = rotate(path, keep);
+        if (sys) return fail(e, sys, "rotate", path);
+        fd = open_append(path, &size);
+        if (fd < 0) return fail(e, -fd, "append to", path);
+    }
+    int sys = append(fd, size, bytes, n);
+    if (close(fd) < 0 && !sys) sys = errno;
+    return sys ? fail(e, sys, "append to", path) : 0;
+}

@@ -1,0 +1,47 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_SIM_EVENTS_H
+#define O3_SIM_EVENTS_H
+/* The grammar of what befalls the simulated world: "at TIME SUBJECT CHANGE [model=NAME] [for DURATION]" (README.md). */
+#include <stdbool.h>
+#include <stdint.h>
+#include "o3/err.h"
+
+enum o3_sim_change {
+    O3_SIM_CHANGE_DECODE,
+    O3_SIM_CHANGE_PREFILL,
+    O3_SIM_CHANGE_LOAD_TIME,
+    O3_SIM_CHANGE_TTFT,
+    O3_SIM_CHANGE_NOISE,
+    O3_SIM_CHANGE_HTTP,
+    O3_SIM_CHANGE_HANG,
+    O3_SIM_CHANGE_FREEZE,
+    O3_SIM_CHANGE_REFUSE,
+    O3_SIM_CHANGE_TRUNCATE,
+    O3_SIM_CHANGE_MALFORMED,
+    O3_SIM_CHANGE_UNLOAD,
+    O3_SIM_CHANGE_LOAD,
+    O3_SIM_CHANGE_UPDATE,
+    O3_SIM_CHANGE_RUNNER_KILLED,
+    O3_SIM_CHANGE_GPU_LOST,
+    O3_SIM_CHANGE_VERSION,
+    O3_SIM_CHANGE_RESTART
+};
+
+struct o3_sim_event {
+    int64_t at_ns;
+    int64_t until_ns; /* INT64_MAX: for good */
+    enum o3_sim_change change;
+    bool is_absolute;           /* decode, prefill: value is tok/s, else a factor */
+    double value;               /* factor, tok/s, ns of ttft, CV, HTTP status */
+    int64_t num_ctx, num_batch; /* load; -1 automatic */
+    char model[129];            /* "": every one */
+    char version[32];
+};
+
+/* One line. `line` is the number to name in an error. */
+O3_MUST_CHECK int o3_sim_event_parse(const char *text, uint32_t line, struct o3_sim_event *ret, struct o3_err *e);
+/* "18h20", "2m", "1h30m", "35s", "1d", "250ms": a number without unit after hours or minutes counts the next smaller
+ * one. */
+bool o3_sim_time_parse(const char *text, int64_t *ret_ns);
+
+#endif

@@ -1,0 +1,321 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Which request is what, and the answers that need no runner. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "sim/sim.h"
+
+/* ---- reading ---- */
+
+static void show(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (!rq->body.model[0]) memcpy(rq->body.model, rq->body.name, sizeof rq->body.model);
+    if (!rq->body.model[0]) {
+        o3_sim_reply_error(w, rq, t, 400, "model is required");
+        return;
+    }
+    const struct o3_sim_model *m = o3_sim_library_find(w, rq->body.model);
+    if (!m) {
+        char full[O3_SIM_NAME_SIZE], text[O3_SIM_NAME_SIZE + 32];
+        bool is_name = o3_sim_full_name(rq->body.model, full);
+        snprintf(text, sizeof text, "model '%s' not found", is_name ? full : rq->body.model);
+        o3_sim_reply_error(w, rq, t, 404, text);
+        return;
+    }
+    o3_sim_json_show(w, m, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+static void root(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_buf_adds(&rq->reply, "Ollama is running");
+    o3_sim_reply(w, rq, t, 200, "text/plain; charset=utf-8");
+}
+
+static void version(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_sim_json_version(w, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+static void tags(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_sim_json_tags(w, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+static void ps(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_sim_json_ps(w, t, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+static void status(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_buf_adds(&rq->reply, "{\"cloud\":{\"disabled\":true,\"source\":\"env\"}}");
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+/* ---- the library ---- */
+
+static void not_found(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    char text[O3_SIM_NAME_SIZE + 32];
+    snprintf(text, sizeof text, "model '%s' not found", rq->body.model);
+    o3_sim_reply_error(w, rq, t, 404, text);
+}
+
+static void delete_model(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (!rq->body.model[0]) memcpy(rq->body.model, rq->body.name, sizeof rq->body.model);
+    if (!o3_sim_library_remove(w, rq->body.model)) {
+        not_found(w, rq, t);
+        return;
+    }
+    o3_sim_reply(w, rq, t, 200, NULL);
+}
+
+static void copy(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_model *from = o3_sim_library_find(w, rq->body.source);
+    struct o3_sim_model m = {0};
+    char text[2 * O3_SIM_NAME_SIZE];
+    bool is_name = o3_sim_full_name(rq->body.destination, m.name);
+    if (!is_name || !from) {
+        snprintf(text, sizeof text, is_name ? "model \"%s\" not found" : "destination \"%s\" is invalid",
+                 is_name ? rq->body.source : rq->body.destination);
+        o3_sim_reply_error(w, rq, t, is_name ? 404 : 400, text);
+        return;
+    }
+    char name[O3_SIM_NAME_SIZE];
+    memcpy(name, m.name, sizeof name);
+    m = *from;
+    memcpy(m.name, name, sizeof name);
+    if (o3_sim_library_put(w, &m) < 0)
+        o3_sim_reply_error(w, rq, t, 500, "no space left on device");
+    else
+        o3_sim_reply(w, rq, t, 200, NULL);
+}
+
+static void status_line(struct o3_sim_request *rq, const char *text) {
+    o3_sim_json_status(text, &rq->reply);
+    o3_buf_adds(&rq->reply, "\n");
+}
+
+/* The base is not here: the server tries its registry, which the simulation has no way to. */
+static void create_by_pull(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    char text[O3_SIM_NAME_SIZE + 256];
+    snprintf(text, sizeof text,
+             "pull model manifest: Get \"https://registry.ollama.ai/v2/library/%s/manifests/latest\": dial tcp: lookup "
+             "registry.ollama.ai on 127.0.0.1:53: no such host",
+             rq->body.from);
+    if (rq->body.no_stream) {
+        o3_sim_reply_error(w, rq, t, 500, text);
+        return;
+    }
+    status_line(rq, "pulling manifest");
+    o3_sim_json_error(text, &rq->reply);
+    o3_buf_adds(&rq->reply, "\n");
+    rq->is_stream_reply = true;
+    o3_sim_reply(w, rq, t, 200, O3_SIM_NDJSON);
+}
+
+static void report_creation(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const struct o3_sim_model *m) {
+    if (rq->body.no_stream) {
+        o3_sim_json_status("success", &rq->reply);
+        o3_sim_reply(w, rq, t, 200, O3_SIM_JSON_PLAIN);
+        return;
+    }
+    char hex[65], text[128];
+    o3_sim_blob(m, hex);
+    snprintf(text, sizeof text, "using existing layer sha256:%s", hex);
+    status_line(rq, text);
+    if (m->parameters[0]) {
+        o3_sha256_hex(m->parameters, strlen(m->parameters), hex);
+        snprintf(text, sizeof text, "creating new layer sha256:%s", hex);
+        status_line(rq, text);
+    }
+    status_line(rq, "writing manifest");
+    status_line(rq, "success");
+    rq->is_stream_reply = true;
+    o3_sim_reply(w, rq, t, 200, O3_SIM_NDJSON);
+}
+
+static void create(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_body *b = &rq->body;
+    struct o3_sim_model m;
+    char name[O3_SIM_NAME_SIZE];
+    if (!o3_sim_full_name(b->model[0] ? b->model : b->name, name)) {
+        o3_sim_reply_error(w, rq, t, 400, "invalid model name");
+        return;
+    }
+    if (!b->from[0]) {
+        o3_sim_reply_error(w, rq, t, 400,
+                           b->has_files ? "files are not supported here" : "neither 'from' or 'files' was specified");
+        return;
+    }
+    const struct o3_sim_model *from = o3_sim_library_find(w, b->from);
+    if (!from) {
+        create_by_pull(w, rq, t);
+        return;
+    }
+    m = *from;
+    memcpy(m.parent, from->name, sizeof m.parent);
+    memcpy(m.name, name, sizeof m.name);
+    m.modified_wall_ms = w->params.start_wall_ms + t / O3_NS_PER_MS;
+    if (b->has_parameters) {
+        o3_sim_options_merge(&m.options, &b->options);
+        memcpy(m.parameters, b->parameters, sizeof m.parameters);
+    }
+    if (o3_sim_library_put(w, &m) < 0)
+        o3_sim_reply_error(w, rq, t, 500, "no space left on device");
+    else
+        report_creation(w, rq, t, &m);
+}
+
+/* ---- work for a runner ---- */
+
+static bool is_unload(const struct o3_sim_request *rq) {
+    const struct o3_sim_body *b = &rq->body;
+    return rq->is_load_only && b->has_keep_alive && b->keep_alive_ns == 0 &&
+           (rq->kind == O3_SIM_GENERATE || rq->kind == O3_SIM_CHAT);
+}
+
+static void unload(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_piece p = {.model = rq->body.model, .is_chat = rq->kind == O3_SIM_CHAT, .text = "", .is_done = true};
+    p.done_reason = "unload";
+    o3_sim_wall(w, t, &p.wall_s, &p.wall_ns);
+    o3_sim_json_piece(&p, &rq->reply);
+    struct o3_sim_runner *r = o3_sim_sched_find(w, &rq->model);
+    if (r) o3_sim_sched_expire(w, r, t);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
+}
+
+/* Why the model cannot do what is asked, or NULL. */
+static const char *cannot(const struct o3_world *w, const struct o3_sim_request *rq) {
+    const struct o3_sim_weights *x = rq->model.weights;
+    if (rq->kind == O3_SIM_GENERATE && !x->can_complete) return "generate";
+    if (rq->kind == O3_SIM_CHAT && !x->can_complete) return "chat";
+    if (w->profile.has_think && rq->body.has_think && rq->body.think && !x->can_think) return "thinking";
+    return NULL;
+}
+
+static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_body *b = &rq->body;
+    const struct o3_sim_model *m = o3_sim_library_find(w, b->model);
+    if (!m) {
+        not_found(w, rq, t);
+        return;
+    }
+    rq->model = *m;
+    if (m->weights->remote_host) {
+        o3_sim_reply_error(w, rq, t, 401, "unauthorized");
+        return;
+    }
+    if (is_unload(rq)) {
+        unload(w, rq, t);
+        return;
+    }
+    if (b->raw && (b->system_n || b->template_n || b->context_n)) {
+        o3_sim_reply_error(w, rq, t, 400, "raw mode does not support template, system, or context");
+        return;
+    }
+    const char *missing = cannot(w, rq);
+    if (missing) {
+        char text[O3_SIM_NAME_SIZE + 40];
+        snprintf(text, sizeof text, "\"%s\" does not support %s", b->model, missing);
+        o3_sim_reply_error(w, rq, t, 400, text);
+        return;
+    }
+    o3_sim_launch_for(w, m, b, &rq->options, &rq->launch);
+    if (rq->options.error[0]) {
+        o3_sim_reply_error(w, rq, t, 500, rq->options.error);
+        return;
+    }
+    rq->start_ns = t + o3_sim_between(w, 0.3, 0.9);
+    o3_sim_sched_request(w, rq, t);
+}
+
+static void generate(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    rq->kind = O3_SIM_GENERATE;
+    rq->is_load_only = rq->body.prompt_n == 0;
+    work(w, rq, t);
+}
+
+static void chat(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    rq->kind = O3_SIM_CHAT;
+    rq->is_load_only = rq->body.n_messages == 0;
+    work(w, rq, t);
+}
+
+static void embed(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    rq->kind = O3_SIM_EMBED;
+    rq->is_load_only = rq->body.n_inputs == 0;
+    work(w, rq, t);
+}
+
+/* The older endpoint: one prompt, one vector. */
+static void embeddings(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_body *b = &rq->body;
+    rq->kind = O3_SIM_EMBEDDINGS;
+    rq->is_load_only = b->prompt_n == 0;
+    if (b->prompt_n) {
+        b->inputs = calloc(1, sizeof *b->inputs);
+        if (b->inputs) {
+            b->inputs[0] = b->prompt;
+            b->n_inputs = 1;
+            b->prompt = NULL;
+        }
+    }
+    work(w, rq, t);
+}
+
+/* ---- dispatch ---- */
+
+enum { NO_BODY = -1 };
+static const struct route {
+    const char *method, *path;
+    int body; /* enum o3_sim_body_kind, or NO_BODY */
+    void (*handle)(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+} ROUTES[] = {
+    {"GET", "/", NO_BODY, root},
+    {"HEAD", "/", NO_BODY, root},
+    {"GET", "/api/version", NO_BODY, version},
+    {"HEAD", "/api/version", NO_BODY, version},
+    {"GET", "/api/tags", NO_BODY, tags},
+    {"HEAD", "/api/tags", NO_BODY, tags},
+    {"GET", "/api/ps", NO_BODY, ps},
+    {"GET", "/api/status", NO_BODY, status},
+    {"POST", "/api/show", O3_SIM_BODY_SHOW, show},
+    {"POST", "/api/generate", O3_SIM_BODY_GENERATE, generate},
+    {"POST", "/api/chat", O3_SIM_BODY_CHAT, chat},
+    {"POST", "/api/embed", O3_SIM_BODY_EMBED, embed},
+    {"POST", "/api/embeddings", O3_SIM_BODY_EMBEDDINGS, embeddings},
+    {"POST", "/api/create", O3_SIM_BODY_CREATE, create},
+    {"POST", "/api/copy", O3_SIM_BODY_COPY, copy},
+    {"DELETE", "/api/delete", O3_SIM_BODY_DELETE, delete_model},
+};
+
+static void plain(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int code, const char *text) {
+    o3_buf_adds(&rq->reply, text);
+    o3_sim_reply(w, rq, t, code, "text/plain");
+}
+
+void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct route *found = NULL;
+    bool has_path = false;
+    for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES && !found; i++) {
+        if (strcmp(ROUTES[i].path, rq->path) != 0) continue;
+        has_path = true;
+        if (!strcmp(ROUTES[i].method, rq->method)) found = &ROUTES[i];
+    }
+    if (!found) {
+        if (has_path)
+            plain(w, rq, t, 405, "405 method not allowed");
+        else
+            plain(w, rq, t, 404, "404 page not found");
+        return;
+    }
+    if (found->body != NO_BODY) {
+        if (o3_sim_body_decode((enum o3_sim_body_kind)found->body, rq->bytes, rq->n_bytes, &rq->body) < 0) {
+            o3_sim_reply_error(w, rq, t, 500, "out of memory");
+            return;
+        }
+        if (rq->body.status) {
+            o3_sim_reply_error(w, rq, t, rq->body.status, rq->body.error);
+            return;
+        }
+    }
+    found->handle(w, rq, t);
+}

@@ -1,0 +1,303 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The scheduler: a request whose model is loaded with fitting options goes straight to its runner. Every other one
+ * joins a queue that is served one request at a time: wait for what must be unloaded, unload, load, next. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "sim/sim.h"
+
+static bool is_same_blob(const struct o3_sim_model *a, const struct o3_sim_model *b) {
+    return a->weights == b->weights && a->revision == b->revision;
+}
+
+static int parallel_of(const struct o3_world *w, const struct o3_sim_weights *m) {
+    return m->can_complete ? w->params.parallel : 1;
+}
+
+void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
+                       struct o3_sim_options *options, struct o3_sim_launch *ret) {
+    *options = m->options;
+    o3_sim_options_merge(options, &b->options);
+    struct o3_sim_launch_input in = {.profile = &w->profile,
+                                     .weights = m->weights,
+                                     .options = options,
+                                     .shift = !b->no_shift,
+                                     .has_gpu = o3_sim_is_gpu(w),
+                                     .vram_bytes = w->params.vram_bytes,
+                                     .parallel = parallel_of(w, m->weights)};
+    o3_sim_launch_decide(&in, ret);
+}
+
+struct o3_sim_runner *o3_sim_sched_find(struct o3_world *w, const struct o3_sim_model *m) {
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        if (w->runners[i].is_used && is_same_blob(&w->runners[i].model, m)) return &w->runners[i];
+    return NULL;
+}
+
+struct o3_sim_runner *o3_sim_sched_start(struct o3_world *w, const struct o3_sim_model *m,
+                                         const struct o3_sim_launch *l) {
+    struct o3_sim_runner *r = NULL;
+    int64_t vram_used = 0;
+    for (size_t i = O3_SIM_MAX_RUNNERS; i-- > 0;) {
+        if (w->runners[i].is_used)
+            vram_used += w->runners[i].vram_bytes;
+        else
+            r = &w->runners[i];
+    }
+    O3_ASSERT(r); /* at most three are loaded */
+    *r = (struct o3_sim_runner){.is_used = true, .model = *m, .launch = *l, .serial = ++w->last_serial};
+    r->session_ns = w->params.keep_alive_ms < 0 ? INT64_MAX : w->params.keep_alive_ms * O3_NS_PER_MS;
+    r->size_bytes = o3_sim_runner_bytes(m->weights, l, parallel_of(w, m->weights));
+    if (o3_sim_is_gpu(w))
+        r->vram_bytes = o3_sim_vram_bytes(m->weights, l, r->size_bytes, w->params.vram_bytes - vram_used);
+    return r;
+}
+
+void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r) {
+    if (!r->is_loading) w->truth.n_unloads++;
+    for (int i = 0; i < r->n_cached; i++)
+        o3_sim_tokens_done(&r->cached[i]);
+    *r = (struct o3_sim_runner){0};
+}
+
+static void use(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_runner *r, int64_t t) {
+    r->refs++;
+    rq->runner = r;
+    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    o3_sim_work_ready(w, rq, t);
+}
+
+static bool fits(const struct o3_world *w, const struct o3_sim_runner *r, const struct o3_sim_request *rq) {
+    return !r->is_loading && !r->is_dead && !o3_sim_needs_reload(&r->launch, &rq->launch, &w->profile);
+}
+
+void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_runner *r = o3_sim_sched_find(w, &rq->model);
+    if (r && fits(w, r, rq)) {
+        use(w, rq, r, t);
+        return;
+    }
+    int n_waiting = 0;
+    for (size_t i = 0; i < w->n_requests; i++)
+        n_waiting += w->requests[i]->stage == O3_SIM_PENDING && w->requests[i] != w->in_scheduler;
+    if (w->in_scheduler && n_waiting >= w->params.max_queue) {
+        o3_sim_reply_error(w, rq, t, 503, "server busy, please try again.  maximum pending requests exceeded");
+        return;
+    }
+    rq->stage = O3_SIM_PENDING;
+    rq->next_ns = INT64_MAX;
+    rq->queue_serial = ++w->last_serial;
+    o3_sim_sched_run(w, t);
+}
+
+static struct o3_sim_request *take_pending(struct o3_world *w) {
+    struct o3_sim_request *first = NULL;
+    for (size_t i = 0; i < w->n_requests; i++) {
+        struct o3_sim_request *rq = w->requests[i];
+        if (rq->stage == O3_SIM_PENDING && (!first || rq->queue_serial < first->queue_serial)) first = rq;
+    }
+    return first;
+}
+
+/* Idle ones first, then the one whose session is the shortest. */
+static struct o3_sim_runner *pick_victim(struct o3_world *w) {
+    struct o3_sim_runner *best = NULL;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        struct o3_sim_runner *r = &w->runners[i];
+        if (!r->is_used) continue;
+        bool better = !best || (r->refs == 0) > (best->refs == 0) ||
+                      ((r->refs == 0) == (best->refs == 0) && r->session_ns < best->session_ns);
+        if (better) best = r;
+    }
+    return best;
+}
+
+static int n_loaded(const struct o3_world *w) {
+    int n = 0;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        n += w->runners[i].is_used;
+    return n;
+}
+
+static int64_t ram_used(const struct o3_world *w) {
+    int64_t used = 0;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        used += w->runners[i].size_bytes - w->runners[i].vram_bytes;
+    return used;
+}
+
+static int64_t vram_used(const struct o3_world *w) {
+    int64_t used = 0;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        used += w->runners[i].vram_bytes;
+    return used;
+}
+
+/* Whether the launch has its full share of the GPU, and the rest fits into RAM, beside what is loaded. */
+static void measure(const struct o3_world *w, const struct o3_sim_request *rq, bool *ret_full_gpu, bool *ret_ram) {
+    const struct o3_sim_weights *m = rq->model.weights;
+    int64_t size = o3_sim_runner_bytes(m, &rq->launch, parallel_of(w, m)), on_gpu = 0;
+    *ret_full_gpu = true;
+    if (o3_sim_is_gpu(w)) {
+        on_gpu = o3_sim_vram_bytes(m, &rq->launch, size, w->params.vram_bytes - vram_used(w));
+        *ret_full_gpu = on_gpu >= o3_sim_vram_bytes(m, &rq->launch, size, INT64_MAX / 2);
+    }
+    *ret_ram = size - on_gpu <= w->params.ram_bytes - ram_used(w);
+}
+
+static void fail_out_of_memory(const struct o3_world *w, struct o3_sim_request *rq) {
+    const struct o3_sim_weights *m = rq->model.weights;
+    int64_t kv = o3_sim_kv_bytes(m, rq->launch.num_ctx, parallel_of(w, m));
+    rq->is_failing_load = true;
+    snprintf(
+        rq->load_error, sizeof rq->load_error,
+        "llama-server process has terminated: exit status 1: ggml_aligned_malloc: insufficient memory (attempted to "
+        "allocate %lld.%02lld MB)\nggml_backend_cpu_buffer_type_alloc_buffer: failed to allocate buffer of size "
+        "%lld\nalloc_tensor_range: failed to allocate CPU buffer of size %lld\nllama_init_from_model: failed to "
+        "initialize the context: failed to allocate buffer for kv cache",
+        (long long)(kv / O3_SIM_MIB), (long long)(kv % O3_SIM_MIB * 100 / O3_SIM_MIB), (long long)kv, (long long)kv);
+}
+
+static void fail_by_batch(struct o3_sim_request *rq) {
+    if (rq->launch.is_batch_automatic) return;
+    const char *text = NULL;
+    if (rq->launch.num_batch == 1)
+        text = "llama-server process has terminated: GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed: "
+               "GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed";
+    else if (rq->launch.num_batch > INT32_MAX)
+        text = "llama-server process has terminated: exit status 1";
+    if (!text) return;
+    rq->is_failing_load = true;
+    o3_str_copy(rq->load_error, sizeof rq->load_error, text);
+}
+
+/* Reading the weights dominates; readiness is polled each 250 ms. */
+static int64_t load_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
+    if (rq->is_failing_load) return o3_sim_between(w, 3500, 9000);
+    const double bytes_per_s = 0.55e9, start_s = 0.1, poll_s = 0.25;
+    double s = start_s + (double)rq->model.weights->size_bytes / bytes_per_s;
+    s = o3_sim_rate(w, O3_SIM_CHANGE_LOAD_TIME, rq->model.name, s, t);
+    if (rq->has_oomed) s += 3.5; /* the first try, in vain */
+    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, 5, 25);
+}
+
+static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    fail_by_batch(rq);
+    struct o3_sim_runner *r = o3_sim_sched_start(w, &rq->model, &rq->launch);
+    r->is_loading = true;
+    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    rq->runner = r;
+    rq->has_loaded = true;
+    rq->stage = O3_SIM_LOADING;
+    rq->next_ns = t + load_time_ns(w, rq, t);
+}
+
+/* Marks the victim to go; true when it is gone. */
+static bool evict(struct o3_world *w, struct o3_sim_runner *victim) {
+    victim->session_ns = 0;
+    if (victim->refs > 0) return false;
+    o3_sim_sched_drop(w, victim);
+    return true;
+}
+
+/* Makes room for the request; true when it may load now, false when something must end first. */
+static bool make_room(struct o3_world *w, struct o3_sim_request *rq) {
+    const int max_loaded = 3;
+    for (;;) {
+        struct o3_sim_runner *same = o3_sim_sched_find(w, &rq->model), *victim = same;
+        bool full_gpu, ram;
+        measure(w, rq, &full_gpu, &ram);
+        int n = n_loaded(w);
+        if (same)
+            rq->has_reloaded = true;
+        else if (n >= max_loaded || (n > 0 && (!full_gpu || !ram)))
+            victim = pick_victim(w);
+        if (!victim) {
+            if (ram) return true;
+            /* Only a context that nobody asked for is lowered. */
+            if (rq->launch.is_ctx_automatic && rq->launch.num_ctx > 4096) {
+                rq->launch.num_ctx /= 2;
+                continue;
+            }
+            fail_out_of_memory(w, rq);
+            return true;
+        }
+        if (!same && !ram) rq->has_oomed = true;
+        if (!evict(w, victim)) return false;
+    }
+}
+
+void o3_sim_sched_run(struct o3_world *w, int64_t t) {
+    while (!w->in_scheduler || w->in_scheduler->stage == O3_SIM_PENDING) {
+        struct o3_sim_request *rq = w->in_scheduler ? w->in_scheduler : take_pending(w);
+        if (!rq) return;
+        w->in_scheduler = rq;
+        struct o3_sim_runner *r = o3_sim_sched_find(w, &rq->model);
+        if (r && fits(w, r, rq)) {
+            w->in_scheduler = NULL;
+            use(w, rq, r, t);
+            continue;
+        }
+        if (!make_room(w, rq)) return;
+        begin_load(w, rq, t);
+    }
+}
+
+void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_runner *r = rq->runner;
+    w->in_scheduler = NULL;
+    rq->runner = NULL;
+    if (rq->is_failing_load) {
+        o3_sim_sched_drop(w, r);
+        o3_sim_reply_error(w, rq, t, 500, rq->load_error);
+    } else {
+        r->is_loading = false;
+        w->truth.n_loads++;
+        w->truth.n_reloads += rq->has_reloaded;
+        use(w, rq, r, t);
+    }
+    o3_sim_sched_run(w, t);
+}
+
+static int64_t later(int64_t t, int64_t by) {
+    return by == INT64_MAX || t > INT64_MAX - by ? INT64_MAX : t + by;
+}
+
+void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_runner *r = rq->runner;
+    rq->runner = NULL;
+    if (!r || --r->refs > 0) return;
+    r->has_ended = true;
+    if (r->session_ns <= 0)
+        o3_sim_sched_drop(w, r);
+    else
+        r->expires_ns = later(t, r->session_ns);
+    o3_sim_sched_run(w, t);
+}
+
+void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (rq->stage == O3_SIM_LOADING) {
+        o3_sim_sched_drop(w, rq->runner);
+        rq->runner = NULL;
+    }
+    rq->stage = O3_SIM_DRAIN;
+    if (w->in_scheduler == rq) w->in_scheduler = NULL;
+    o3_sim_sched_run(w, t);
+}
+
+void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+    if (r->is_loading || !evict(w, r)) return;
+    o3_sim_sched_run(w, t);
+}
+
+int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b, int64_t t) {
+    if (w->in_scheduler) return O3_E_LIMIT; /* a load is under way */
+    struct o3_sim_request rq = {.model = *m};
+    o3_sim_launch_for(w, m, b, &rq.options, &rq.launch);
+    if (!make_room(w, &rq) || rq.is_failing_load) return O3_E_LIMIT;
+    struct o3_sim_runner *r = o3_sim_sched_start(w, m, &rq.launch);
+    r->has_ended = true;
+    r->expires_ns = later(t, r->session_ns);
+    w->truth.n_loads++;
+    return 0;
+}

@@ -1,0 +1,573 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The public face: time, what happens next, the output queue, and the events in force. */
+#include "o3/world.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "sim/sim.h"
+
+/* ---- outputs ---- */
+
+static struct o3_sim_output *push(struct o3_world *w) {
+    if (w->n_outputs == w->cap_outputs) {
+        size_t cap = w->cap_outputs ? w->cap_outputs * 2 : 64;
+        struct o3_sim_output *v = calloc(cap, sizeof *v);
+        if (!v) return NULL;
+        for (size_t i = 0; i < w->n_outputs; i++)
+            v[i] = w->outputs[(w->first_output + i) % w->cap_outputs];
+        free(w->outputs);
+        w->outputs = v;
+        w->cap_outputs = cap;
+        w->first_output = 0;
+    }
+    struct o3_sim_output *o = &w->outputs[(w->first_output + w->n_outputs++) % w->cap_outputs];
+    *o = (struct o3_sim_output){0};
+    return o;
+}
+
+static struct o3_sim_output *emit(struct o3_world *w, const struct o3_sim_request *rq, int64_t t,
+                                  enum o3_world_output_kind kind) {
+    if (rq->is_silent) return NULL;
+    struct o3_sim_output *o = push(w);
+    if (o) o->out = (struct o3_world_output){.id = rq->id, .kind = kind, .mono_ns = t};
+    return o;
+}
+
+void o3_sim_emit_head(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, int status, const char *type,
+                      bool chunked) {
+    struct o3_sim_output *o = emit(w, rq, t, O3_WORLD_HEAD);
+    if (!o) return;
+    o->out.status = status;
+    o->out.content_type = type;
+    o->out.is_chunked = chunked;
+}
+
+void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, const char *bytes, size_t n) {
+    /* Malformed: half of it, a streamed line still ending as one. */
+    bool is_bad = n > 8 && o3_sim_in_force(w, O3_SIM_CHANGE_MALFORMED, t);
+    bool is_line = n > 0 && bytes[n - 1] == '\n';
+    struct o3_sim_output *o = n ? emit(w, rq, t, O3_WORLD_DATA) : NULL;
+    if (!o) return;
+    if (is_bad) n /= 2;
+    o->owned = malloc(n + 1);
+    if (!o->owned) return;
+    memcpy(o->owned, bytes, n);
+    if (is_bad && is_line) o->owned[n - 1] = '\n';
+    o->out.bytes = o->owned;
+    o->out.n = n;
+}
+
+void o3_sim_emit_end(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, bool is_cut) {
+    emit(w, rq, t, is_cut ? O3_WORLD_ABORT : O3_WORLD_END);
+}
+
+/* ---- requests ---- */
+
+static void free_request(struct o3_sim_request *rq) {
+    free(rq->bytes);
+    o3_buf_done(&rq->reply);
+    o3_buf_done(&rq->collected);
+    o3_buf_done(&rq->collected_thinking);
+    o3_sim_body_done(&rq->body);
+    o3_sim_tokens_done(&rq->tokens);
+    free(rq);
+}
+
+void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
+    for (size_t i = 0; i < w->n_requests; i++)
+        if (w->requests[i] == rq) {
+            memmove(&w->requests[i], &w->requests[i + 1], (w->n_requests - i - 1) * sizeof *w->requests);
+            w->n_requests--;
+            break;
+        }
+    free_request(rq);
+}
+
+static struct o3_sim_request *add_request(struct o3_world *w, int64_t t) {
+    if (w->n_requests == O3_SIM_MAX_REQUESTS) return NULL;
+    if (w->n_requests == w->cap_requests) {
+        size_t cap = w->cap_requests ? w->cap_requests * 2 : 16;
+        struct o3_sim_request **v = reallocarray(w->requests, cap, sizeof *v);
+        if (!v) return NULL;
+        w->requests = v;
+        w->cap_requests = cap;
+    }
+    struct o3_sim_request *rq = calloc(1, sizeof *rq);
+    if (!rq) return NULL;
+    rq->stage = O3_SIM_ARRIVED;
+    rq->next_ns = t;
+    o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
+    o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
+    o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
+    w->requests[w->n_requests++] = rq;
+    return rq;
+}
+
+void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type) {
+    rq->status = status;
+    rq->content_type = type;
+    rq->stage = O3_SIM_REPLYING;
+    rq->next_ns = t + o3_sim_between(w, 0.3, 1);
+}
+
+void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
+    o3_buf_clear(&rq->reply);
+    o3_sim_json_error(text, &rq->reply);
+    o3_sim_reply(w, rq, t, status, O3_SIM_JSON);
+}
+
+void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type) {
+    o3_sim_emit_head(w, rq, t, status, type, rq->is_stream_reply);
+    const char *p = o3_buf_str(&rq->reply), *end = p + rq->reply.len;
+    while (p < end) {
+        const char *newline = rq->is_stream_reply ? memchr(p, '\n', (size_t)(end - p)) : NULL;
+        size_t n = newline ? (size_t)(newline + 1 - p) : (size_t)(end - p);
+        o3_sim_emit_data(w, rq, t, p, n);
+        p += n;
+    }
+    o3_sim_emit_end(w, rq, t, false);
+    o3_sim_remove(w, rq);
+}
+
+/* ---- small helpers ---- */
+
+void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns) {
+    int64_t s = w->params.start_wall_ms / O3_MS_PER_S + t / O3_NS_PER_S;
+    int64_t ns = w->params.start_wall_ms % O3_MS_PER_S * O3_NS_PER_MS + t % O3_NS_PER_S;
+    if (ns < 0) {
+        s--;
+        ns += O3_NS_PER_S;
+    }
+    *ret_s = s + ns / O3_NS_PER_S;
+    *ret_ns = ns % O3_NS_PER_S;
+}
+
+int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms) {
+    return (int64_t)((low_ms + (high_ms - low_ms) * o3_rand_uniform(&w->rand)) * 1e3) * 1000;
+}
+
+bool o3_sim_is_gpu(const struct o3_world *w) {
+    return w->params.has_gpu && !w->is_gpu_lost;
+}
+
+/* ---- events ---- */
+
+const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t) {
+    const struct o3_sim_event *newest = NULL;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->change == change && ev->at_ns <= t && t < ev->until_ns) newest = ev;
+    }
+    return newest;
+}
+
+static bool is_same_name(const char *wanted, const char *name) {
+    char full[O3_SIM_NAME_SIZE];
+    return !*wanted || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
+}
+
+double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t) {
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->change != change || ev->at_ns > t || t >= ev->until_ns || !is_same_name(ev->model, model)) continue;
+        base = ev->is_absolute ? ev->value : base * ev->value;
+    }
+    return base;
+}
+
+static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+    r->is_dead = true;
+    for (size_t i = 0; i < w->n_requests;) {
+        struct o3_sim_request *rq = w->requests[i];
+        if (rq->runner == r && rq->stage != O3_SIM_LOADING) {
+            o3_sim_work_break(w, rq, t);
+            i = 0; /* the end of one may have started others */
+        } else {
+            i++;
+        }
+    }
+}
+
+static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        struct o3_sim_runner *r = &w->runners[i];
+        if (r->is_used && !r->is_loading && is_same_name(model, r->model.name)) break_requests(w, r, t);
+    }
+}
+
+static void unload(struct o3_world *w, const char *model, int64_t t) {
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        struct o3_sim_runner *r = &w->runners[i];
+        if (r->is_used && is_same_name(model, r->model.name)) o3_sim_sched_expire(w, r, t);
+    }
+}
+
+static void restart(struct o3_world *w, int64_t t) {
+    w->in_scheduler = NULL;
+    while (w->n_requests > 0) {
+        o3_sim_emit_end(w, w->requests[0], t, true);
+        o3_sim_remove(w, w->requests[0]);
+    }
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+}
+
+static void cut_all(struct o3_world *w, int64_t t) {
+    for (size_t i = 0; i < w->n_requests; i++) {
+        o3_sim_emit_end(w, w->requests[i], t, true);
+        w->requests[i]->is_silent = true; /* what runs goes on until the runner notices */
+    }
+}
+
+static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
+    const struct o3_sim_model *m = o3_sim_library_find(w, ev->model);
+    struct o3_sim_request *rq = m ? add_request(w, t) : NULL;
+    if (!rq) return;
+    rq->is_silent = true;
+    rq->kind = O3_SIM_GENERATE;
+    rq->is_load_only = true;
+    rq->model = *m;
+    rq->start_ns = t;
+    o3_str_copy(rq->body.model, sizeof rq->body.model, ev->model);
+    rq->body.options.has[O3_SIM_NUM_CTX] = ev->num_ctx > 0;
+    rq->body.options.number[O3_SIM_NUM_CTX] = (double)ev->num_ctx;
+    rq->body.options.has[O3_SIM_NUM_BATCH] = ev->num_batch > 0;
+    rq->body.options.number[O3_SIM_NUM_BATCH] = (double)ev->num_batch;
+    o3_sim_launch_for(w, m, &rq->body, &rq->options, &rq->launch);
+    o3_sim_sched_request(w, rq, t);
+}
+
+static void update_model(struct o3_world *w, const char *name, int64_t t) {
+    struct o3_sim_model *m = o3_sim_library_find(w, name);
+    if (!m) return;
+    m->revision++;
+    m->modified_wall_ms = w->params.start_wall_ms + t / O3_NS_PER_MS;
+    o3_sim_model_redigest(m);
+}
+
+static void set_gpu_lost(struct o3_world *w, bool is_lost, int64_t t) {
+    if (w->is_gpu_lost == is_lost) return;
+    w->is_gpu_lost = is_lost;
+    if (is_lost) kill_runners(w, "", t);
+}
+
+static void act(struct o3_world *w, size_t i, int64_t t) {
+    const struct o3_sim_event *ev = &w->events[i];
+    w->event_next_ns[i] = INT64_MAX;
+    switch (ev->change) {
+    case O3_SIM_CHANGE_REFUSE:
+        cut_all(w, t);
+        break;
+    case O3_SIM_CHANGE_UNLOAD:
+        unload(w, ev->model, t);
+        break;
+    case O3_SIM_CHANGE_LOAD:
+        load_as_user(w, ev, t);
+        break;
+    case O3_SIM_CHANGE_UPDATE:
+        update_model(w, ev->model, t);
+        break;
+    case O3_SIM_CHANGE_RUNNER_KILLED:
+        kill_runners(w, ev->model, t);
+        break;
+    case O3_SIM_CHANGE_GPU_LOST:
+        set_gpu_lost(w, t < ev->until_ns, t);
+        if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
+        break;
+    case O3_SIM_CHANGE_VERSION:
+        o3_sim_profile_set(&w->profile, ev->version);
+        restart(w, t);
+        break;
+    case O3_SIM_CHANGE_RESTART:
+        restart(w, t);
+        break;
+    case O3_SIM_CHANGE_DECODE:
+    case O3_SIM_CHANGE_PREFILL:
+    case O3_SIM_CHANGE_LOAD_TIME:
+    case O3_SIM_CHANGE_TTFT:
+    case O3_SIM_CHANGE_NOISE:
+    case O3_SIM_CHANGE_HTTP:
+    case O3_SIM_CHANGE_HANG:
+    case O3_SIM_CHANGE_FREEZE:
+    case O3_SIM_CHANGE_TRUNCATE:
+    case O3_SIM_CHANGE_MALFORMED:
+        break; /* looked up when they matter */
+    }
+}
+
+static bool acts_by_itself(enum o3_sim_change c) {
+    return c == O3_SIM_CHANGE_REFUSE || c == O3_SIM_CHANGE_UNLOAD || c == O3_SIM_CHANGE_LOAD ||
+           c == O3_SIM_CHANGE_UPDATE || c == O3_SIM_CHANGE_RUNNER_KILLED || c == O3_SIM_CHANGE_GPU_LOST ||
+           c == O3_SIM_CHANGE_VERSION || c == O3_SIM_CHANGE_RESTART;
+}
+
+int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e) {
+    struct o3_sim_event ev;
+    int r = o3_sim_event_parse(line, 1, &ev, e);
+    if (r < 0) return r;
+    if (w->n_events == O3_SIM_MAX_EVENTS) return o3_err_set(e, O3_E_LIMIT, "more than %d events", O3_SIM_MAX_EVENTS);
+    if (ev.model[0] && ev.change == O3_SIM_CHANGE_LOAD && !o3_sim_library_find(w, ev.model))
+        return o3_err_at(e, O3_E_NOT_FOUND, 1, 0, "model \"%s\" is not in the library", ev.model);
+    /* In order of time, those of one moment in the order given: percentages apply one after another. */
+    size_t at = w->n_events++;
+    for (; at > 0 && w->events[at - 1].at_ns > ev.at_ns; at--) {
+        w->events[at] = w->events[at - 1];
+        w->event_next_ns[at] = w->event_next_ns[at - 1];
+    }
+    w->events[at] = ev;
+    w->event_next_ns[at] = acts_by_itself(ev.change) ? ev.at_ns : INT64_MAX;
+    return 0;
+}
+
+/* ---- one thing after the other ---- */
+
+static void arrive(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    w->truth.n_requests++;
+    if (o3_sim_in_force(w, O3_SIM_CHANGE_REFUSE, t)) {
+        o3_sim_emit_end(w, rq, t, true);
+        o3_sim_remove(w, rq);
+        return;
+    }
+    const struct o3_sim_event *http = o3_sim_in_force(w, O3_SIM_CHANGE_HTTP, t);
+    if (http) {
+        o3_sim_reply_error(w, rq, t, (int)http->value, "the simulated server is in trouble");
+        return;
+    }
+    if (rq->n_bytes > O3_SIM_MAX_BODY) {
+        o3_sim_reply_error(w, rq, t, 413, "http: request body too large");
+        return;
+    }
+    o3_sim_route(w, rq, t);
+}
+
+static bool is_on_runner(const struct o3_sim_request *rq) {
+    return rq->stage != O3_SIM_ARRIVED && rq->stage != O3_SIM_REPLYING && rq->stage != O3_SIM_DRAIN;
+}
+
+/* While something hangs, what is due waits for its end. */
+static bool is_held(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_event *ev = o3_sim_in_force(w, O3_SIM_CHANGE_FREEZE, t);
+    if (!ev && is_on_runner(rq)) ev = o3_sim_in_force(w, O3_SIM_CHANGE_HANG, t);
+    if (!ev) return false;
+    rq->next_ns = ev->until_ns;
+    return true;
+}
+
+static void step_request(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (is_held(w, rq, t)) return;
+    if (rq->stage == O3_SIM_ARRIVED)
+        arrive(w, rq, t);
+    else if (rq->stage == O3_SIM_REPLYING)
+        o3_sim_answer(w, rq, t, rq->status, rq->content_type);
+    else if (rq->stage == O3_SIM_LOADING)
+        o3_sim_sched_loaded(w, rq, t);
+    else
+        o3_sim_work_step(w, rq, t);
+}
+
+static int64_t expiry_of(const struct o3_sim_runner *r) {
+    return r->is_used && !r->is_loading && r->refs == 0 && r->has_ended ? r->expires_ns : INT64_MAX;
+}
+
+struct due {
+    int64_t at_ns;
+    size_t event;  /* index + 1, 0 none */
+    size_t runner; /* index + 1, 0 none */
+    struct o3_sim_request *request;
+};
+
+/* Of things at one moment events come first, then expiries, then requests in order of arrival. */
+static struct due next_due(const struct o3_world *w) {
+    struct due d = {.at_ns = INT64_MAX};
+    for (size_t i = 0; i < w->n_events; i++)
+        if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        if (expiry_of(&w->runners[i]) < d.at_ns) d = (struct due){.at_ns = expiry_of(&w->runners[i]), .runner = i + 1};
+    for (size_t i = 0; i < w->n_requests; i++)
+        if (w->requests[i]->next_ns < d.at_ns)
+            d = (struct due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
+    return d;
+}
+
+/* Lets the next thing happen if it is due by `limit_ns`. */
+static bool step(struct o3_world *w, int64_t limit_ns) {
+    struct due d = next_due(w);
+    if (d.at_ns == INT64_MAX || d.at_ns > limit_ns) return false;
+    if (d.at_ns > w->now_ns) w->now_ns = d.at_ns;
+    if (d.event)
+        act(w, d.event - 1, d.at_ns);
+    else if (d.runner)
+        o3_sim_sched_expire(w, &w->runners[d.runner - 1], d.at_ns);
+    else
+        step_request(w, d.request, d.at_ns);
+    return true;
+}
+
+static void advance(struct o3_world *w, int64_t t) {
+    while (step(w, t))
+        ;
+    if (t > w->now_ns) w->now_ns = t;
+}
+
+/* ---- public ---- */
+
+static void set_defaults(struct o3_world_params *p) {
+    if (p->vram_bytes <= 0) p->vram_bytes = 24 * O3_SIM_GIB;
+    if (p->ram_bytes <= 0) p->ram_bytes = 32 * O3_SIM_GIB;
+    if (p->noise_cv < 0) p->noise_cv = 0.03;
+    if (p->parallel <= 0) p->parallel = 1;
+    if (p->max_queue <= 0) p->max_queue = 512;
+    if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
+    if (p->keep_alive_ms > INT64_MAX / O3_NS_PER_MS) p->keep_alive_ms = -1;
+}
+
+struct o3_world *o3_world_new(const struct o3_world_params *p) {
+    struct o3_world *w = calloc(1, sizeof *w);
+    if (!w) return NULL;
+    w->params = *p;
+    set_defaults(&w->params);
+    o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
+    w->params.version = NULL; /* the caller's */
+    o3_rand_seed(&w->rand, p->seed);
+    w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
+    w->event_next_ns = calloc(O3_SIM_MAX_EVENTS, sizeof *w->event_next_ns);
+    if (!w->events || !w->event_next_ns || o3_sim_library_fill(w, p->has_recorded_models) < 0) {
+        o3_world_free(w);
+        return NULL;
+    }
+    return w;
+}
+
+void o3_world_free(struct o3_world *w) {
+    if (!w) return;
+    for (size_t i = 0; i < w->n_requests; i++)
+        free_request(w->requests[i]);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    for (size_t i = 0; i < w->n_outputs; i++)
+        free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+    free(w->outputs);
+    free(w->requests);
+    free(w->events);
+    free(w->event_next_ns);
+    free(w->models);
+    free(w->lent);
+    free(w);
+}
+
+int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int64_t mono_ns, struct o3_err *e) {
+    advance(w, mono_ns);
+    const struct o3_sim_model *m = o3_sim_library_find(w, model);
+    if (!m || m->weights->remote_host)
+        return o3_err_set(e, O3_E_NOT_FOUND, "model \"%s\" is not in the library", model);
+    struct o3_sim_body body = {0};
+    body.options.has[O3_SIM_NUM_CTX] = num_ctx > 0;
+    body.options.number[O3_SIM_NUM_CTX] = (double)num_ctx;
+    int r = o3_sim_sched_preload(w, m, &body, w->now_ns);
+    return r < 0 ? o3_err_set(e, r, "model \"%s\" does not fit into the memory of the simulated machine", model) : 0;
+}
+
+uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *method, const char *path, const char *body,
+                          size_t n) {
+    uint64_t id = ++w->last_id;
+    int64_t t = mono_ns > w->now_ns ? mono_ns : w->now_ns;
+    struct o3_sim_request none = {.id = id};
+    struct o3_sim_request *rq = add_request(w, t);
+    if (!rq) { /* no place for one more */
+        o3_sim_emit_end(w, &none, t, true);
+        return id;
+    }
+    rq->id = id;
+    bool fits = o3_str_copy(rq->method, sizeof rq->method, method) && o3_str_copy(rq->path, sizeof rq->path, path);
+    if (!fits) o3_str_copy(rq->path, sizeof rq->path, "?"); /* none of ours */
+    rq->n_bytes = body ? n : 0;
+    if (rq->n_bytes == 0 || rq->n_bytes > O3_SIM_MAX_BODY) return id;
+    rq->bytes = malloc(rq->n_bytes);
+    if (rq->bytes)
+        memcpy(rq->bytes, body, rq->n_bytes);
+    else
+        rq->n_bytes = 0;
+    return id;
+}
+
+static void forget_outputs(struct o3_world *w, uint64_t id) {
+    size_t kept = 0;
+    for (size_t i = 0; i < w->n_outputs; i++) {
+        struct o3_sim_output o = w->outputs[(w->first_output + i) % w->cap_outputs];
+        if (o.out.id == id)
+            free(o.owned);
+        else
+            w->outputs[(w->first_output + kept++) % w->cap_outputs] = o;
+    }
+    w->n_outputs = kept;
+}
+
+static void leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const int64_t cancel_ns = 130 * O3_NS_PER_MS; /* seen until the slot is idle again */
+    rq->is_silent = true;
+    switch (rq->stage) {
+    case O3_SIM_PENDING:
+    case O3_SIM_LOADING:
+        o3_sim_sched_forget(w, rq, t);
+        o3_sim_remove(w, rq);
+        break;
+    case O3_SIM_READY:
+    case O3_SIM_WAITING:
+        rq->stage = O3_SIM_DRAIN;
+        o3_sim_work_step(w, rq, t);
+        break;
+    case O3_SIM_PROMPT:
+    case O3_SIM_DECODE:
+    case O3_SIM_TAIL:
+        rq->stage = O3_SIM_DRAIN;
+        rq->next_ns = t + cancel_ns;
+        break;
+    case O3_SIM_ARRIVED:
+    case O3_SIM_REPLYING:
+        o3_sim_remove(w, rq);
+        break;
+    case O3_SIM_DRAIN:
+        break;
+    }
+}
+
+void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
+    advance(w, mono_ns);
+    forget_outputs(w, id);
+    for (size_t i = 0; i < w->n_requests; i++)
+        if (w->requests[i]->id == id) {
+            leave(w, w->requests[i], w->now_ns);
+            return;
+        }
+}
+
+bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *ret) {
+    free(w->lent);
+    w->lent = NULL;
+    while (w->n_outputs == 0 && step(w, mono_ns))
+        ;
+    if (w->n_outputs == 0) {
+        if (mono_ns > w->now_ns) w->now_ns = mono_ns;
+        return false;
+    }
+    struct o3_sim_output o = w->outputs[w->first_output];
+    w->first_output = (w->first_output + 1) % w->cap_outputs;
+    w->n_outputs--;
+    w->lent = o.owned;
+    *ret = o.out;
+    return true;
+}
+
+int64_t o3_world_next_ns(const struct o3_world *w) {
+    if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
+    return next_due(w).at_ns;
+}
+
+void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {
+    *ret = w->truth;
+    ret->n_loaded = 0;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        ret->n_loaded += w->runners[i].is_used && !w->runners[i].is_loading;
+    ret->n_active_requests = (int)w->n_requests;
+    ret->decode_factor = o3_sim_rate(w, O3_SIM_CHANGE_DECODE, "", 1, mono_ns);
+}

@@ -1,0 +1,147 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "o3_test.h"
+#include <float.h>
+#include "o3/buf.h"
+#include "o3/rand.h"
+
+static void an_empty_buffer(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 10);
+    assert_string_equal(o3_buf_str(&b), "");
+    assert_int_equal(o3_buf_add(&b, NULL, 0), 0);
+    assert_string_equal(o3_buf_str(&b), "");
+    char *p = o3_buf_take(&b);
+    assert_string_equal(p, "");
+    free(p);
+}
+
+static void bytes_add_up(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 1 << 20);
+    for (int i = 0; i < 1000; i++) {
+        assert_int_equal(o3_buf_addf(&b, "%03d", i), 0);
+        assert_int_equal(b.len, 3 * (size_t)(i + 1));
+        assert_int_equal(b.p[b.len], '\0');
+    }
+    assert_memory_equal(o3_buf_str(&b) + 3 * 777, "777", 3);
+    char *p = o3_buf_take(&b);
+    assert_int_equal(strlen(p), 3000);
+    assert_int_equal(b.len, 0);
+    free(p);
+    assert_int_equal(o3_buf_adds(&b, "again"), 0);
+    assert_string_equal(o3_buf_str(&b), "again");
+}
+
+static void long_formatted_text(void **state) {
+    (void)state;
+    for (int n = 250; n < 262; n++) {
+        O3_AUTO_BUF b;
+        o3_buf_init(&b, 1000);
+        assert_int_equal(o3_buf_addf(&b, "%*d", n, 7), 0);
+        assert_int_equal(b.len, n);
+        assert_int_equal(b.p[n - 1], '7');
+        assert_int_equal(strlen(b.p), n);
+    }
+}
+
+static void the_maximum_is_exact(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 5);
+    assert_int_equal(o3_buf_adds(&b, "12345"), 0);
+    assert_int_equal(o3_buf_adds(&b, ""), 0);
+    assert_int_equal(o3_buf_adds(&b, "6"), O3_E_LIMIT);
+    assert_string_equal(o3_buf_str(&b), "12345");
+    O3_AUTO_BUF none;
+    o3_buf_init(&none, 0);
+    assert_int_equal(o3_buf_adds(&none, "x"), O3_E_LIMIT);
+}
+
+static void errors_are_sticky(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 4);
+    assert_int_equal(o3_buf_adds(&b, "12345"), O3_E_LIMIT);
+    assert_int_equal(o3_buf_adds(&b, "1"), O3_E_LIMIT);
+    assert_int_equal(o3_buf_addf(&b, "%d", 1), O3_E_LIMIT);
+    assert_int_equal(o3_buf_add_double(&b, 1), O3_E_LIMIT);
+    assert_int_equal(b.len, 0);
+    o3_buf_clear(&b);
+    assert_int_equal(o3_buf_adds(&b, "1234"), 0);
+    assert_int_equal(o3_buf_adds(&b, "5"), O3_E_LIMIT);
+    assert_null(o3_buf_take(&b));
+    assert_int_equal(b.len, 0);
+}
+
+static void doubles(void **state) {
+    (void)state;
+    static const struct {
+        double v;
+        const char *text;
+    } ROWS[] = {
+        {0, "0"},       {-0.0, "-0"},    {1, "1"},
+        {0.1, "0.1"},   {37.6, "37.6"},  {1e22, "1e+22"},
+        {-2.5, "-2.5"}, {1e-7, "1e-07"}, {0.1 + 0.2, "0.30000000000000004"},
+        {4096, "4096"},
+    };
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 100);
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        o3_buf_clear(&b);
+        assert_int_equal(o3_buf_add_double(&b, ROWS[i].v), 0);
+        assert_string_equal(o3_buf_str(&b), ROWS[i].text);
+    }
+    o3_buf_clear(&b);
+    o3_buf_add_double(&b, (double)NAN);
+    o3_buf_add_double(&b, (double)INFINITY);
+    o3_buf_add_double(&b, -(double)INFINITY);
+    assert_string_equal(o3_buf_str(&b), "NaN+Inf-Inf");
+}
+
+static void any_double_comes_back(void **state) {
+    (void)state;
+    struct o3_rand r;
+    o3_rand_seed(&r, o3_test_seed(4));
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 100);
+    for (int i = 0; i < 20000; i++) {
+        uint64_t bits = o3_rand_u64(&r);
+        double v;
+        memcpy(&v, &bits, sizeof v);
+        if (!isfinite(v)) continue;
+        o3_buf_clear(&b);
+        assert_int_equal(o3_buf_add_double(&b, v), 0);
+        double again = strtod(o3_buf_str(&b), NULL);
+        assert_memory_equal(&again, &v, sizeof v);
+    }
+}
+
+static void error_rows(void **state) {
+    (void)state;
+    for (int i = 0; i < O3_ERROR_COUNT; i++) {
+        const struct o3_error_row *row = &o3_error_rows()[i];
+        assert_int_equal(row->code, -1 - i);
+        assert_ptr_equal(o3_error_row(row->code), row);
+        assert_true(row->wire_name[0] && row->meaning[0]);
+    }
+    assert_string_equal(o3_error_row(0)->symbol, "INTERNAL");
+    assert_string_equal(o3_error_row(-9999)->symbol, "INTERNAL");
+    struct o3_err e;
+    assert_int_equal(o3_err_at(&e, O3_E_PARSE, 3, 4, "%s", "x"), O3_E_PARSE);
+    assert_int_equal(e.line, 3);
+    assert_int_equal(e.col, 4);
+    assert_string_equal(e.text, "x");
+    assert_int_equal(o3_err_set(NULL, O3_E_IO, "x"), O3_E_IO);
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(an_empty_buffer),       cmocka_unit_test(bytes_add_up),
+        cmocka_unit_test(long_formatted_text),   cmocka_unit_test(the_maximum_is_exact),
+        cmocka_unit_test(errors_are_sticky),     cmocka_unit_test(doubles),
+        cmocka_unit_test(any_double_comes_back), cmocka_unit_test(error_rows),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
