@@ -72,7 +72,7 @@ def run_cmocka(name, argv):
     # The program under test reads O3_* as its configuration: ours must not get there.
     env = {k: v for k, v in os.environ.items() if not k.startswith("O3_") or k == "O3_SEED"}
     env |= {
-        "O3_PYTHON": sys.executable,
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",  # some call python3 and want our packages
         "CMOCKA_MESSAGE_OUTPUT": "stdout",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "ASAN_OPTIONS": "detect_stack_use_after_return=1:allocator_may_return_null=1",
