@@ -286,7 +286,7 @@ static void count_rejected(struct o3_sidecar *s, const struct o3_sample *sample)
         const char *name;
     } FLAGS[] = {{O3_SAMPLE_WARMUP, "warmup"}, {O3_SAMPLE_BUSY, "busy"}, {O3_SAMPLE_TAINTED, "tainted"}, {O3_SAMPLE_INCOMPLETE, "incomplete"}, {O3_SAMPLE_IMPLAUSIBLE, "implausible"}};
     for (size_t i = 0; i < sizeof FLAGS / sizeof *FLAGS; i++)
-        if (sample->flags & FLAGS[i].flag) o3_metric_add(s->metrics, O3_M_SAMPLES_REJECTED, O3_L(sample->model, FLAGS[i].name), 1);
+        if (sample->flags & FLAGS[i].flag) o3_metric_add(s->metrics, O3_M_SAMPLES_REJECTED, O3_L(FLAGS[i].name), 1);
 }
 
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {

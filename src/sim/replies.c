@@ -153,34 +153,41 @@ static void set_of(json_t *info, const char *architecture, const char *name, jso
     set(info, key, value);
 }
 
-static json_t *model_info(const struct o3_sim_weights *x) {
-    json_t *i = json_object();
-    bool is_bert = !strcmp(x->architecture, "bert");
-    if (is_bert) set_of(i, x->architecture, "attention.causal", json_false());
-    set_of(i, x->architecture, "attention.head_count", json_integer(x->heads));
-    if (!is_bert) {
-        set_of(i, x->architecture, "attention.head_count_kv", json_integer(x->heads_kv));
-        set_of(i, x->architecture, "attention.key_length", json_integer(x->head_size));
-        set_of(i, x->architecture, "attention.layer_norm_rms_epsilon", json_real(1e-5));
-        set_of(i, x->architecture, "attention.value_length", json_integer(x->head_size));
-    } else {
-        set_of(i, x->architecture, "attention.layer_norm_epsilon", json_real(1e-12));
-    }
-    set_of(i, x->architecture, "block_count", json_integer(x->layers));
-    set_of(i, x->architecture, "context_length", json_integer(x->context_length));
-    set_of(i, x->architecture, "embedding_length", json_integer(x->embedding));
-    set_of(i, x->architecture, "feed_forward_length", json_integer(x->feed_forward));
-    if (is_bert) {
-        set_of(i, x->architecture, "pooling_type", json_integer(1));
-    } else {
-        set_of(i, x->architecture, "rope.dimension_count", json_integer(x->head_size));
-        set_of(i, x->architecture, "rope.freq_base", json_integer(500000));
-    }
-    set_of(i, x->architecture, "vocab_size", json_integer(x->vocabulary));
+static void add_general(json_t *i, const struct o3_sim_weights *x) {
     set(i, "general.architecture", json_string(x->architecture));
     set(i, "general.file_type", json_integer(x->file_type));
     set(i, "general.parameter_count", json_integer(x->parameter_count));
     set(i, "general.quantization_version", json_integer(2));
+}
+
+/* Keys in the order of the alphabet, as the server has them. */
+static json_t *model_info(const struct o3_sim_weights *x) {
+    json_t *i = json_object();
+    const char *a = x->architecture;
+    bool is_bert = !strcmp(a, "bert"), general_first = strcmp(a, "general") > 0;
+    if (general_first) add_general(i, x);
+    if (is_bert) set_of(i, a, "attention.causal", json_false());
+    set_of(i, a, "attention.head_count", json_integer(x->heads));
+    if (!is_bert) {
+        set_of(i, a, "attention.head_count_kv", json_integer(x->heads_kv));
+        set_of(i, a, "attention.key_length", json_integer(x->head_size));
+        set_of(i, a, "attention.layer_norm_rms_epsilon", json_real(1e-5));
+        set_of(i, a, "attention.value_length", json_integer(x->head_size));
+    } else {
+        set_of(i, a, "attention.layer_norm_epsilon", json_real(1e-12));
+    }
+    set_of(i, a, "block_count", json_integer(x->layers));
+    set_of(i, a, "context_length", json_integer(x->context_length));
+    set_of(i, a, "embedding_length", json_integer(x->embedding));
+    set_of(i, a, "feed_forward_length", json_integer(x->feed_forward));
+    if (is_bert) {
+        set_of(i, a, "pooling_type", json_integer(1));
+    } else {
+        set_of(i, a, "rope.dimension_count", json_integer(x->head_size));
+        set_of(i, a, "rope.freq_base", json_integer(500000));
+    }
+    set_of(i, a, "vocab_size", json_integer(x->vocabulary));
+    if (!general_first) add_general(i, x);
     return i;
 }
 

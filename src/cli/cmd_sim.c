@@ -1,0 +1,336 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "app/sim_server.h"
+#include "cli/commands.h"
+
+static const char HELP[] =
+    "Usage: o3 sim [OPTION ...]\n"
+    "\n"
+    "An Ollama simulator over HTTP: the API, the scheduling and the figures of a real server, with made-up models and\n"
+    "words, and with the troubles you name. Its models: sim-small, sim-medium, sim-think, sim-embed, "
+    "sim-remote:cloud.\n"
+    "\n"
+    "  --listen ADDRESS         where to listen (127.0.0.1:11434); port 0 picks one\n"
+    "  --seed N                 of the noise and of the words (1)\n"
+    "  --speed X                world time runs X times as fast (1)\n"
+    "  --event 'at TIME ...'    something that happens; repeatable. Times count from the start:\n"
+    "                             at 2m decode -40 %          at 18h decode 22 tok/s for 10m\n"
+    "                             at 35s prefill -20 %        at 3m ttft +200ms\n"
+    "                             at 19h http 503 for 10m     at 5m hang for 1m\n"
+    "                             at 1m load sim-small ctx 8192   at 5m unload\n"
+    "                             at 10s runner killed        at 4m gpu lost\n"
+    "  --scenario FILE          events, one a line; # begins a comment; lines with \"expect\" are left out\n"
+    "  --preload MODEL[:CTX]    loaded at the start; repeatable\n"
+    "  --version V              what /api/version says (0.32.15); below 0.30 the older scheduler's rules\n"
+    "  --gpu BYTES              memory of a GPU, for example 24GiB (no GPU)\n"
+    "  --ram BYTES              memory of the machine (32GiB)\n"
+    "  --noise CV               of the rates, from request to request (0.03)\n"
+    "  --parallel N             requests at once per model (1)\n"
+    "  --max-queue N            requests that may wait for a load (512)\n"
+    "  --keep-alive DURATION    how long an idle model stays loaded (5m); -1 for ever\n"
+    "  --library recorded       adds the models of the recorded exchanges (o3-tiny, o3-small, ...)\n"
+    "  --help                   this text\n"
+    "\n"
+    "Exit status: 0 stopped by a signal, 2 wrong usage, 75 the address is taken.\n";
+
+enum { MAX_PRELOADS = 8 };
+enum opt {
+    OPT_LISTEN = 256,
+    OPT_SEED,
+    OPT_SPEED,
+    OPT_EVENT,
+    OPT_SCENARIO,
+    OPT_PRELOAD,
+    OPT_VERSION,
+    OPT_GPU,
+    OPT_RAM,
+    OPT_NOISE,
+    OPT_PARALLEL,
+    OPT_MAX_QUEUE,
+    OPT_KEEP_ALIVE,
+    OPT_LIBRARY,
+    OPT_HELP
+};
+static const struct option OPTIONS[] = {
+    {"listen", required_argument, NULL, OPT_LISTEN},
+    {"seed", required_argument, NULL, OPT_SEED},
+    {"speed", required_argument, NULL, OPT_SPEED},
+    {"event", required_argument, NULL, OPT_EVENT},
+    {"scenario", required_argument, NULL, OPT_SCENARIO},
+    {"preload", required_argument, NULL, OPT_PRELOAD},
+    {"version", required_argument, NULL, OPT_VERSION},
+    {"gpu", required_argument, NULL, OPT_GPU},
+    {"ram", required_argument, NULL, OPT_RAM},
+    {"noise", required_argument, NULL, OPT_NOISE},
+    {"parallel", required_argument, NULL, OPT_PARALLEL},
+    {"max-queue", required_argument, NULL, OPT_MAX_QUEUE},
+    {"keep-alive", required_argument, NULL, OPT_KEEP_ALIVE},
+    {"library", required_argument, NULL, OPT_LIBRARY},
+    {"help", no_argument, NULL, OPT_HELP},
+    {NULL, 0, NULL, 0},
+};
+
+struct line {
+    char *text;
+    uint32_t number; /* in the scenario; 0: from --event */
+    const char *file;
+};
+
+struct sim {
+    struct o3_sim_server_params params;
+    struct o3_sim_preload preloads[MAX_PRELOADS];
+    char preload_names[MAX_PRELOADS][160];
+    struct line *lines;
+    size_t n_lines;
+    struct o3_loop *loop;
+    struct o3_sim_server *server;
+};
+
+/* ---- values ---- */
+
+static bool take_bytes(const char *text, int64_t *ret) {
+    static const struct {
+        const char *unit;
+        double bytes;
+    } UNITS[] = {{"", 1}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
+    char number[32];
+    size_t n = strspn(text, "0123456789.");
+    double v;
+    if (!o3_str_copy_n(number, sizeof number, text, n) || !o3_double_parse(number, &v)) return false;
+    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++)
+        if (!strcmp(text + n, UNITS[i].unit) && v * UNITS[i].bytes >= 1 && v * UNITS[i].bytes < 1e15) {
+            *ret = (int64_t)(v * UNITS[i].bytes);
+            return true;
+        }
+    return false;
+}
+
+static bool take_int(const char *text, int64_t low, int *ret) {
+    int64_t v;
+    if (!o3_int_parse(text, &v) || v < low || v > 1000000) return false;
+    *ret = (int)v;
+    return true;
+}
+
+static bool take_preload(struct sim *s, const char *text) {
+    if (s->params.n_preloads == MAX_PRELOADS) return false;
+    size_t i = s->params.n_preloads++;
+    struct o3_sim_preload *p = &s->preloads[i];
+    const char *colon = strrchr(text, ':');
+    bool has_ctx = colon && o3_int_parse(colon + 1, &p->num_ctx) && p->num_ctx > 0;
+    p->model = s->preload_names[i];
+    return o3_str_copy_n(s->preload_names[i], sizeof s->preload_names[i], text,
+                         has_ctx ? (size_t)(colon - text) : strlen(text));
+}
+
+static bool add_line(struct sim *s, const char *text, uint32_t number, const char *file) {
+    struct line *v = reallocarray(s->lines, s->n_lines + 1, sizeof *v);
+    char *copy = strdup(text);
+    if (v) s->lines = v;
+    if (!v || !copy) {
+        free(copy);
+        return false;
+    }
+    s->lines[s->n_lines++] = (struct line){copy, number, file};
+    return true;
+}
+
+/* What a scenario says beside events is for `o3 simulate`. */
+static bool is_event(const char *line) {
+    const char *p = line + strspn(line, " \t\r\n");
+    return !strncmp(p, "at", 2) && strchr(" \t\r\n", p[2]) && !strstr(p, " expect ");
+}
+
+static bool is_ignored(const char *line) {
+    static const char *const WORDS[] = {"world ", "config ", "by ", "never "};
+    const char *p = line + strspn(line, " \t\r\n");
+    if (!*p || *p == '#' || strstr(p, " expect ")) return true;
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        if (!strncmp(p, WORDS[i], strlen(WORDS[i]))) return true;
+    return false;
+}
+
+static bool take_scenario(struct sim *s, const char *path) {
+    FILE *f = fopen(path, "r");
+    if (!f) {
+        perror(path);
+        return false;
+    }
+    char *text = NULL;
+    size_t cap = 0;
+    bool is_good = true;
+    uint32_t number = 0;
+    while (is_good && getline(&text, &cap, f) >= 0) {
+        number++;
+        if (is_event(text) || !is_ignored(text)) is_good = number < 100000 && add_line(s, text, number, path);
+    }
+    free(text);
+    fclose(f);
+    return is_good;
+}
+
+static bool take_noise(const char *text, double *ret) {
+    return o3_double_parse(text, ret) && *ret >= 0 && *ret <= 1;
+}
+
+static bool take_seed(const char *text, uint64_t *ret) {
+    int64_t v;
+    if (!o3_int_parse(text, &v) || v < 0) return false;
+    *ret = (uint64_t)v;
+    return true;
+}
+
+static bool take_keep_alive(const char *text, int64_t *ret) {
+    if (!strcmp(text, "-1")) {
+        *ret = -1;
+        return true;
+    }
+    return o3_duration_parse(text, ret) && *ret > 0;
+}
+
+static bool take_option(struct sim *s, enum opt opt, const char *value) {
+    struct o3_world_params *w = &s->params.world;
+    switch (opt) {
+    case OPT_LISTEN:
+        s->params.listen = value;
+        return true;
+    case OPT_SEED:
+        return take_seed(value, &w->seed);
+    case OPT_SPEED:
+        return o3_double_parse(value, &s->params.speed) && s->params.speed > 0 && s->params.speed <= 1e6;
+    case OPT_EVENT:
+        return add_line(s, value, 0, NULL);
+    case OPT_SCENARIO:
+        return take_scenario(s, value);
+    case OPT_PRELOAD:
+        return take_preload(s, value);
+    case OPT_VERSION:
+        w->version = value;
+        return *value >= '0' && *value <= '9' && strlen(value) < 32;
+    case OPT_GPU:
+        w->has_gpu = true;
+        return take_bytes(value, &w->vram_bytes);
+    case OPT_RAM:
+        return take_bytes(value, &w->ram_bytes);
+    case OPT_NOISE:
+        return take_noise(value, &w->noise_cv);
+    case OPT_PARALLEL:
+        return take_int(value, 1, &w->parallel);
+    case OPT_MAX_QUEUE:
+        return take_int(value, 1, &w->max_queue);
+    case OPT_KEEP_ALIVE:
+        return take_keep_alive(value, &w->keep_alive_ms);
+    case OPT_LIBRARY:
+        w->has_recorded_models = true;
+        return !strcmp(value, "recorded");
+    case OPT_HELP:
+        break;
+    }
+    return false;
+}
+
+/* 0: go on; 1: the help was printed; 2: wrong. */
+static int take_arguments(struct sim *s, int argc, char **argv) {
+    optind = 1;
+    for (int which, index = 0; (which = getopt_long(argc, argv, "", OPTIONS, &index)) != -1;) {
+        if (which == OPT_HELP) {
+            fputs(HELP, stdout);
+            return 1;
+        }
+        if (which == '?') {
+            fputs("o3 sim --help lists the options\n", stderr);
+            return 2;
+        }
+        if (!take_option(s, (enum opt)which, optarg)) {
+            fprintf(stderr, "o3 sim: --%s: \"%s\" is not a value for it; see o3 sim --help\n", OPTIONS[index].name,
+                    optarg);
+            return 2;
+        }
+    }
+    if (optind == argc) return 0;
+    fprintf(stderr, "o3 sim: unexpected argument \"%s\"\n", argv[optind]);
+    return 2;
+}
+
+/* ---- running ---- */
+
+static int64_t deadline_ns(void *ctx) {
+    struct sim *s = ctx;
+    return o3_sim_server_deadline_ns(s->server);
+}
+
+static void turn(void *ctx, struct o3_now now) {
+    struct sim *s = ctx;
+    o3_sim_server_turn(s->server, now);
+}
+
+static void on_signal(void *ctx, int signo) {
+    struct sim *s = ctx;
+    if (signo != SIGHUP) o3_loop_stop(s->loop);
+}
+
+static int add_events(struct sim *s) {
+    for (size_t i = 0; i < s->n_lines; i++) {
+        const struct line *l = &s->lines[i];
+        struct o3_err e = {0};
+        if (o3_world_add_event(o3_sim_server_world(s->server), l->text, &e) == 0) continue;
+        if (l->file)
+            fprintf(stderr, "%s:%u:%u: %s\n", l->file, l->number, e.col ? e.col : 1, e.text);
+        else
+            fprintf(stderr, "o3 sim: --event \"%s\": column %u: %s\n", l->text, e.col ? e.col : 1, e.text);
+        return 2;
+    }
+    return 0;
+}
+
+static void announce(const struct sim *s) {
+    const struct o3_sim_server_params *p = &s->params;
+    const char *colon = strrchr(p->listen, ':');
+    int host = colon ? (int)(colon - p->listen) : 0;
+    printf("o3 sim: listening on http://%.*s:%u\n", host ? host : 9, host ? p->listen : "127.0.0.1",
+           (unsigned)o3_sim_server_port(s->server));
+    printf("seed %llu, speed %g, Ollama %s, %s\n", (unsigned long long)p->world.seed, p->speed > 0 ? p->speed : 1,
+           p->world.version ? p->world.version : "0.32.15", p->world.has_gpu ? "with a GPU" : "no GPU");
+    for (size_t i = 0; i < p->n_preloads; i++)
+        printf("loaded: %s\n", p->preloads[i].model);
+    for (size_t i = 0; i < s->n_lines; i++)
+        printf("%.*s\n", (int)strcspn(s->lines[i].text, "\r\n"), s->lines[i].text);
+    fflush(stdout);
+}
+
+static int report(const struct o3_err *e) {
+    fprintf(stderr, "o3 sim: %s\n", e->text);
+    return e->code == O3_E_NOT_FOUND || e->code == O3_E_LIMIT ? 2 : o3_error_row(e->code)->exit_status;
+}
+
+static int run(struct sim *s) {
+    struct o3_err e = {0};
+    if (o3_loop_new(&s->loop, &e) < 0 || o3_sim_server_new(s->loop, &s->params, &s->server, &e) < 0) return report(&e);
+    int status = add_events(s);
+    if (status) return status;
+    announce(s);
+    struct o3_loop_hooks hooks = {.deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .ctx = s};
+    o3_loop_set_hooks(s->loop, &hooks);
+    o3_loop_run(s->loop);
+    return 0;
+}
+
+int o3_cmd_sim(int argc, char **argv) {
+    struct sim s = {.params = {.listen = "127.0.0.1:11434", .world = {.seed = 1, .noise_cv = -1}}};
+    s.params.preloads = s.preloads;
+    int status = take_arguments(&s, argc, argv);
+    if (status == 0)
+        status = run(&s);
+    else if (status == 1)
+        status = 0;
+    o3_sim_server_free(s.server);
+    o3_loop_free(s.loop);
+    for (size_t i = 0; i < s.n_lines; i++)
+        free(s.lines[i].text);
+    free(s.lines);
+    return status;
+}
