@@ -19,6 +19,7 @@ struct rig_call {
     uint64_t world_id;
     bool is_user;
     int status;
+    int64_t deadline_ns; /* the shell ends a call that takes too long */
 };
 struct rig_event {
     enum o3_event_id id;
@@ -79,6 +80,7 @@ static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c
     }
     uint64_t id = o3_world_request(r->world, r->now_ns, c->method, c->path, c->body, c->body_len);
     rig_add_call(r, id, false);
+    r->calls[r->n_calls - 1].deadline_ns = r->now_ns + c->total_timeout_ms * 1000000;
     return id;
 }
 
@@ -231,10 +233,28 @@ static inline void rig_take_output(struct rig *r, const struct o3_world_output *
     }
 }
 
+static inline int64_t rig_next_timeout(const struct rig *r) {
+    int64_t t = INT64_MAX;
+    for (int i = 0; i < r->n_calls; i++)
+        if (!r->calls[i].is_user && r->calls[i].deadline_ns < t) t = r->calls[i].deadline_ns;
+    return t;
+}
+
+static inline void rig_end_late_calls(struct rig *r) {
+    for (int i = 0; i < r->n_calls; i++) {
+        struct rig_call c = r->calls[i];
+        if (c.is_user || c.deadline_ns > r->now_ns) continue;
+        rig_call_cancel(r, c.world_id);
+        i--;
+        o3_sidecar_end(r->sidecar, c.world_id, c.status, O3_E_TIMEOUT, "timeout", rig_now(r));
+    }
+}
+
 static inline void rig_step(struct rig *r) {
     struct o3_world_output o;
     while (o3_world_poll(r->world, r->now_ns, &o))
         rig_take_output(r, &o);
+    rig_end_late_calls(r);
     for (int i = 0; i < r->n_refused; i++)
         o3_sidecar_end(r->sidecar, r->refused[i], 0, O3_E_UNREACHABLE, "connection refused", rig_now(r));
     r->n_refused = 0;
@@ -249,6 +269,7 @@ static inline void rig_run_until(struct rig *r, int64_t mono_ms) {
         rig_step(r);
         int64_t next = o3_world_next_ns(r->world), own = o3_sidecar_deadline_ns(r->sidecar);
         if (own < next) next = own;
+        if (rig_next_timeout(r) < next) next = rig_next_timeout(r);
         if (r->n_refused) next = r->now_ns + 1000000;
         if (next > end_ns) break;
         r->now_ns = next > r->now_ns ? next : r->now_ns + 1000; /* two things at the same moment are two steps */
