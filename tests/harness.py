@@ -227,7 +227,11 @@ class Sidecar(Process):
         self.port = int(listen.rsplit(":", 1)[1])
 
     def request(self, method, path, **more):
-        return requests.request(method, self.url + path, timeout=LIMIT_S, **more)
+        try:
+            return requests.request(method, self.url + path, timeout=LIMIT_S, **more)
+        except requests.ConnectionError:
+            assert self.is_running(), f"the sidecar ended with {self.process.returncode}:\n{self.log[-6000:]}"
+            raise
 
     def get(self, path, **more):
         return self.request("GET", path, **more)

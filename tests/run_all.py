@@ -45,7 +45,7 @@ def execute(name, argv, env=None):
     """(exit status, output); a program over its time is killed and counts as failed."""
     try:
         done = subprocess.run(
-            argv, cwd=ROOT, env={**os.environ, **(env or {})}, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            argv, cwd=ROOT, env=env or os.environ, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT, text=True, errors="replace", timeout=LIMIT_S)
         return done.returncode, done.stdout
     except subprocess.TimeoutExpired as e:
@@ -69,7 +69,10 @@ def run_format(name, argv):
 
 
 def run_cmocka(name, argv):
-    env = {
+    # The program under test reads O3_* as its configuration: ours must not get there.
+    env = {k: v for k, v in os.environ.items() if not k.startswith("O3_") or k == "O3_SEED"}
+    env |= {
+        "PATH": f"{pathlib.Path(sys.executable).parent}:{os.environ['PATH']}",  # some call python3 and want our packages
         "CMOCKA_MESSAGE_OUTPUT": "stdout",
         "UBSAN_OPTIONS": "print_stacktrace=1",
         "ASAN_OPTIONS": "detect_stack_use_after_return=1:allocator_may_return_null=1",
@@ -95,7 +98,7 @@ def run_pytest(name, target):
     with tempfile.TemporaryDirectory(prefix="o3-junit-") as folder:
         report = pathlib.Path(folder, "report.xml")
         argv = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", str(target)]
-        status, output = execute(name, argv, {"PYTHONDONTWRITEBYTECODE": "1"})
+        status, output = execute(name, argv, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         result = Result(name, output=output)
         try:
             cases = list(xml.etree.ElementTree.parse(report).iter("testcase"))

@@ -59,17 +59,13 @@ static void get_index(struct o3_daemon *d, struct o3_request *rq) {
 static void set_self_metrics(struct o3_daemon *d) {
     struct o3_host_self self;
     o3_host_read_self("/proc", &self);
-    double cpu_before = o3_metric_get(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS);
-    double cpu_more = self.cpu_seconds - (cpu_before > 0 ? cpu_before : 0);
-    o3_metric_add(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS, cpu_more > 0 ? cpu_more : 0);
+    o3_metric_set(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS, self.cpu_seconds);
     o3_metric_set(d->metrics, O3_M_PROCESS_RESIDENT_MEMORY_BYTES, O3_NO_LABELS, (double)self.rss_kib * 1024);
     o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
     int64_t available = o3_host_memory_available_bytes("/proc");
     if (available >= 0) o3_metric_set(d->metrics, O3_M_HOST_MEMORY_AVAILABLE_BYTES, O3_NO_LABELS, (double)available);
-    double dropped = (double)o3_metrics_dropped(d->metrics) - o3_metric_get(d->metrics, O3_M_SERIES_DROPPED, O3_NO_LABELS);
-    o3_metric_add(d->metrics, O3_M_SERIES_DROPPED, O3_NO_LABELS, dropped > 0 ? dropped : 0);
 }
 
 static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {

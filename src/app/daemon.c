@@ -74,7 +74,7 @@ static uint64_t seed_from_system(void) {
 
 static enum o3_log_level log_level(const struct o3_daemon *d) {
     enum o3_log_level level = (enum o3_log_level)d->values->log_level;
-    return d->params.is_log_silent && level > O3_LOG_WARN ? O3_LOG_WARN : level;
+    return d->params.is_log_silent ? O3_LOG_ERROR : level;
 }
 
 void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, const char sha256[65], int64_t wall_ms) {

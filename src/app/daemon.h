@@ -10,7 +10,7 @@ struct o3_daemon_params {
     /* Sees every event as it happens, besides the log; NULL: nobody. For the screen of `o3 demo`. */
     void (*on_event)(void *ctx, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void *ctx;
-    bool is_log_silent; /* only warnings and errors reach the log, whatever log.level says */
+    bool is_log_silent; /* only errors reach the log, whatever log.level says */
 };
 
 /* Runs until SIGTERM or SIGINT. Returns 0, or an error that was not logged: the caller prints it. */

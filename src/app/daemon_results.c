@@ -97,12 +97,17 @@ static char *copy_bytes(const char *p, size_t n) {
     return copy;
 }
 
-static int replace_in_new_dir(const char *path, const char *bytes, size_t n, struct o3_err *e) {
+static int make_parent(const char *path, struct o3_err *e) {
     char dir[1400];
     o3_str_copy(dir, sizeof dir, path);
     char *slash = strrchr(dir, '/');
-    if (slash) *slash = '\0';
-    int r = slash && slash != dir ? o3_file_make_dirs(dir, e) : 0;
+    if (!slash || slash == dir) return 0;
+    *slash = '\0';
+    return o3_file_make_dirs(dir, e);
+}
+
+static int replace_in_new_dir(const char *path, const char *bytes, size_t n, struct o3_err *e) {
+    int r = make_parent(path, e);
     return r < 0 ? r : o3_file_replace(path, bytes, n, NULL, e);
 }
 
@@ -169,15 +174,20 @@ struct samples_flush {
     struct sample_line lines_of[O3_DAEMON_SAMPLES_MAX];
     struct o3_buf lines;
     struct o3_err store_err, file_err;
-    char failed_path[1400];
 };
+
+static int append_lines(const struct samples_flush *j, struct o3_err *e) {
+    int r = j->n ? make_parent(j->lines_of[0].path, e) : 0;
+    for (size_t i = 0; r == 0 && i < j->n; i++) {
+        const struct sample_line *l = &j->lines_of[i];
+        r = o3_file_append_rotated(l->path, j->lines.p + l->from, l->n, LOG_BYTES_MAX, LOGS_KEPT, e);
+    }
+    return r;
+}
 
 static void run_flush(void *job) {
     struct samples_flush *j = job;
-    for (size_t i = 0; i < j->n; i++) {
-        const struct sample_line *l = &j->lines_of[i];
-        if (o3_file_append_rotated(l->path, j->lines.p + l->from, l->n, LOG_BYTES_MAX, LOGS_KEPT, &j->file_err) < 0) o3_str_copy(j->failed_path, sizeof j->failed_path, l->path);
-    }
+    if (append_lines(j, &j->file_err) == 0) j->file_err.code = 0;
     if (j->daemon->store && o3_store_add_samples(j->daemon->store, j->v, j->n, &j->store_err) == 0) j->store_err.code = 0;
 }
 
@@ -189,7 +199,7 @@ static void store_failed(struct o3_daemon *d, const struct o3_err *e) {
 static void done_flush(void *job) {
     struct samples_flush *j = job;
     struct o3_daemon *d = j->daemon;
-    if (j->failed_path[0]) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->failed_path), O3_F_STR("error", j->file_err.text));
+    if (j->file_err.code) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", j->file_err.text));
     if (j->store_err.code) store_failed(d, &j->store_err);
     else if (d->store) o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
     o3_buf_done(&j->lines);
@@ -316,14 +326,7 @@ void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops)
 
 int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
     struct o3_err err = {0};
-    int r = 0;
-    char dir[1100];
-    o3_str_copy(dir, sizeof dir, d->store_path);
-    char *slash = strrchr(dir, '/');
-    if (slash && slash != dir) {
-        *slash = '\0';
-        r = o3_file_make_dirs(dir, &err);
-    }
+    int r = make_parent(d->store_path, &err);
     if (r == 0) r = o3_store_open(d->store_path, &d->store, &err);
     o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, r == 0);
     if (r == 0) {

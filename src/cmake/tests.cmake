@@ -23,7 +23,7 @@ foreach(source IN LISTS O3_TORTURE_SOURCES)
     target_include_directories(torture_${name} PRIVATE tests src)
     target_compile_definitions(torture_${name} PRIVATE O3_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
     target_link_libraries(torture_${name} PRIVATE o3app PkgConfig::CMOCKA)
-    target_link_options(torture_${name} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
+    target_link_options(torture_${name} PRIVATE -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=reallocarray,--wrap=strdup
         -Wl,--wrap=write,--wrap=fsync,--wrap=rename)
     add_test(NAME torture.${name} COMMAND torture_${name})
 endforeach()

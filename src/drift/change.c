@@ -44,13 +44,16 @@ double o3_drift_median_of_last(const struct o3_drift *d, int64_t n) {
 }
 
 int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction) {
-    double limit = SPLIT_CLIP * sqrt(d->base.var), sum = 0, best = -INFINITY;
+    double limit = SPLIT_CLIP * sqrt(d->base.var), sum = 0, best_sum = 0, best_n = 1;
     int64_t split = d->next - 1;
     for (int64_t i = d->next - 1; i >= lo; i--) {
-        sum += fmin(limit, fmax(-limit, direction * (at(d, i) - centre)));
-        double gain = sum / sqrt((double)(d->next - i));
-        if (gain < best) continue;
-        best = gain;
+        double n = (double)(d->next - i);
+        double deviation = direction * (at(d, i) - centre);
+        sum += deviation > limit ? limit : deviation < -limit ? -limit : deviation;
+        /* sum / sqrt(n) against the best one, without the division and the root */
+        if (sum <= 0 || sum * sum * best_n < best_sum * best_sum * n) continue;
+        best_sum = sum;
+        best_n = n;
         split = i;
     }
     return split;

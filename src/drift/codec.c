@@ -123,8 +123,8 @@ static double read_double(struct reader *r, double lo, double hi) {
 
 static void read_params(struct reader *r, struct o3_drift *d) {
     read_name(r, "params");
-    d->params.min_effect = read_double(r, 0, INFINITY);
-    d->params.arl0_samples = read_double(r, 0, INFINITY);
+    d->params.min_effect = read_double(r, 0, HUGE_VAL);
+    d->params.arl0_samples = read_double(r, 0, HUGE_VAL);
     d->params.n0 = (int)read_int(r, 0, INT32_MAX);
     d->params.confirm_samples = (int)read_int(r, 0, INT32_MAX);
     d->params = o3_drift_params_clamp(d->params);

@@ -12,7 +12,7 @@ size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max) {
 }
 
 static void view_baseline(const struct o3_drift *d, struct o3_drift_view *ret) {
-    ret->baseline = ret->baseline_sd = NAN;
+    ret->baseline = ret->baseline_sd = (double)NAN;
     if (d->state == O3_DRIFT_LEARNING) return;
     ret->baseline_n = d->base.n;
     ret->baseline = exp(d->base.mean);

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "ollama/fields.h"
+#include <jansson.h>
 #include <string.h>
 
 static bool is_listed(const json_t *list, const char *what) {

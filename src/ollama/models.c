@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The lists of /api/ps and /api/tags. */
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/ollama.h"
 #include "o3/text.h"
-#include "ollama/json.h"
+#include "base/json.h"
 #include "ollama/fields.h"
 
 /* 2200-01-01T00:00:00Z. Ollama writes "for ever" as a time in 2319. */

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The small replies: version, error text, embed; and what follows from a version. */
+#include <jansson.h>
 #include <string.h>
 #include "o3/ollama.h"
 #include "o3/text.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 /* Reads a decimal number of at most 6 digits at *s and moves on; -1 when there is none. */
 static int take_number(const char **s) {

@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The bodies that o3 sends. None of them holds keep_alive: a value sent once stays in force for the user's later
  * requests. */
+#include <jansson.h>
 #include <string.h>
 #include "o3/ollama.h"
 #include "o3/text.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 /* Adds a member and takes its value over; remembers the first failure in *r. */
 static void put(json_t *o, const char *key, json_t *value, int *r) {

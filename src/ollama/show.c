@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Details of one model: keys of the GGUF file, and the Modelfile's FROM and PARAMETER lines. */
+#include <jansson.h>
 #include <stdio.h>
 #include <string.h>
 #include "o3/ollama.h"
 #include "o3/text.h"
 #include "ollama/fields.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 struct slice {
     const char *p;

@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "o3/text.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 static const char *const KIND_NAMES[O3_PROBE_KIND_COUNT] = {
     [O3_PROBE_DECODE] = "decode",

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The versioned text form of a sample, one JSON object per line. Some members are for people and other programs only
  * (timestamp, run_id, success, ttft_ms, ram_bytes) and are not read back; the exact ones stand beside them. */
+#include <jansson.h>
 #include <math.h>
 #include <stddef.h>
 #include <string.h>
 #include "o3/sample.h"
 #include "o3/text.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 #define FORMAT_VERSION 1
 

@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/stream.h"
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/buf.h"
-#include "ollama/json.h"
+#include "base/json.h"
 
 struct o3_stream {
     struct o3_buf line; /* the part of a line that came in earlier pieces */

@@ -271,6 +271,7 @@ static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double 
     struct o3_drift_view v;
     o3_drift_view(d, &v);
     r.event = ev;
+    if (ev == O3_DRIFT_EV_CONFIRMED) m->epoch->n_changed[sig] = r.n_since;
     tell_verdict(s, m, sig, &r, v.baseline);
     save_one(s, m->epoch, sig);
     if (ev == O3_DRIFT_EV_SUSPECT || ev == O3_DRIFT_EV_WENT_AWAY) return;
@@ -286,7 +287,7 @@ static void count_rejected(struct o3_sidecar *s, const struct o3_sample *sample)
         const char *name;
     } FLAGS[] = {{O3_SAMPLE_WARMUP, "warmup"}, {O3_SAMPLE_BUSY, "busy"}, {O3_SAMPLE_TAINTED, "tainted"}, {O3_SAMPLE_INCOMPLETE, "incomplete"}, {O3_SAMPLE_IMPLAUSIBLE, "implausible"}};
     for (size_t i = 0; i < sizeof FLAGS / sizeof *FLAGS; i++)
-        if (sample->flags & FLAGS[i].flag) o3_metric_add(s->metrics, O3_M_SAMPLES_REJECTED, O3_L(sample->model, FLAGS[i].name), 1);
+        if (sample->flags & FLAGS[i].flag) o3_metric_add(s->metrics, O3_M_SAMPLES_REJECTED, O3_L(FLAGS[i].name), 1);
 }
 
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {

@@ -25,7 +25,7 @@ static double level_now(const struct model *m, enum signal sig, int64_t *ret_n) 
     struct o3_drift_view v;
     o3_drift_view(d, &v);
     if (v.state == O3_DRIFT_LEARNING) return NAN;
-    *ret_n = v.baseline_n;
+    *ret_n = is_drifted(&v) && m->epoch->n_changed[sig] ? m->epoch->n_changed[sig] : v.baseline_n;
     return is_drifted(&v) ? v.baseline * (1 + v.change_ratio) : v.baseline;
 }
 
@@ -77,7 +77,7 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
         return;
     }
     m->wanted = doc;
-    o3_str_copy(m->write_reason, sizeof m->write_reason, reason);
+    if (!m->is_write_wanted) o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
     m->is_write_wanted = true;
     m->n_write_failures = 0;
     m->write_at_ns = now.mono_ns;

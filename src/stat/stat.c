@@ -30,7 +30,7 @@ static void sort(double *v, size_t n) {
 }
 
 double o3_median(double *v, size_t n) {
-    if (!n) return NAN;
+    if (!n) return (double)NAN;
     sort(v, n);
     /* Halves first: the sum of two huge values must not overflow. */
     return n % 2 ? v[n / 2] : 0.5 * v[n / 2 - 1] + 0.5 * v[n / 2];
@@ -44,7 +44,7 @@ double o3_mad_sd(double *v, size_t n, double median) {
 
 double o3_quantile(double *v, size_t n, double q) {
     O3_ASSERT(q >= 0 && q <= 1);
-    if (!n) return NAN;
+    if (!n) return (double)NAN;
     sort(v, n);
     double rank = q * (double)(n - 1);
     size_t low = (size_t)rank;
@@ -70,7 +70,7 @@ static size_t median_ranks(size_t n, double level, double *ret_coverage) {
 }
 
 struct o3_interval o3_median_interval(double *v, size_t n, double level) {
-    struct o3_interval ci = {.lo = NAN, .hi = NAN};
+    struct o3_interval ci = {.lo = (double)NAN, .hi = (double)NAN};
     size_t r = median_ranks(n, level, &ci.level);
     if (!r) return ci;
     sort(v, n);
@@ -102,9 +102,9 @@ static size_t count_within(const double *v, size_t n, double centre, double band
 
 struct o3_stability o3_stability_of(const double *success_values, size_t n_success, size_t n_attempts, double band) {
     O3_ASSERT(n_success <= n_attempts);
-    struct o3_stability s = {.n = n_attempts, .ratio = NAN, .median = NAN, .robust_cv = NAN};
+    struct o3_stability s = {.n = n_attempts, .ratio = (double)NAN, .median = (double)NAN, .robust_cv = (double)NAN};
     double small[256], *copy = small;
-    s.wilson95 = (struct o3_interval){.lo = NAN, .hi = NAN};
+    s.wilson95 = (struct o3_interval){.lo = (double)NAN, .hi = (double)NAN};
     if (n_success > sizeof small / sizeof *small) copy = malloc(n_success * sizeof *copy);
     if (!copy) return s;
     if (n_success) {

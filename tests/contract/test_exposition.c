@@ -61,8 +61,8 @@ static void test_promtool(void **state) {
 
 static void test_openmetrics_parser(void **state) {
     (void)state;
-    judge("${O3_PYTHON:-python3} -c 'import prometheus_client' 2> /dev/null",
-          "${O3_PYTHON:-python3} -c 'import sys; from prometheus_client.openmetrics import parser; "
+    judge("${PYTHON:-python3} -c 'import prometheus_client' 2> /dev/null",
+          "${PYTHON:-python3} -c 'import sys; from prometheus_client.openmetrics import parser; "
           "list(parser.text_string_to_metric_families(open(sys.argv[1]).read()))'",
           O3_OPENMETRICS_1_0_0);
 }

@@ -272,7 +272,7 @@ def test_taken_port(start, tmp_path):
         address = "127.0.0.1:%d" % s.getsockname()[1]
         done = harness.run_o3("serve", f"--web.listen={address}", f"--ollama.url={NOBODY}", f"--results.path={tmp_path / 'r'}", cwd=tmp_path)
     assert done.returncode == 75, done
-    assert address in done.stderr and "in use" in done.stderr
+    assert address in done.stderr and "taken" in done.stderr
 
 
 def test_second_sidecar_on_the_same_store(start, tmp_path):

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "ollama/json.h"
+#include "base/json.h"
+#include <jansson.h>
 #include <math.h>
 #include <string.h>
 #include "o3/text.h"

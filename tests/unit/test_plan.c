@@ -1,0 +1,91 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Probe sizes, cadence, the token budget, and which models are selected. */
+#include "o3/config.h"
+#include "o3/plan.h"
+#include "o3_test.h"
+
+#define HOUR_NS 3600000000000LL
+
+static void test_sizes_stay_in_their_limits(void **state) {
+    (void)state;
+    assert_int_equal(o3_decode_tokens_for(NAN), 8);
+    assert_int_equal(o3_decode_tokens_for(0.3), 8);
+    assert_int_equal(o3_decode_tokens_for(38.7), 38);
+    assert_int_equal(o3_decode_tokens_for(1e9), 64);
+    assert_int_equal(o3_prefill_tokens_for(NAN, 256), 16);
+    assert_int_equal(o3_prefill_tokens_for(300, 256), 150);
+    assert_int_equal(o3_prefill_tokens_for(INFINITY, 256), 256);
+}
+
+static void test_interval_follows_the_busy_ratio(void **state) {
+    (void)state;
+    assert_int_equal(o3_effective_interval_ms(60000, -1, 3, 0.005), 60000);
+    assert_int_equal(o3_effective_interval_ms(60000, 1.0, 1, 0.005), 200000);
+    assert_int_equal(o3_effective_interval_ms(60000, 0.1, 3, 0.005), 60000);
+    assert_int_equal(o3_effective_interval_ms(1000, 0.5, 1, 1.0), 1000);
+    assert_int_equal(o3_effective_interval_ms(1000, 1e6, 64, 0.0001), 86400000);
+}
+
+static void test_budget_slides_over_a_day(void **state) {
+    (void)state;
+    struct o3_token_budget b;
+    o3_token_budget_init(&b);
+    for (int h = 0; h < 24; h++)
+        o3_token_budget_spend(&b, 100, h * HOUR_NS);
+    assert_int_equal(o3_token_budget_used(&b, 23 * HOUR_NS), 2400);
+    assert_int_equal(o3_token_budget_used(&b, 24 * HOUR_NS), 2300);
+    assert_false(o3_token_budget_allows(&b, 101, 2400, 24 * HOUR_NS));
+    assert_true(o3_token_budget_allows(&b, 100, 2400, 24 * HOUR_NS));
+    assert_true(o3_token_budget_allows(&b, 1000000, 0, 24 * HOUR_NS));
+    assert_int_equal(o3_token_budget_used(&b, 1000 * HOUR_NS), 0);
+}
+
+static void test_prefill_prompt_begins_with_its_nonce(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 65536);
+    assert_int_equal(o3_prefill_prompt(0x1234, 64, &b), 0);
+    assert_int_equal(strncmp(o3_buf_str(&b), "0000000000001234 ", 17), 0);
+    int words = 0;
+    for (const char *p = o3_buf_str(&b); *p; p++)
+        words += *p == ' ';
+    assert_int_equal(words, 54);
+    o3_buf_clear(&b);
+    assert_int_equal(o3_prefill_prompt(UINT64_MAX, 16, &b), 0);
+    assert_int_equal(strncmp(o3_buf_str(&b), "ffffffffffffffff ", 17), 0);
+}
+
+static void test_options_in_force(void **state) {
+    (void)state;
+    struct o3_runner_options o = o3_options_in_force(8192, NULL);
+    assert_int_equal(o.num_ctx, 8192);
+    assert_int_equal(o.num_batch, -1);
+    assert_int_equal(o.num_thread, -1);
+    struct o3_runner_cmdline c = {.batch = 256, .threads = 4};
+    o = o3_options_in_force(4096, &c);
+    assert_int_equal(o.num_batch, 256);
+    assert_int_equal(o.num_thread, 4);
+}
+
+static void test_selection(void **state) {
+    (void)state;
+    struct o3_conf_list none = {0}, include = {.n = 2, .v = {"qwen3:8b", "llama*"}}, exclude = {.n = 1, .v = {"llama3"}};
+    assert_true(o3_model_is_selected("anything", &none, &none));
+    assert_true(o3_model_is_selected("qwen3:8b", &include, &none));
+    assert_false(o3_model_is_selected("qwen3:8b-q8", &include, &none));
+    assert_true(o3_model_is_selected("llama3:latest", &include, &none));
+    assert_false(o3_model_is_selected("llama3:latest", &include, &exclude)); /* a bare name means :latest */
+    assert_false(o3_model_is_selected("llama3", &none, &exclude));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sizes_stay_in_their_limits),
+        cmocka_unit_test(test_interval_follows_the_busy_ratio),
+        cmocka_unit_test(test_budget_slides_over_a_day),
+        cmocka_unit_test(test_prefill_prompt_begins_with_its_nonce),
+        cmocka_unit_test(test_options_in_force),
+        cmocka_unit_test(test_selection),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
