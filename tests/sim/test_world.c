@@ -1222,8 +1222,7 @@ static void hostile_requests(void **state) {
         "{\"model\":\"o3-tiny\",\"options\":{\"stop\":[7]},\"prompt\":\"x\"}",
         "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":1e308},\"prompt\":\"x\"}",
         "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":-1e308,\"num_keep\":-5},\"prompt\":\"x y z a b c\"}",
-        "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":8,\"num_keep\":1e15,\"num_predict\":3},\"prompt\":\"a b c d "
-        "e\"}",
+        "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":8,\"num_keep\":1e15},\"prompt\":\"a b c d e f g h\"}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":1e300,\"prompt\":\"x\",\"options\":{\"num_predict\":1}}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":\"1e9h\"}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":[]}",
