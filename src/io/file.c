@@ -157,7 +157,8 @@ static int sync_dir(const char *dir) {
     return sys;
 }
 
-static bool has_content(int fd, const char *bytes, size_t n) {
+/* Not inlined: its buffer would add to the path buffers of the caller's frame. */
+__attribute__((noinline)) static bool has_content(int fd, const char *bytes, size_t n) {
     char chunk[CHUNK];
     for (ssize_t got; (got = read_some(fd, chunk, sizeof chunk)) > 0; bytes += got, n -= (size_t)got)
         if ((size_t)got > n || memcmp(chunk, bytes, (size_t)got) != 0) return false;

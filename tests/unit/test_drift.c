@@ -252,24 +252,27 @@ static void large_fall_right_after_the_baseline(void **state) {
     }
 }
 
-/* One change, its return, and quiet afterwards; returns how many samples the recovery took. */
-static int recovery_of(uint64_t seed, double ratio, double cv, int *date_error) {
+struct recovery {
+    int took[REPEATS], date_error[REPEATS];
+    int odd; /* runs with a false alarm besides */
+};
+
+/* One change, its return, and quiet afterwards. */
+static void recover(struct recovery *ret, int run, uint64_t seed, double ratio, double cv) {
     struct rig rig;
+    int direction = ratio > 1 ? 1 : -1;
     rig_init(&rig, NULL, seed);
     feed_quiet(&rig, cv, 200);
-    assert_true(feed_until(&rig, ratio * LEVEL, cv, 100, O3_DRIFT_EV_CONFIRMED) > 0);
-    assert_int_equal(rig.last.direction, ratio > 1 ? 1 : -1);
-    assert_int_equal(feed_and_count(&rig, ratio * LEVEL, cv, 50, O3_DRIFT_EV_RECOVERED), 0);
+    bool odd = !feed_until(&rig, ratio * LEVEL, cv, 100, O3_DRIFT_EV_CONFIRMED) || rig.last.direction != direction;
+    int recovered = feed_and_count(&rig, ratio * LEVEL, cv, 50, O3_DRIFT_EV_RECOVERED);
     int64_t returned = rig.fed;
-    int took = feed_until(&rig, LEVEL, cv, 300, O3_DRIFT_EV_RECOVERED);
-    assert_true(took > 0);
-    assert_int_equal(rig.last.direction, ratio > 1 ? 1 : -1);
+    ret->took[run] = feed_until(&rig, LEVEL, cv, 300, O3_DRIFT_EV_RECOVERED);
+    ret->date_error[run] = abs((int)(rig.last.change_index - returned));
     O3_ASSERT_NEAR(rig.last.change_ratio, 0, 0.026); /* half the minimum effect */
-    *date_error = abs((int)(rig.last.change_index - returned));
-    assert_int_equal(state_of(&rig), O3_DRIFT_STABLE);
-    assert_int_equal(feed_and_count(&rig, LEVEL, cv, 50, O3_DRIFT_EV_RECOVERED), 0);
+    odd |= rig.last.direction != direction;
+    recovered += feed_and_count(&rig, LEVEL, cv, 100, O3_DRIFT_EV_RECOVERED);
+    ret->odd += odd || recovered > 0 || state_of(&rig) != O3_DRIFT_STABLE;
     rig_done(&rig);
-    return took;
 }
 
 static void recovery_is_reported_once(void **state) {
@@ -280,11 +283,12 @@ static void recovery_is_reported_once(void **state) {
     } rows[] = {{0.6, 0.03, 10}, {0.8, 0.05, 12}, {1.3, 0.05, 12}, {0.88, 0.05, 20}, {0.5, 0.001, 8}};
     uint64_t seed = o3_test_seed(10);
     for (size_t row = 0; row < sizeof rows / sizeof *rows; row++) {
-        int took[REPEATS], date_error[REPEATS];
+        struct recovery all = {.odd = 0};
         for (int i = 0; i < REPEATS; i++)
-            took[i] = recovery_of(seed + (uint64_t)i, rows[row].ratio, rows[row].cv, &date_error[i]);
-        assert_in_range(median_int(took, REPEATS), 4, rows[row].median_max);
-        assert_in_range(median_int(date_error, REPEATS), 0, 4);
+            recover(&all, i, seed + (uint64_t)i, rows[row].ratio, rows[row].cv);
+        assert_in_range(median_int(all.took, REPEATS), 4, rows[row].median_max);
+        assert_in_range(median_int(all.date_error, REPEATS), 0, 4);
+        assert_in_range(all.odd, 0, 3);
     }
 }
 
