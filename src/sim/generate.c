@@ -527,9 +527,8 @@ void o3_sim_work_step(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     case O3_SIM_PENDING:
     case O3_SIM_LOADING:
     case O3_SIM_WAITING:
-        break;
+        O3_ASSERT(false); /* these have no step of their own */
     }
-    O3_ASSERT(!"a stage without a step of its own");
 }
 
 void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The sidecar's promises on a virtual clock against the simulated Ollama: it harms nobody, it sees a change, it says so once,
- * it keeps the presets, it forgets nothing over a restart. */
+/* The sidecar's promises on a virtual clock against the simulated Ollama: it harms nobody, it sees a change, it says so
+ * once, it keeps the presets, it forgets nothing over a restart. */
 #include "sim/rig.h"
 
 #define MODEL "sim-small:latest"
@@ -24,7 +24,9 @@ static void test_quiet_day_is_quiet(void **state) {
     assert_true(r->n_samples > 200);
     double busy = rig_metric(r, O3_M_PROBE_BUSY_SECONDS, O3_L(MODEL));
     if (!(busy > 0 && busy <= 0.005 * 86400 * 1.1)) fail_msg("busy %.1f s a day", busy);
-    assert_true(rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "output")) + rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt")) <= 50000);
+    assert_true(rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "output")) +
+                    rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt")) <=
+                50000);
     assert_true(rig_metric(r, O3_M_PROBES, O3_L(MODEL, "prefill", "ok")) >= 20);
     assert_int_equal(r->n_writes, 2); /* decode and TTFT baselines in one, prefill later */
     rig_free(r);
@@ -127,7 +129,8 @@ static void test_own_probes_are_not_users(void **state) {
     struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 10m}\n", NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
-    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(MODEL)), (double)RIG_START_WALL_MS / 1000, 2);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(MODEL)),
+                   (double)RIG_START_WALL_MS / 1000, 2);
     assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 1);
     rig_free(r);
 }
@@ -161,10 +164,13 @@ static void test_options_of_the_runner_are_replayed(void **state) {
     struct o3_world_output o;
     struct o3_ollama_show show = {0};
     while (o3_world_poll(r->world, r->now_ns + 1000000, &o)) {
-        if (o.id == id && o.kind == O3_WORLD_DATA) assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
-        else rig_take_output(r, &o);
+        if (o.id == id && o.kind == O3_WORLD_DATA)
+            assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
+        else
+            rig_take_output(r, &o);
     }
-    struct o3_runner_cmdline c = {.ctx_total = 8192, .parallel = 1, .batch = 256, .threads = -1, .gpu_layers = INT64_MIN, .port = 40001};
+    struct o3_runner_cmdline c = {
+        .ctx_total = 8192, .parallel = 1, .batch = 256, .threads = -1, .gpu_layers = INT64_MIN, .port = 40001};
     o3_str_copy(c.blob, sizeof c.blob, show.blob);
     r->runners[0] = c;
     r->n_runners = 1;
@@ -284,7 +290,8 @@ static void test_budget_stops_probing(void **state) {
     struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 1000, linger: 30d}\n", NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 6 * RIG_MINUTE_MS);
-    double spent = rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "output")) + rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt"));
+    double spent = rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "output")) +
+                   rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt"));
     assert_true(spent <= 1100);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "budget")), 1, 0);
     rig_free(r);

@@ -1191,14 +1191,14 @@ static void a_day_repeats_byte_by_byte(void **state) {
 static void noise_has_the_size_asked_for(void **state) {
     (void)state;
     struct o3_world *w = world_with((struct o3_world_params){.seed = o3_test_seed(3), .noise_cv = 0.05});
-    enum { N = 400 };
+    const int n = 400;
     double sum = 0, square = 0;
-    for (int i = 0; i < N; i++) {
+    for (int i = 0; i < n; i++) {
         double x = log(decode_tps(w, i * 60 * S, SMALL));
         sum += x;
         square += x * x;
     }
-    double mean = sum / N, sd = sqrt(square / N - mean * mean);
+    double mean = sum / n, sd = sqrt(square / n - mean * mean);
     O3_ASSERT_NEAR(exp(mean), 40, 0.6);
     O3_ASSERT_NEAR(sd, 0.05, 0.01);
     o3_world_free(w);
@@ -1222,8 +1222,7 @@ static void hostile_requests(void **state) {
         "{\"model\":\"o3-tiny\",\"options\":{\"stop\":[7]},\"prompt\":\"x\"}",
         "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":1e308},\"prompt\":\"x\"}",
         "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":-1e308,\"num_keep\":-5},\"prompt\":\"x y z a b c\"}",
-        "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":8,\"num_keep\":1e15,\"num_predict\":3},\"prompt\":\"x y z a b "
-        "c d e f g h\"}",
+        "{\"model\":\"o3-tiny\",\"options\":{\"num_ctx\":8,\"num_keep\":1e15},\"prompt\":\"a b c d e f g h\"}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":1e300,\"prompt\":\"x\",\"options\":{\"num_predict\":1}}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":\"1e9h\"}",
         "{\"model\":\"o3-tiny\",\"keep_alive\":[]}",
