@@ -264,10 +264,10 @@ def test_runner_killed_in_the_middle(start, server, relay):
 
 def test_linger_lets_the_model_go(start, server, relay):
     """Probing stops some time after the last user, so that the model unloads at its own time."""
-    server.generate(keep_alive="8s")
+    server.generate(keep_alive="40s")  # no probe in the last 30 s before the model expires
     sidecar = start(Sidecar, relay.url, {**FAST, "probe.linger": "5s"})
     sidecar.wait_sum("o3_probes_total", 1, result="ok")
-    harness.wait_for("unloading", lambda: server.ps() is None, 60)
+    harness.wait_for("unloading", lambda: server.ps() is None, 90)
     assert server.loads() == 1
     time.sleep(5)
     assert server.ps() is None and server.loads() == 1
