@@ -246,12 +246,18 @@ void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const ch
     else reply(d, rq, (struct o3_reply){.status = 200, .content_type = TEXT_TYPE, .bytes = TEXT, .n = sizeof TEXT - 1});
 }
 
+static void forget_reloader(struct o3_daemon *d, int i) {
+    if (i < d->n_served) d->n_served--;
+    d->n_reloaders--;
+    memmove(d->reloaders + i, d->reloaders + i + 1, (size_t)(d->n_reloaders - i) * sizeof *d->reloaders);
+}
+
 void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag) {
     struct o3_daemon *d = daemon;
     struct samples_job *j = tag;
     if (j) j->rq = NULL;
     for (int i = 0; i < d->n_reloaders; i++)
-        if (d->reloaders[i] == rq) d->reloaders[i--] = d->reloaders[--d->n_reloaders];
+        if (d->reloaders[i] == rq) forget_reloader(d, i--);
 }
 
 /* ---- routes ---- */

@@ -2,6 +2,7 @@
 #include "app/config_source.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,6 +11,7 @@
 #include "o3/text.h"
 
 #define ENV_MAX 256
+#define PIPE_PATIENCE_MS 10000 /* for the program that writes into a pipe */
 
 extern char **environ;
 
@@ -34,27 +36,35 @@ const char *o3_config_source_path(const char *path_or_null) {
 }
 
 static int file_failed(const char *path, int sys, struct o3_err *e) {
-    int r = o3_err_set(e, O3_E_CONFIG, "%s: %s", path, strerror(sys));
+    int r = o3_err_set(e, O3_E_CONFIG, "%.120s: %s", path, strerror(sys));
     if (e) e->sys = sys;
     return r;
 }
 
+/* A named pipe that nobody writes to must not hold us up for ever, nor count as an empty file. */
+static bool is_readable_soon(int fd) {
+    struct pollfd p = {.fd = fd, .events = POLLIN};
+    return poll(&p, 1, PIPE_PATIENCE_MS) > 0;
+}
+
 /* One byte more than the maximum is kept, so that the core sees that the file is too large. Pipes are allowed. */
 static int read_file(const char *path, struct o3_buf *out, struct o3_err *e) {
-    __attribute__((cleanup(close_fd))) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    __attribute__((cleanup(close_fd))) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (fd < 0) return file_failed(path, errno, e);
     struct stat st;
     if (fstat(fd, &st) < 0) return file_failed(path, errno, e);
-    if (S_ISDIR(st.st_mode)) return o3_err_set(e, O3_E_CONFIG, "%s: this is a folder, not a file", path);
+    if (S_ISDIR(st.st_mode)) return o3_err_set(e, O3_E_CONFIG, "%.120s: this is a folder, not a file", path);
     char piece[8192];
     while (out->len < out->max) {
         size_t room = out->max - out->len;
+        if (!S_ISREG(st.st_mode) && !is_readable_soon(fd))
+            return o3_err_set(e, O3_E_CONFIG, "%.120s: nobody writes to this pipe", path);
         ssize_t n = read(fd, piece, room < sizeof piece ? room : sizeof piece);
-        if (n < 0 && errno == EINTR) continue;
+        if (n < 0 && (errno == EINTR || errno == EAGAIN)) continue;
         if (n < 0) return file_failed(path, errno, e);
         if (n == 0) return 0;
         int r = o3_buf_add(out, piece, (size_t)n);
-        if (r < 0) return o3_err_set(e, r, "%s: no memory for the file", path);
+        if (r < 0) return o3_err_set(e, r, "%.120s: no memory for the file", path);
     }
     return 0;
 }

@@ -56,14 +56,15 @@ struct o3_daemon {
     int n_stems;
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
-    int64_t flush_at_ns, prune_at_ns;
+    int64_t flush_at_ns, flush_by_ns, prune_at_ns; /* flush_by: then also while a probe streams */
 
     /* reload */
     struct o3_file_watch *watch;
     bool is_reloading, is_reload_again;
-    int64_t check_file_at_ns;
+    struct o3_err rejected;                  /* why, while the last reload was a bad one; else its code is 0 */
+    int64_t check_file_at_ns, changed_at_ns; /* changed: the first notification not yet looked into; 0 none */
     struct o3_request *reloaders[O3_DAEMON_RELOADERS_MAX];
-    int n_reloaders;
+    int n_reloaders, n_served; /* the first n_served wait for the reload that runs, the others for the next one */
 };
 
 /* daemon.c */

@@ -3,10 +3,12 @@
  * is read as a job; the new configuration is swapped in whole, or the old one stays. A storm of requests becomes one reload. */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include "app/daemon_internal.h"
 #include "io/file.h"
 
 #define SETTLE_NS (200LL * O3_NS_PER_MS)
+#define SETTLE_MAX_NS O3_NS_PER_S           /* in a folder where something changes all the time */
 #define CHECK_EVERY_NS (30LL * O3_NS_PER_S) /* for file systems that send no notifications */
 
 struct reload_job {
@@ -45,16 +47,29 @@ void o3_daemon_tell_warnings(struct o3_daemon *d, const struct o3_buf *lines) {
     o3_config_each_unused(d->config, tell_unused, d);
 }
 
+/* What came through a pipe at the start is gone: reading it again would find nothing, or wait. */
+static bool is_pipe(const char *path) {
+    struct stat st;
+    return path && stat(path, &st) == 0 && S_ISFIFO(st.st_mode);
+}
+
 static void run_reload(void *job) {
     struct reload_job *j = job;
     const struct o3_config_args *a = j->daemon->params.args;
+    const char *path = o3_config_source_path(a->file);
+    if (is_pipe(path)) {
+        j->result = o3_err_set(&j->err, O3_E_CONFIG, "%.120s: a pipe is read only once, at the start", path);
+        return;
+    }
     j->result = o3_config_source_load(a->file, a->flags, a->n_flags, o3_daemon_collect_warning, &j->warnings, &j->config, j->sha256, &j->err);
 }
 
 static void answer_reloaders(struct o3_daemon *d, const char *error) {
-    for (int i = 0; i < d->n_reloaders; i++)
+    for (int i = 0; i < d->n_served; i++)
         o3_daemon_reply_reload(d, d->reloaders[i], error);
-    d->n_reloaders = 0;
+    d->n_reloaders -= d->n_served;
+    memmove(d->reloaders, d->reloaders + d->n_served, (size_t)d->n_reloaders * sizeof *d->reloaders);
+    d->n_served = 0;
 }
 
 static void accept_config(struct o3_daemon *d, struct reload_job *j) {
@@ -63,6 +78,7 @@ static void accept_config(struct o3_daemon *d, struct reload_job *j) {
     struct o3_now now = o3_now_read();
     o3_daemon_set_config(d, j->config, j->sha256, now.wall_ms);
     j->config = NULL;
+    d->rejected.code = 0;
     o3_sidecar_configure(d->sidecar, d->values, now);
     o3_config_free(old);
     o3_daemon_tell_warnings(d, &j->warnings);
@@ -74,18 +90,25 @@ static void reject_config(struct o3_daemon *d, const struct reload_job *j) {
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1024);
     (void)o3_config_format_error(o3_config_source_path(d->params.args->file), &j->err, &text);
+    d->rejected = j->err;
     o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS, 0);
     O3_DAEMON_EVENT(d, O3_EV_CONFIG_REJECTED, O3_F_STR("error", o3_buf_str(&text)), O3_F_STR("trigger", j->trigger));
     answer_reloaders(d, o3_buf_str(&text));
+}
+
+/* The file says what is in force, or is wrong in the way that was told already. The good old file put back after a bad
+ * one is news. */
+static bool is_no_news(const struct o3_daemon *d, const struct reload_job *j) {
+    if (j->result == 0) return !d->rejected.code && !strcmp(j->sha256, d->config_sha256);
+    const struct o3_err *a = &j->err, *b = &d->rejected;
+    return b->code && a->line == b->line && a->col == b->col && !strcmp(a->text, b->text);
 }
 
 static void done_reload(void *job) {
     struct reload_job *j = job;
     struct o3_daemon *d = j->daemon;
     d->is_reloading = false;
-    bool is_same = j->only_if_changed && j->result == 0 && !strcmp(j->sha256, d->config_sha256);
-    bool is_known_bad = j->only_if_changed && j->result < 0 && o3_metric_get(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS) == 0;
-    if (!d->is_stopping && !is_same && !is_known_bad) {
+    if (!d->is_stopping && !(j->only_if_changed && is_no_news(d, j))) {
         if (j->result == 0) accept_config(d, j);
         else reject_config(d, j);
     }
@@ -111,22 +134,27 @@ void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_cha
     o3_buf_init(&j->warnings, 64 * 1024);
     if (o3_loop_submit(d->loop, run_reload, done_reload, j) < 0) {
         free(j);
+        d->n_served = d->n_reloaders;
         answer_reloaders(d, "too much work is waiting; try again");
         return;
     }
     d->is_reloading = true;
+    d->n_served = d->n_reloaders;
 }
 
 static void on_watch(void *ctx, int fd) {
     struct o3_daemon *d = ctx;
     (void)fd;
     o3_file_watch_drain(d->watch);
-    d->check_file_at_ns = o3_now_read().mono_ns + SETTLE_NS; /* several notifications make one swap */
+    int64_t now_ns = o3_now_read().mono_ns;
+    if (!d->changed_at_ns) d->changed_at_ns = now_ns;
+    d->check_file_at_ns = now_ns + SETTLE_NS; /* several notifications make one swap */
+    if (d->check_file_at_ns > d->changed_at_ns + SETTLE_MAX_NS) d->check_file_at_ns = d->changed_at_ns + SETTLE_MAX_NS;
 }
 
 void o3_daemon_watch_config(struct o3_daemon *d) {
     const char *file = o3_config_source_path(d->params.args->file);
-    if (!file) return;
+    if (!file || is_pipe(file)) return;
     d->check_file_at_ns = o3_now_read().mono_ns + CHECK_EVERY_NS;
     if (o3_file_watch_new(file, &d->watch, NULL) < 0) return;
     if (o3_loop_add_fd(d->loop, o3_file_watch_fd(d->watch), on_watch, d) < 0) {
@@ -138,5 +166,6 @@ void o3_daemon_watch_config(struct o3_daemon *d) {
 void o3_daemon_reload_turn(struct o3_daemon *d, int64_t now_ns) {
     if (now_ns < d->check_file_at_ns) return;
     d->check_file_at_ns = now_ns + CHECK_EVERY_NS;
+    d->changed_at_ns = 0;
     o3_daemon_reload(d, "file_changed", true);
 }

@@ -70,7 +70,10 @@ static void learn_stems(struct o3_daemon *d) {
 void o3_daemon_set_paths(struct o3_daemon *d) {
     const char *state = getenv("STATE_DIRECTORY"), *results = d->values->results_path;
     if (results[0]) o3_str_copy(d->results_path, sizeof d->results_path, results);
-    else snprintf(d->results_path, sizeof d->results_path, "%s/o3_results", state && *state ? state : ".");
+    else if (state && *state) /* systemd lists several as a:b; the first one is ours */
+        snprintf(d->results_path, sizeof d->results_path, "%.*s/o3_results", (int)strcspn(state, ":"), state);
+    else
+        o3_str_copy(d->results_path, sizeof d->results_path, "./o3_results");
     if (d->values->store_path[0]) o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
     else snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
     d->stems = calloc(O3_DAEMON_STEMS_MAX, sizeof *d->stems);
@@ -241,7 +244,9 @@ static void add_sample(void *ctx, const struct o3_sample *s) {
     struct o3_daemon *d = ctx;
     if (d->n_pending == O3_DAEMON_SAMPLES_MAX) o3_daemon_flush(d);
     d->pending[d->n_pending++] = *s;
-    if (d->flush_at_ns == INT64_MAX) d->flush_at_ns = o3_now_read().mono_ns + FLUSH_EVERY_NS;
+    if (d->flush_at_ns != INT64_MAX) return;
+    d->flush_at_ns = o3_now_read().mono_ns + FLUSH_EVERY_NS;
+    d->flush_by_ns = d->flush_at_ns + FLUSH_EVERY_NS;
 }
 
 struct prune_job {
@@ -271,8 +276,9 @@ static void prune(struct o3_daemon *d) {
 void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns) {
     /* Disk work waits while a probe streams, within reason. */
     if (now_ns >= d->flush_at_ns) {
-        bool may_wait = o3_sidecar_is_probing(d->sidecar) && now_ns - d->flush_at_ns < FLUSH_EVERY_NS;
-        if (may_wait) d->flush_at_ns += O3_NS_PER_S;
+        bool may_wait = o3_sidecar_is_probing(d->sidecar) && now_ns < d->flush_by_ns;
+        if (may_wait)
+            d->flush_at_ns = now_ns + O3_NS_PER_S;
         else o3_daemon_flush(d);
     }
     if (now_ns >= d->prune_at_ns) {

@@ -220,7 +220,11 @@ int o3_cmd_demo(int argc, char **argv) {
     int64_t number;
     if (argc == 3 && !strcmp(argv[1], "--seed") && o3_int_parse(argv[2], &number)) seed = argv[2];
     else if (argc > 1) {
-        fputs(HELP, stderr);
+        bool is_seed = !strcmp(argv[1], "--seed");
+        if (is_seed)
+            fprintf(stderr, "o3 demo: --seed needs a number; see \"o3 demo --help\"\n");
+        else
+            fprintf(stderr, "o3 demo: unknown argument \"%s\"; see \"o3 demo --help\"\n", argv[1]);
         return 2;
     }
     return run(&d, seed);

@@ -45,13 +45,15 @@ int o3_cmd_healthcheck(int argc, char **argv) {
         fprintf(stderr, "o3 healthcheck: %s\n", e.text);
         return 2;
     }
-    bool is_ready = argc == 2 && !strcmp(argv[1], "--ready");
+    bool is_first_good = argc > 1 && !strcmp(argv[1], "--ready");
+    bool is_ready = argc == 2 && is_first_good;
     if (argc == 2 && !strcmp(argv[1], "--help")) {
         fputs(HELP, stdout);
         return 0;
     }
     if (argc > 2 || (argc == 2 && !is_ready)) {
-        fputs(HELP, stderr);
+        fprintf(stderr, "o3 healthcheck: unknown argument \"%s\"; see \"o3 healthcheck --help\"\n",
+                argv[is_first_good ? 2 : 1]);
         return 2;
     }
     struct o3_config *config = NULL;

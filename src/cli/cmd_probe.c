@@ -89,9 +89,59 @@ static int read_version(struct session *s) {
     return r;
 }
 
+static const char SUFFIX[] = ":latest";
+
 static bool is_wanted(const struct session *s, const char *name) {
     size_t n = strlen(s->wanted);
-    return !strcmp(name, s->wanted) || (!strncmp(name, s->wanted, n) && !strcmp(name + n, ":latest"));
+    return !strcmp(name, s->wanted) || (!strncmp(name, s->wanted, n) && !strcmp(name + n, SUFFIX));
+}
+
+/* How far a name is from the wanted one, with or without ":latest". */
+static int distance(const struct session *s, const char *name) {
+    char shorter[O3_MODEL_NAME_SIZE];
+    size_t n = strlen(name), cut = sizeof SUFFIX - 1;
+    int whole = o3_edit_distance(s->wanted, name);
+    if (n <= cut || strcmp(name + n - cut, SUFFIX) != 0) return whole;
+    o3_str_copy_n(shorter, sizeof shorter, name, n - cut);
+    int without = o3_edit_distance(s->wanted, shorter);
+    return without < whole ? without : whole;
+}
+
+/* The entry of that name, else *ret_nearest: one that may have been meant, or NULL. */
+static const struct o3_ollama_model *find_named(const struct session *s, const struct o3_ollama_models *list,
+                                                const struct o3_ollama_model **ret_nearest) {
+    int nearest = 2 + (int)strlen(s->wanted) / 4; /* farther away is another word */
+    *ret_nearest = NULL;
+    for (size_t i = 0; i < list->n; i++) {
+        if (is_wanted(s, list->v[i].name)) return &list->v[i];
+        int d = distance(s, list->v[i].name);
+        if (d > nearest || (*ret_nearest && d == nearest)) continue;
+        nearest = d;
+        *ret_nearest = &list->v[i];
+    }
+    return NULL;
+}
+
+/* Why it is not in the list of loaded models: not asked for, runs elsewhere, or a name that Ollama does not have. */
+static int explain_not_loaded(struct session *s) {
+    O3_AUTO_BUF body = {0};
+    struct o3_err e;
+    struct o3_ollama_models *list = NULL;
+    int r = control(s, "GET", "/api/tags", NULL, &body);
+    if (r) return r;
+    if (o3_ollama_parse_models(o3_buf_str(&body), body.len, &list, &e) < 0) return fail(UNREACHABLE, e.text);
+    const struct o3_ollama_model *nearest, *m = find_named(s, list, &nearest);
+    char text[600];
+    if (m && m->is_remote)
+        snprintf(text, sizeof text, "%s runs elsewhere and is never probed", m->name);
+    else if (m)
+        snprintf(text, sizeof text, "%s is not loaded; load it with \"ollama run %s\"", m->name, s->wanted);
+    else if (nearest)
+        snprintf(text, sizeof text, "Ollama has no model %.200s; did you mean %s?", s->wanted, nearest->name);
+    else
+        snprintf(text, sizeof text, "Ollama has no model %.200s; \"ollama list\" shows those it has", s->wanted);
+    o3_ollama_models_free(list);
+    return fail(NO, text);
 }
 
 static int find_loaded(struct session *s) {
@@ -108,11 +158,7 @@ static int find_loaded(struct session *s) {
             is_found = true;
         }
     o3_ollama_models_free(list);
-    if (!is_found) {
-        char text[400];
-        snprintf(text, sizeof text, "%s is not loaded; load it with \"ollama run %s\"", s->wanted, s->wanted);
-        return fail(NO, text);
-    }
+    if (!is_found) return explain_not_loaded(s);
     if (s->model.is_remote) return fail(NO, "this model runs elsewhere and is never probed");
     return s->model.context_length > 0 ? 0 : fail(NO, "this server does not show the context in force; a probe might load the model again");
 }
@@ -261,7 +307,8 @@ static void run_rounds(struct session *s) {
     s->prefill_tokens = O3_PREFILL_TOKENS_FIRST;
     if (!s->is_json) printf("probing %s: context %lld, %s\n", s->model.name, (long long)s->model.context_length, s->has_runner ? "options read from the runner" : "options as /api/ps shows them");
     bool is_going = measure(s, main_kind, true) && (main_kind == O3_PROBE_EMBED || measure(s, O3_PROBE_PREFILL, true));
-    for (int i = 0; is_going && i < s->n_rounds && !s->x.signo; i++) {
+    /* Once nobody reads the lines, going on would only disturb. */
+    for (int i = 0; is_going && i < s->n_rounds && !s->x.signo && !ferror(stdout); i++) {
         if (i) o3_exchanger_sleep(&s->x, s->interval_ms);
         if (s->x.signo) break;
         is_going = measure(s, main_kind, false) && (main_kind == O3_PROBE_EMBED || measure(s, O3_PROBE_PREFILL, false));
@@ -341,15 +388,13 @@ static int parse_args(int argc, char **argv, struct session *s) {
             fputs(HELP, stdout);
             return -1;
         default:
-            fputs(HELP, stderr);
+            fputs("see \"o3 probe --help\"\n", stderr);
             return USAGE;
         }
     }
     s->n_rounds = (int)n;
-    if (optind + 1 != argc) {
-        fputs(HELP, stderr);
-        return USAGE;
-    }
+    if (optind == argc || !*argv[optind]) return fail(USAGE, "say which model; \"o3 probe --help\" tells more");
+    if (optind + 1 < argc) return fail(USAGE, "one model at a time; \"o3 probe --help\" tells more");
     s->wanted = argv[optind];
     return 0;
 }

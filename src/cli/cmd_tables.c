@@ -106,7 +106,7 @@ static int print_json(void) {
     int r = root ? json_dumpf(root, stdout, JSON_INDENT(1) | JSON_REAL_PRECISION(15)) : -1;
     json_decref(root);
     if (r < 0) {
-        fputs("o3 tables: no memory for the text\n", stderr);
+        if (!ferror(stdout)) fputs("o3 tables: no memory for the text\n", stderr);
         return o3_error_row(O3_E_NOMEM)->exit_status;
     }
     putchar('\n');

@@ -16,6 +16,6 @@ int o3_cmd_version(int argc, char **argv) {
         puts("{\"version\":\"" O3_VERSION "\",\"revision\":\"" O3_REVISION "\"}");
         return 0;
     }
-    fputs("usage: o3 version [--json]\n", stderr);
+    fprintf(stderr, "o3 version: only --json is known here; see \"o3 version --help\"\n");
     return 2;
 }

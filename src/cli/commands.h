@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_CLI_COMMANDS_H
 #define O3_CLI_COMMANDS_H
-/* Every command: argv[0] is the command's name, the rest its arguments. Returns the exit status:
+/* Every command: argv[0] is "o3" and the command's name, the rest its arguments. Returns the exit status:
  * 0 good, 1 the answer is "no", 2 usage or configuration, 69 Ollama not reachable, 75 try later.
  * People read stdout; progress and errors go to stderr. --help prints the command's help to stdout and returns 0. */
 int o3_cmd_serve(int argc, char **argv);

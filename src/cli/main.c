@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 #include "cli/commands.h"
 #include "o3/text.h"
 
@@ -44,15 +48,48 @@ static void print_unknown(const char *name) {
     fputs("\n\"o3 --help\" lists the commands.\n", stderr);
 }
 
+/* A closed 0, 1 or 2 would be the number of the next file opened, and the log would go into the database. Opened the
+ * wrong way round, so that using it still fails. */
+static void fill_closed_stdio(void) {
+    for (int fd = 0; fd <= STDERR_FILENO; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && errno == EBADF && open("/dev/null", fd ? O_RDONLY : O_WRONLY) < 0) return;
+}
+
+/* A full disk behind our output must not look like success. A reader that has seen enough is no fault to tell. */
+static int finish_output(int status, const char *name) {
+    errno = 0;
+    bool is_written = fflush(stdout) == 0 && !ferror(stdout);
+    if (is_written) return status;
+    if (errno != EPIPE)
+        fprintf(stderr, "o3 %s: the output cannot be written: %s\n", name, errno ? strerror(errno) : "write error");
+    return status ? status : 75;
+}
+
+static bool asks_for_help(int argc, char **argv) {
+    for (int i = 2; i < argc && strcmp(argv[i], "--"); i++)
+        if (!strcmp(argv[i], "--help")) return true;
+    return false;
+}
+
+/* --help counts wherever it stands, also beside what is wrong. getopt names argv[0] in its messages. */
+static int run_command(int (*run)(int argc, char **argv), int argc, char **argv) {
+    char name[32], help[] = "--help";
+    snprintf(name, sizeof name, "o3 %s", argv[1]);
+    if (asks_for_help(argc, argv)) return run(2, (char *[]){name, help, NULL});
+    argv[1] = name;
+    return run(argc - 1, argv + 1);
+}
+
 int main(int argc, char **argv) {
+    fill_closed_stdio();
     const char *name = argc > 1 ? argv[1] : "";
     if (!strcmp(name, "--help") || !strcmp(name, "-h") || !strcmp(name, "help")) {
         print_usage(stdout);
-        return 0;
+        return finish_output(0, "help");
     }
     if (!strcmp(name, "--version")) name = "version";
     for (int i = 0; i < N_COMMANDS; i++)
-        if (!strcmp(name, COMMANDS[i].name)) return COMMANDS[i].run(argc - 1, argv + 1);
+        if (!strcmp(name, COMMANDS[i].name)) return finish_output(run_command(COMMANDS[i].run, argc, argv), name);
     if (*name) print_unknown(name);
     else print_usage(stderr);
     return 2;

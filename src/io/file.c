@@ -111,6 +111,9 @@ static int find_target(struct replacement *p) {
     memcpy(p->target, p->path, n + 1);
     if (!lstat(p->path, &st) && S_ISLNK(st.st_mode) && !realpath(p->path, p->target))
         return fail(p->e, errno, "write", p->path);
+    /* Renaming onto /dev/null, a pipe or a socket would take it away from everybody. */
+    if (!stat(p->target, &st) && !S_ISREG(st.st_mode))
+        return o3_err_set(p->e, O3_E_IO, "cannot write %.150s: it is not a plain file", p->path);
     const char *slash = strrchr(p->target, '/');
     p->n_dir = slash ? (size_t)(slash - p->target) + 1 : 0;
     return 0;

@@ -4,11 +4,13 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <sqlite3.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
+#include <time.h>
 #include <unistd.h>
 #include "o3/buf.h"
 #include "o3/text.h"
@@ -16,6 +18,8 @@
 enum {
     APPLICATION_ID = 0x6f335343, /* "o3SC" */
     BUSY_TIMEOUT_MS = 2000,      /* a person's sqlite3 shell may hold the file for a moment */
+    HURRIED_TIMEOUT_MS = 100,
+    BUSY_STEP_MS = 10,
     HEAP_BYTES = 1024 * 1024,
     LOOKASIDE_SIZE = 256,
     LOOKASIDE_COUNT = 64,
@@ -29,6 +33,7 @@ enum {
 struct o3_store {
     sqlite3 *db;
     int lock_fd;
+    atomic_bool is_hurried;
 };
 
 /* Step n leads from user_version n to n + 1. Never edited once released: a change is a new step.
@@ -178,6 +183,18 @@ static int take_lock(struct o3_store *s, const char *path, struct o3_err *e) {
     return o3_err_set(e, O3_E_LOCKED, "another sidecar uses %.150s", path);
 }
 
+static int on_busy(void *ctx, int n_before) {
+    struct o3_store *s = ctx;
+    int limit_ms = atomic_load(&s->is_hurried) ? HURRIED_TIMEOUT_MS : BUSY_TIMEOUT_MS;
+    if (n_before * BUSY_STEP_MS >= limit_ms) return 0;
+    nanosleep(&(struct timespec){.tv_nsec = BUSY_STEP_MS * O3_NS_PER_MS}, NULL);
+    return 1;
+}
+
+void o3_store_hurry(struct o3_store *s) {
+    if (s) atomic_store(&s->is_hurried, true);
+}
+
 static int open_db(struct o3_store *s, const char *path, int flags, struct o3_err *e) {
     /* Process-wide, and known before the first connection is made: the daemon as a whole stays within a few MiB. */
     sqlite3_soft_heap_limit64(HEAP_BYTES);
@@ -186,7 +203,7 @@ static int open_db(struct o3_store *s, const char *path, int flags, struct o3_er
     if (r != SQLITE_OK) return fail(s, "open", e);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_LOOKASIDE, NULL, LOOKASIDE_SIZE, LOOKASIDE_COUNT);
     sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
-    sqlite3_busy_timeout(s->db, BUSY_TIMEOUT_MS);
+    sqlite3_busy_handler(s->db, on_busy, s);
     return exec(s,
                 "PRAGMA trusted_schema=OFF; PRAGMA cell_size_check=ON; PRAGMA mmap_size=0; PRAGMA cache_size=-256;"
                 "PRAGMA temp_store=MEMORY",

@@ -108,7 +108,7 @@ void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *c
         int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
         if (m->due_ns > latest) m->due_ns = latest;
     }
-    s->ps_due_ns = now.mono_ns;
+    if (s->has_version) s->ps_due_ns = now.mono_ns;
 }
 
 static int64_t min64(int64_t a, int64_t b) {
