@@ -14,7 +14,7 @@
 
 #define TEMP_PREFIX ".o3-tmp-"
 
-enum { CHUNK = 8 * 1024, TEMP_TRIES = 100, TEMP_AGE_S = 600, MAX_NAMES = 65536 };
+enum { CHUNK = 4 * 1024, TEMP_TRIES = 100, TEMP_AGE_S = 600, MAX_NAMES = 65536 };
 
 static int code_of(int sys) {
     switch (sys) {
@@ -90,7 +90,9 @@ int o3_file_read(const char *path, size_t max, struct o3_buf *out, struct o3_err
 
 struct replacement {
     const char *path; /* as the caller wrote it, for messages */
-    char target[PATH_MAX], dir[PATH_MAX], temp[PATH_MAX];
+    char target[PATH_MAX];
+    char temp[PATH_MAX]; /* in the folder of target, of which the name has n_dir bytes; 0: the current folder */
+    size_t n_dir;
     const char *bytes;
     size_t n;
     const struct o3_file_ops *ops;
@@ -101,16 +103,6 @@ static void step(const struct replacement *p, const char *name) {
     if (p->ops && p->ops->step) p->ops->step(p->ops->ctx, name);
 }
 
-/* The folder of a path: "." when there is no slash. */
-static bool dir_of(const char *path, char out[PATH_MAX]) {
-    const char *slash = strrchr(path, '/');
-    size_t n = !slash ? 1 : slash == path ? 1 : (size_t)(slash - path);
-    if (n >= PATH_MAX) return false;
-    memcpy(out, slash ? path : ".", n);
-    out[n] = '\0';
-    return true;
-}
-
 /* A link stays a link: what it leads to is replaced. */
 static int find_target(struct replacement *p) {
     struct stat st;
@@ -119,7 +111,9 @@ static int find_target(struct replacement *p) {
     memcpy(p->target, p->path, n + 1);
     if (!lstat(p->path, &st) && S_ISLNK(st.st_mode) && !realpath(p->path, p->target))
         return fail(p->e, errno, "write", p->path);
-    return dir_of(p->target, p->dir) ? 0 : fail(p->e, ENAMETOOLONG, "write", p->path);
+    const char *slash = strrchr(p->target, '/');
+    p->n_dir = slash ? (size_t)(slash - p->target) + 1 : 0;
+    return 0;
 }
 
 /* The open temporary file, or -errno. A name can be left over from a killed process with our number. */
@@ -127,7 +121,8 @@ static int open_temp(struct replacement *p) {
     static unsigned counter; /* only the job thread replaces files, and a repeated number is merely tried again */
     for (int i = 0; i < TEMP_TRIES; i++) {
         unsigned number = __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED);
-        int n = snprintf(p->temp, PATH_MAX, "%s/" TEMP_PREFIX "%ld-%u", p->dir, (long)getpid(), number);
+        int n = snprintf(p->temp, PATH_MAX, "%.*s" TEMP_PREFIX "%ld-%u", (int)p->n_dir, p->target, (long)getpid(),
+                         number);
         if (n < 0 || n >= PATH_MAX) return -ENAMETOOLONG;
         int fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
         if (fd >= 0) return fd;
@@ -183,7 +178,8 @@ static int publish(struct replacement *p) {
         return fail(p->e, sys, "replace", p->path);
     }
     step(p, "fsync_dir");
-    int sys = sync_dir(p->dir);
+    p->temp[p->n_dir] = '\0'; /* gone by that name: what is left is the folder */
+    int sys = sync_dir(p->n_dir ? p->temp : ".");
     return sys ? fail(p->e, sys, "sync the directory of", p->path) : read_back(p);
 }
 

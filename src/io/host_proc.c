@@ -14,6 +14,8 @@ enum {
     MAX_TEXT = 64 * 1024,
     MAX_CMDLINE = 16 * 1024,
     CHUNK = 8 * 1024,
+    PAGE = 4096,
+    MAX_LINE = 256, /* of a table of sockets: 150 and 190 bytes */
     MAX_CHUNKS = 2048 /* 16 MiB of sockets: about 100,000 */
 };
 
@@ -34,7 +36,9 @@ struct socket_filter {
     size_t n_own;
 };
 
-/* In pieces of whole lines: the table of a busy node can be megabytes. */
+/* In pieces of whole lines: the table of a busy node can be megabytes. The kernel fills a page with lines as long as there
+ * are any; a piece that leaves room for more lines is the last one, and asking for the end would make it walk its whole
+ * hash table again (1.7 ms with 262144 buckets). */
 static bool count_file(const char *root, const char *rest, const struct socket_filter *f, struct o3_net_tcp_count *c) {
     char path[PATH_MAX], buf[CHUNK];
     if (!join(path, root, rest)) return false;
@@ -42,7 +46,8 @@ static bool count_file(const char *root, const char *rest, const struct socket_f
     if (fd < 0) return false;
     size_t n = 0;
     for (int i = 0; i < MAX_CHUNKS; i++) {
-        ssize_t got = read(fd, buf + n, sizeof buf - n);
+        size_t room = sizeof buf - n;
+        ssize_t got = read(fd, buf + n, room);
         if (got <= 0) break;
         n += (size_t)got;
         const char *newline = memrchr(buf, '\n', n);
@@ -50,6 +55,7 @@ static bool count_file(const char *root, const char *rest, const struct socket_f
         o3_net_tcp_count(buf, whole, f->server_port, f->own, f->n_own, c);
         n -= whole;
         memmove(buf, buf + whole, n);
+        if ((size_t)got + MAX_LINE < (room < PAGE ? room : PAGE)) break;
         if (n == sizeof buf) n = 0; /* no such line exists: not a table of sockets */
     }
     close(fd);

@@ -181,7 +181,7 @@ static void on_client_gone(void *ctx, int fd) {
     int n = epoll_wait(fd, events, MAX_EVENTS, 0);
     for (int i = 0; i < n; i++) {
         struct o3_request *rq = events[i].data.ptr;
-        if (rq->is_answered && !rq->is_streaming) continue; /* a half-closed client still gets its reply */
+        if (rq->is_answered) continue; /* a half-closed client still gets what is ready */
         rq->is_cut = true;
         o3_buf_done(&rq->out);
         rq->out_from = 0;

@@ -331,7 +331,7 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     s->ps_at_wall_ms = now.wall_ms;
     s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
     match_runners(s);
-    o3_sc_read_sockets(s, now.mono_ns);
+    if (o3_sc_sockets_matter(s, now.mono_ns)) o3_sc_read_sockets(s, now.mono_ns);
     for (int i = 0; i < s->n_models; i++)
         o3_sc_enter_epoch(s, s->models[i], now);
     o3_sc_start_pending(s, now);

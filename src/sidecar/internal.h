@@ -134,7 +134,6 @@ struct o3_sidecar {
     int n_models, max_models;
     struct model *pending; /* its probe waits for a fresh list of loaded models */
     bool is_pending_test;  /* it is the small probe through a gate that is busy for too long */
-    int64_t watch_due_ns;  /* next look at the sockets while a probe runs */
     struct probe_run probe;
     int64_t clock_offset_ms; /* wall - mono at the last turn */
     bool has_clock_offset;
@@ -161,6 +160,7 @@ void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
 /* schedule.c */
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
+bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns);
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s);
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now);

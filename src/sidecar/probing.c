@@ -227,6 +227,8 @@ static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
     struct model *m = s->probe.model;
     bool is_test = s->probe.is_stuck_test;
+    o3_sc_read_sockets(s, now.mono_ns);
+    s->probe.saw_user = s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE || sample->outcome == O3_OUTCOME_NO_METRICS;
     if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);

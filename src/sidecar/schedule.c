@@ -4,10 +4,10 @@
 #include "sidecar/internal.h"
 
 #define BUSY_RETRY_NS O3_NS_PER_S
-#define WATCH_EVERY_NS (250LL * O3_NS_PER_MS)
 #define SHOW_WAIT_NS (200LL * O3_NS_PER_MS)
 #define EXPIRY_GUARD_MS 30000 /* no probe this close to the unload of an idle model */
 #define GAUGE_INTERVALS 3
+#define SOCKETS_AHEAD_NS (10LL * O3_NS_PER_S)
 
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
     int n_loaded = 0;
@@ -67,6 +67,14 @@ static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct
     else next_slot(s, m, now.mono_ns);
 }
 
+/* Reading the table of sockets costs milliseconds on a large machine: only when the answer is about to matter. */
+bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns) {
+    if (s->gate.is_busy || s->gate.first_reading_ns == INT64_MIN || s->pending) return true;
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->is_loaded && s->models[i]->due_ns - now_ns < SOCKETS_AHEAD_NS) return true;
+    return false;
+}
+
 static struct model *most_overdue(const struct o3_sidecar *s, int64_t now_ns) {
     struct model *first = NULL;
     for (int i = 0; i < s->n_models; i++) {
@@ -106,20 +114,9 @@ static void drop_old_gauges(struct o3_sidecar *s, int64_t now_ns) {
     }
 }
 
-static void watch_users(struct o3_sidecar *s, int64_t now_ns) {
-    if (now_ns < s->watch_due_ns) return;
-    s->watch_due_ns = now_ns + WATCH_EVERY_NS;
-    o3_sc_read_sockets(s, now_ns);
-    if (s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start) s->probe.saw_user = true;
-}
-
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
     drop_old_gauges(s, now.mono_ns);
-    if (s->probe.id) {
-        watch_users(s, now.mono_ns);
-        return;
-    }
-    if (!s->is_up || !s->has_ps || s->pending) return;
+    if (s->probe.id || !s->is_up || !s->has_ps || s->pending) return;
     if (o3_gate_needs_test(&s->gate, now.mono_ns, max_busy_ns(s))) {
         struct model *m = model_to_test(s, now);
         if (m) {
@@ -130,7 +127,7 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
     }
     struct model *m = most_overdue(s, now.mono_ns);
     if (!m) return;
-    if (m->is_loaded) o3_sc_read_sockets(s, now.mono_ns);
+    if (m->is_loaded && s->gate.is_busy) o3_sc_read_sockets(s, now.mono_ns);
     enum skip reason = o3_sc_skip_reason(s, m, now);
     if (reason != SKIP_NONE) skip(s, m, reason, now);
     else ask_for_list(s, m, false, now);
@@ -152,13 +149,11 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     }
     set_paused(s, m, SKIP_NONE);
     next_slot(s, m, now.mono_ns);
-    s->watch_due_ns = now.mono_ns + WATCH_EVERY_NS;
     (void)o3_sc_probe_start(s, m, false, now);
 }
 
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s) {
-    if (s->probe.id) return s->watch_due_ns;
-    if (!s->is_up || !s->has_ps || s->pending) return INT64_MAX;
+    if (s->probe.id || !s->is_up || !s->has_ps || s->pending) return INT64_MAX;
     int64_t t = s->gate.is_busy ? s->gate.busy_since_ns + max_busy_ns(s) : INT64_MAX;
     for (int i = 0; i < s->n_models; i++) {
         const struct model *m = s->models[i];

@@ -846,6 +846,23 @@ static void half_closed_client_is_gone(void **state) {
     stop(&w);
 }
 
+/* Only while it waits: what is ready is still sent to it. */
+static void half_closed_client_gets_what_is_ready(void **state) {
+    (void)state;
+    struct world w;
+    start(&w);
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 1 << 20);
+    bool closed;
+    int fd = raw_connect(&w);
+    raw_send(fd, "GET /big HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    shutdown(fd, SHUT_WR);
+    raw_read(&w, fd, 1000, &b, &closed);
+    assert_true(closed && b.len > 200000);
+    close(fd);
+    stop(&w);
+}
+
 static void unread_streams_are_cut(void **state) {
     (void)state;
     struct world w;
@@ -1020,6 +1037,7 @@ int main(void) {
         cmocka_unit_test(idle_connections_do_not_keep_others_out),
         cmocka_unit_test(served_connections_are_not_pushed_out),
         cmocka_unit_test(half_closed_client_is_gone),
+        cmocka_unit_test(half_closed_client_gets_what_is_ready),
         cmocka_unit_test(unread_streams_are_cut),
         cmocka_unit_test(pipelined_requests_are_served),
         cmocka_unit_test(replies_are_compressed_when_asked),
