@@ -29,6 +29,11 @@ int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens);
 /* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic and an
  * explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows them. */
 struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner);
+/* The same for an embedding model. There an automatic load differs from an explicit one of the same size (measured on 0.32.15:
+ * loaded without options, a request that names the num_ctx shown loads it again, and the other way round), and neither /api/ps
+ * nor the command line tells them apart. So a context that an automatic load would give (the model's own, or a server default)
+ * is taken as automatic and nothing is named. */
+struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length, const struct o3_runner_cmdline *runner);
 #define O3_RELOAD_NS 200000000LL /* load_duration: 1..6 ms when loaded; a load takes at least one 250 ms poll */
 
 /* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */

@@ -69,8 +69,9 @@ static void sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) {
     size_t n_own = o3_http_local_ports(d->http, own, OWN_PORTS_MAX);
     struct o3_host_sockets seen = {0};
     o3_host_read_sockets(PROC_ROOT, d->ollama_port, own, n_own, &seen);
-    *ret = (struct o3_sidecar_sockets){
-        .is_readable = seen.is_readable, .n_established = seen.count.n_established, .n_with_bytes = seen.count.n_with_bytes};
+    /* Without a listener here the server is in another network namespace, and the counts say nothing about it. */
+    bool is_readable = seen.is_readable && seen.count.n_listening > 0;
+    *ret = (struct o3_sidecar_sockets){.is_readable = is_readable, .n_established = seen.count.n_established, .n_with_bytes = seen.count.n_with_bytes};
 }
 
 static size_t sense_runners(void *ctx, struct o3_runner_cmdline *out, size_t max) {

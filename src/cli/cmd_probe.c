@@ -138,7 +138,9 @@ static void find_runner(struct session *s) {
 }
 
 static int write_probe(struct session *s, enum o3_probe_kind kind, int64_t num_predict, struct o3_buf *body) {
-    struct o3_runner_options options = o3_options_in_force(s->model.context_length, s->has_runner ? &s->runner : NULL);
+    const struct o3_runner_cmdline *runner = s->has_runner ? &s->runner : NULL;
+    struct o3_runner_options options = kind == O3_PROBE_EMBED ? o3_embed_options_in_force(s->model.context_length, s->show.context_length, runner)
+                                                               : o3_options_in_force(s->model.context_length, runner);
     if (kind == O3_PROBE_EMBED) return o3_ollama_write_embed(s->model.name, o3_decode_prompt(), &options, body);
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, 64 * 1024);

@@ -43,6 +43,14 @@ struct o3_runner_options o3_options_in_force(int64_t context_length, const struc
     return o;
 }
 
+struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length, const struct o3_runner_cmdline *runner) {
+    static const int64_t SERVER_DEFAULTS[] = {4096, 32768, 262144};
+    bool is_automatic = trained_context_length <= 0 || context_length == trained_context_length;
+    for (size_t i = 0; i < sizeof SERVER_DEFAULTS / sizeof *SERVER_DEFAULTS; i++)
+        is_automatic |= context_length == SERVER_DEFAULTS[i];
+    return is_automatic ? O3_RUNNER_OPTIONS_NONE : o3_options_in_force(context_length, runner);
+}
+
 int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio) {
     if (!(probe_seconds > 0) || n_models <= 0 || !(max_busy_ratio > 0)) return interval_ms;
     double needed_ms = probe_seconds * 1000.0 * n_models / max_busy_ratio;

@@ -22,7 +22,7 @@ static bool is_embedding(const struct model *m) {
 bool o3_sc_options_known(const struct o3_sidecar *s, const struct model *m) {
     (void)s;
     if (m->ps.context_length <= 0) return false; /* an old server: num_ctx in force is not shown */
-    return m->has_runner || !m->has_strike;
+    return !m->has_strike || (m->has_runner && !is_embedding(m)); /* an embedding model's command line does not tell them */
 }
 
 int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source) {
@@ -53,7 +53,9 @@ static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m)
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked, struct o3_buf *body) {
-    struct o3_runner_options options = o3_options_in_force(m->ps.context_length, m->has_runner ? &m->runner : NULL);
+    const struct o3_runner_cmdline *runner = m->has_runner ? &m->runner : NULL;
+    struct o3_runner_options options = asked->kind == O3_PROBE_EMBED ? o3_embed_options_in_force(m->ps.context_length, m->show.context_length, runner)
+                                                                      : o3_options_in_force(m->ps.context_length, runner);
     if (asked->kind == O3_PROBE_EMBED) return o3_ollama_write_embed(m->ps.name, o3_decode_prompt(), &options, body);
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, 64 * 1024);

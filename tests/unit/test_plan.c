@@ -67,6 +67,16 @@ static void test_options_in_force(void **state) {
     assert_int_equal(o.num_thread, 4);
 }
 
+static void test_embedding_options_in_force(void **state) {
+    (void)state;
+    struct o3_runner_cmdline c = {.batch = 256, .threads = -1};
+    assert_int_equal(o3_embed_options_in_force(512, 512, &c).num_ctx, -1);    /* clamped to the model's own: automatic */
+    assert_int_equal(o3_embed_options_in_force(512, 512, &c).num_batch, -1);
+    assert_int_equal(o3_embed_options_in_force(4096, 8192, NULL).num_ctx, -1); /* a server default */
+    assert_int_equal(o3_embed_options_in_force(256, 512, &c).num_ctx, 256);   /* only a user can have asked for it */
+    assert_int_equal(o3_embed_options_in_force(256, 512, &c).num_batch, 256);
+}
+
 static void test_selection(void **state) {
     (void)state;
     struct o3_conf_list none = {0}, include = {.n = 2, .v = {"qwen3:8b", "llama*"}}, exclude = {.n = 1, .v = {"llama3"}};
@@ -85,6 +95,7 @@ int main(void) {
         cmocka_unit_test(test_budget_slides_over_a_day),
         cmocka_unit_test(test_prefill_prompt_begins_with_its_nonce),
         cmocka_unit_test(test_options_in_force),
+        cmocka_unit_test(test_embedding_options_in_force),
         cmocka_unit_test(test_selection),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
