@@ -266,7 +266,6 @@ def test_runner_killed_in_the_middle(start, server, relay):
 
 def test_linger_lets_the_model_go(start, server, relay):
     """Probing stops some time after the last user, so that the model unloads at its own time."""
-<<<<<<< HEAD
     server.generate(keep_alive="40s")
     sidecar = start(Sidecar, relay.url, {**FAST, "probe.linger": "5s"})
     sidecar.wait_sum("o3_probes_total", 1, result="ok")
@@ -274,12 +273,6 @@ def test_linger_lets_the_model_go(start, server, relay):
     # The session time is still the user's: had a probe changed it, the model would stay for longer than that.
     assert seconds_until(server.ps()["expires_at"]) <= 41
     harness.wait_for("unloading", lambda: server.ps() is None, 120)
-=======
-    server.generate(keep_alive="40s")  # no probe in the last 30 s before the model expires
-    sidecar = start(Sidecar, relay.url, {**FAST, "probe.linger": "5s"})
-    sidecar.wait_sum("o3_probes_total", 1, result="ok")
-    harness.wait_for("unloading", lambda: server.ps() is None, 90)
->>>>>>> main
     assert server.loads() == 1
     time.sleep(5)
     assert server.ps() is None and server.loads() == 1
