@@ -72,7 +72,7 @@ def test_real_prometheus_scrapes_it(full, tmp_path):
         harness.wait_for("five scrapes", lambda: (query('count_over_time(up{job="o3"}[5m])') or [0])[0] >= 5)
         assert query('min_over_time(up{job="o3"}[5m])') == [1.0]
         samples = query('scrape_samples_scraped{job="o3"}')[0]
-        print(f"scrape_samples_scraped {samples:.0f}")
+        print(f"measured: scrape_samples_scraped {samples:.0f}")
         assert 0 < samples <= 300 * 2 + 200  # 300 series a model, one loaded, and the rest
         assert query('o3_ollama_up{job="o3"}') == [1.0]
         for name in ("duplicate_timestamp", "out_of_order", "out_of_bounds"):

@@ -155,13 +155,13 @@ def test_minutes_of_probing_disturb_nothing_and_measure_the_truth(start, server,
             differences.append(s["ttft_ms"] - (same[0].first_token() - same[0].sent) * 1e3)
     assert differences
     worst, middle = max(differences, key=abs), statistics.median(differences)
-    print(f"time to first token, sidecar minus relay: median {middle:.3f} ms, worst {worst:.3f} ms, n {len(differences)}")
+    print(f"measured: time to first token, sidecar minus relay: median {middle:.3f} ms, worst {worst:.3f} ms, n {len(differences)}")
     assert abs(middle) < 20
     count = metrics.get("o3_probe_time_to_first_token_seconds_count", model=MODEL, kind="decode")
     assert count and count <= len(finished)
     busy = metrics.sum("o3_probe_busy_seconds_total", model=MODEL)
     recorded = sum(e.done["total_duration"] for e in finished) / 1e9
-    print(f"busy: exported {busy:.3f} s, recorded {recorded:.3f} s in {len(finished)} probes")
+    print(f"measured: busy: exported {busy:.3f} s, recorded {recorded:.3f} s in {len(finished)} probes")
     assert 0 < busy <= recorded * 1.5 + 1
 
 
@@ -195,7 +195,7 @@ def test_hidden_options_cost_one_reload_at_most(start, server, relay, options):
     time.sleep(15)
     reloads = server.loads() - 1
     induced = sidecar.metrics().sum("o3_probe_induced_reloads_total", model=MODEL)
-    print(f"{options}: {reloads} reloads, {induced:.0f} counted as induced, {sidecar.metrics().sum('o3_probes_total', model=MODEL):.0f} probes")
+    print(f"measured: {options}: {reloads} reloads, {induced:.0f} counted as induced, {sidecar.metrics().sum('o3_probes_total', model=MODEL):.0f} probes")
     assert reloads <= 1 and induced == reloads
 
 
