@@ -50,11 +50,11 @@ static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
     if (!isfinite(normal)) {
         o3_buf_addf(out, "<span class=\"dim\">is being learned, %.0f samples so far</span>", number_of(sig, "samples"));
     } else if (is_bad || !strcmp(state, "suspect")) {
-        o3_buf_addf(out, "<span class=\"%s\">%s</span> %.3g &rarr; %.3g %s (%+.1f %%) since ", is_bad ? "bad" : "dim", is_bad ? "changed" : "may have changed", normal,
+        o3_buf_addf(out, "<span class=\"%s\">%s</span> %.1f &rarr; %.1f %s (%+.1f %%) since ", is_bad ? "bad" : "dim", is_bad ? "changed" : "may have changed", normal,
                     normal * (1 + change), unit, change * 100);
         add_escaped(out, text_of(sig, "changed_since"));
     } else {
-        o3_buf_addf(out, "<span class=\"good\">steady</span> at %.3g %s", normal, unit);
+        o3_buf_addf(out, "<span class=\"good\">steady</span> at %.1f %s", normal, unit);
     }
     o3_buf_adds(out, "</div>");
 }
