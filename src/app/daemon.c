@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
-#include <sys/time.h>
 #include <unistd.h>
 #include "app/daemon_internal.h"
 #include "io/file.h"
@@ -14,7 +13,7 @@
 
 #define SERIES_PER_MODEL 300
 #define NS_PER_MS 1000000LL
-#define STOP_WITHIN_US 900000
+#define STOP_WITHIN_MS 900
 
 void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     int64_t wall_ms = o3_now_read().wall_ms;
@@ -37,7 +36,7 @@ static int64_t min64(int64_t a, int64_t b) {
 static int64_t deadline_ns(void *ctx) {
     struct o3_daemon *d = ctx;
     int64_t t = o3_sidecar_deadline_ns(d->sidecar);
-    return min64(t, min64(min64(d->flush_at_ns, d->prune_at_ns), d->check_file_at_ns));
+    return min64(t, min64(min64(d->flush_at_ns, d->store_at_ns), d->check_file_at_ns));
 }
 
 static void turn(void *ctx, struct o3_now now) {
@@ -161,32 +160,6 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     return 0;
 }
 
-/* ---- the end has a limit: a job may hang in a dead disk or a name lookup ---- */
-
-static void end_now(int signo) {
-    static const char TEXT[] = "o3: a file or a name lookup takes too long; ending without it\n";
-    ssize_t unused = signo == SIGALRM ? write(STDERR_FILENO, TEXT, sizeof TEXT - 1) : 0;
-    (void)unused;
-    _exit(0); /* good at any moment: every file is whole all the time */
-}
-
-/* From here on a second signal, or the time, ends the process where it stands. */
-static void limit_stop(void) {
-    static const int SIGNALS[] = {SIGALRM, SIGTERM, SIGINT};
-    sigset_t set;
-    sigemptyset(&set);
-    for (size_t i = 0; i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
-        sigaddset(&set, SIGNALS[i]);
-        sigaction(SIGNALS[i], &(struct sigaction){.sa_handler = end_now}, NULL);
-    }
-    setitimer(ITIMER_REAL, &(struct itimerval){.it_value = {.tv_usec = STOP_WITHIN_US}}, NULL);
-    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
-}
-
-static void unlimit_stop(void) {
-    setitimer(ITIMER_REAL, &(struct itimerval){0}, NULL);
-}
-
 /* ---- stop: no new probes, cancel the running one, finish files, the server last so that readiness stays truthful ---- */
 
 static void stop(struct o3_daemon *d) {
@@ -216,16 +189,16 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
     if (!d) return o3_err_set(e, O3_E_NOMEM, "no memory to start");
     d->params = *p;
     d->started_ns = o3_now_read().mono_ns;
-    d->flush_at_ns = d->prune_at_ns = d->check_file_at_ns = INT64_MAX;
+    d->flush_at_ns = d->store_at_ns = d->check_file_at_ns = INT64_MAX;
     d->metrics = o3_metrics_new((size_t)256 * SERIES_PER_MODEL);
     int r = d->metrics ? load_config(d, e) : o3_err_set(e, O3_E_NOMEM, "no memory for metrics");
     if (r == 0) {
         r = start(d, e);
         if (r == 0) o3_loop_run(d->loop);
         int64_t since_ns = o3_now_read().mono_ns;
-        if (r == 0) limit_stop();
+        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);
         stop(d);
-        unlimit_stop();
+        o3_loop_end_within(0, 0);
         if (r == 0) O3_DAEMON_EVENT(d, O3_EV_STOPPED, O3_F_DBL("seconds", (double)((o3_now_read().mono_ns - since_ns) / NS_PER_MS) / 1000.0));
         o3_log_flush(d->log);
     }

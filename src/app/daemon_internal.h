@@ -56,7 +56,8 @@ struct o3_daemon {
     int n_stems;
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
-    int64_t flush_at_ns, flush_by_ns, prune_at_ns; /* flush_by: then also while a probe streams */
+    int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
+    int64_t store_at_ns;              /* prune it, or try again to open it */
 
     /* reload */
     struct o3_file_watch *watch;

@@ -14,6 +14,7 @@
 
 #define FLUSH_EVERY_NS (10LL * O3_NS_PER_S)
 #define PRUNE_EVERY_NS (6LL * 3600 * O3_NS_PER_S)
+#define REOPEN_EVERY_NS (30LL * O3_NS_PER_S)
 #define LOG_BYTES_MAX (16u << 20)
 #define LOGS_KEPT 4
 #define ENVS_KEPT 20
@@ -67,6 +68,19 @@ static void learn_stems(struct o3_daemon *d) {
     closedir(handle);
 }
 
+/* What a killed process left half written. */
+static void sweep_temps(const struct o3_daemon *d) {
+    static const char *const FOLDERS[] = {"defaults", "summaries", "env"};
+    char dir[1400];
+    for (size_t i = 0; i < sizeof FOLDERS / sizeof *FOLDERS; i++) {
+        snprintf(dir, sizeof dir, "%s/%s", d->results_path, FOLDERS[i]);
+        (void)o3_file_sweep_temps(dir);
+    }
+    const char *file = d->values->publish_file, *slash = strrchr(file, '/');
+    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - file) + 1 : 1, slash ? file : ".");
+    if (*file) (void)o3_file_sweep_temps(dir);
+}
+
 void o3_daemon_set_paths(struct o3_daemon *d) {
     const char *state = getenv("STATE_DIRECTORY"), *results = d->values->results_path;
     if (results[0]) o3_str_copy(d->results_path, sizeof d->results_path, results);
@@ -77,6 +91,7 @@ void o3_daemon_set_paths(struct o3_daemon *d) {
     if (d->values->store_path[0]) o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
     else snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
     d->stems = calloc(O3_DAEMON_STEMS_MAX, sizeof *d->stems);
+    sweep_temps(d);
     learn_stems(d);
 }
 
@@ -176,6 +191,7 @@ struct samples_flush {
     struct o3_sample v[O3_DAEMON_SAMPLES_MAX];
     struct sample_line lines_of[O3_DAEMON_SAMPLES_MAX];
     struct o3_buf lines;
+    struct o3_store *store; /* NULL: none could be opened yet */
     struct o3_err store_err, file_err;
 };
 
@@ -191,7 +207,7 @@ static int append_lines(const struct samples_flush *j, struct o3_err *e) {
 static void run_flush(void *job) {
     struct samples_flush *j = job;
     if (append_lines(j, &j->file_err) == 0) j->file_err.code = 0;
-    if (j->daemon->store && o3_store_add_samples(j->daemon->store, j->v, j->n, &j->store_err) == 0) j->store_err.code = 0;
+    if (j->store && o3_store_add_samples(j->store, j->v, j->n, &j->store_err) == 0) j->store_err.code = 0;
 }
 
 static void store_failed(struct o3_daemon *d, const struct o3_err *e) {
@@ -204,7 +220,8 @@ static void done_flush(void *job) {
     struct o3_daemon *d = j->daemon;
     if (j->file_err.code) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", j->file_err.text));
     if (j->store_err.code) store_failed(d, &j->store_err);
-    else if (d->store) o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
+    else if (j->store)
+        o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
     o3_buf_done(&j->lines);
     free(j);
 }
@@ -229,6 +246,7 @@ void o3_daemon_flush(struct o3_daemon *d) {
     struct samples_flush *j = calloc(1, sizeof *j);
     if (!j) return;
     j->daemon = d;
+    j->store = d->store;
     j->n = d->n_pending;
     memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
     o3_buf_init(&j->lines, 1u << 20);
@@ -273,6 +291,44 @@ static void prune(struct o3_daemon *d) {
     if (o3_loop_submit(d->loop, run_prune, done_prune, j) < 0) free(j);
 }
 
+/* ---- a store that could not be opened: a full disk gets room, a folder becomes writable ---- */
+
+struct open_job {
+    struct o3_daemon *daemon;
+    struct o3_store *store;
+    struct o3_err err;
+};
+
+static int open_store(const char *path, struct o3_store **ret, struct o3_err *e) {
+    int r = make_parent(path, e);
+    return r < 0 ? r : o3_store_open(path, ret, e);
+}
+
+static void run_open(void *job) {
+    struct open_job *j = job;
+    if (open_store(j->daemon->store_path, &j->store, &j->err) < 0) j->store = NULL;
+}
+
+static void store_opened(struct o3_daemon *d) {
+    o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
+    O3_DAEMON_EVENT(d, O3_EV_STORE_OPENED, O3_F_STR("path", d->store_path));
+    d->store_at_ns = o3_now_read().mono_ns + 60 * O3_NS_PER_S;
+}
+
+static void done_open(void *job) {
+    struct open_job *j = job;
+    j->daemon->store = j->store;
+    if (j->store) store_opened(j->daemon);
+    free(j);
+}
+
+static void reopen(struct o3_daemon *d) {
+    struct open_job *j = calloc(1, sizeof *j);
+    if (!j) return;
+    j->daemon = d;
+    if (o3_loop_submit(d->loop, run_open, done_open, j) < 0) free(j);
+}
+
 void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns) {
     /* Disk work waits while a probe streams, within reason. */
     if (now_ns >= d->flush_at_ns) {
@@ -281,9 +337,12 @@ void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns) {
             d->flush_at_ns = now_ns + O3_NS_PER_S;
         else o3_daemon_flush(d);
     }
-    if (now_ns >= d->prune_at_ns) {
-        d->prune_at_ns = now_ns + PRUNE_EVERY_NS;
-        prune(d);
+    if (now_ns >= d->store_at_ns) {
+        d->store_at_ns = now_ns + (d->store ? PRUNE_EVERY_NS : REOPEN_EVERY_NS);
+        if (d->store)
+            prune(d);
+        else
+            reopen(d);
     }
 }
 
@@ -375,17 +434,16 @@ void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops)
 
 int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
     struct o3_err err = {0};
-    int r = make_parent(d->store_path, &err);
-    if (r == 0) r = o3_store_open(d->store_path, &d->store, &err);
-    o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, r == 0);
+    int r = open_store(d->store_path, &d->store, &err);
     if (r == 0) {
-        O3_DAEMON_EVENT(d, O3_EV_STORE_OPENED, O3_F_STR("path", d->store_path));
-        d->prune_at_ns = o3_now_read().mono_ns + 60 * O3_NS_PER_S;
+        store_opened(d);
         return 0;
     }
+    o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 0);
     if (r == O3_E_LOCKED) return o3_err_set(e, r, "another o3 uses the store %s: stop it, or give this one another store.path", d->store_path);
     d->store = NULL;
-    O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("error", err.text));
+    d->store_at_ns = o3_now_read().mono_ns + REOPEN_EVERY_NS;
+    O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("path", d->store_path), O3_F_STR("error", err.text));
     return 0;
 }
 

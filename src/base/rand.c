@@ -39,10 +39,6 @@ double o3_rand_normal(struct o3_rand *r) {
     return sqrt(-2.0 * log(u)) * cos(2.0 * M_PI * v);
 }
 
-double o3_rand_exponential(struct o3_rand *r, double mean) {
-    return -mean * log(1.0 - o3_rand_uniform(r));
-}
-
 uint64_t o3_rand_below(struct o3_rand *r, uint64_t n) {
     O3_ASSERT(n > 0);
     uint64_t limit = UINT64_MAX - UINT64_MAX % n;

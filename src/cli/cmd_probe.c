@@ -78,7 +78,7 @@ static int control(struct session *s, const char *method, const char *path, cons
     char text[1600];
     if (e.transport) snprintf(text, sizeof text, "%s: %s", s->config->ollama_url, e.text[0] ? e.text : o3_error_row(e.transport)->meaning);
     else snprintf(text, sizeof text, "%s: status %d", url, e.status);
-    return fail(UNREACHABLE, text);
+    return fail(e.transport == O3_E_CANCELLED ? o3_error_row(O3_E_CANCELLED)->exit_status : UNREACHABLE, text);
 }
 
 static int read_version(struct session *s) {

@@ -2,6 +2,8 @@
 #include "cli/exchange.h"
 #include "o3/text.h"
 
+#define END_WITHIN_MS 900
+
 static int64_t no_deadline(void *ctx) {
     (void)ctx;
     return INT64_MAX;
@@ -15,6 +17,7 @@ static void no_turn(void *ctx, struct o3_now now) {
 static void on_signal(void *ctx, int signo) {
     struct o3_exchanger *x = ctx;
     x->signo = signo;
+    o3_loop_end_within(END_WITHIN_MS, o3_error_row(O3_E_CANCELLED)->exit_status);
 }
 
 static void no_lag(void *ctx, int64_t lag_ns) {

@@ -93,6 +93,7 @@ struct replacement {
     char target[PATH_MAX];
     char temp[PATH_MAX]; /* in the folder of target, of which the name has n_dir bytes; 0: the current folder */
     size_t n_dir;
+    mode_t mode; /* of the file that is replaced; 0 none */
     const char *bytes;
     size_t n;
     const struct o3_file_ops *ops;
@@ -112,8 +113,13 @@ static int find_target(struct replacement *p) {
     if (!lstat(p->path, &st) && S_ISLNK(st.st_mode) && !realpath(p->path, p->target))
         return fail(p->e, errno, "write", p->path);
     /* Renaming onto /dev/null, a pipe or a socket would take it away from everybody. */
-    if (!stat(p->target, &st) && !S_ISREG(st.st_mode))
-        return o3_err_set(p->e, O3_E_IO, "cannot write %.150s: it is not a plain file", p->path);
+    bool is_there = !stat(p->target, &st);
+    if (is_there && !S_ISREG(st.st_mode)) {
+        int r = o3_err_set(p->e, O3_E_IO, "cannot write %.150s: it is not a plain file", p->path);
+        if (p->e) p->e->sys = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        return r;
+    }
+    if (is_there) p->mode = st.st_mode & 0777;
     const char *slash = strrchr(p->target, '/');
     p->n_dir = slash ? (size_t)(slash - p->target) + 1 : 0;
     return 0;
@@ -138,6 +144,7 @@ static int open_temp(struct replacement *p) {
 static int fill_temp(const struct replacement *p, int fd) {
     step(p, "write");
     int sys = write_all(fd, p->bytes, p->n);
+    if (p->mode && fchmod(fd, p->mode) < 0 && !sys) sys = errno;
     if (!sys) {
         step(p, "fsync");
         if (fsync(fd) < 0) sys = errno;

@@ -12,7 +12,8 @@ struct o3_file_ops {
 };
 O3_MUST_CHECK int o3_file_read(const char *path, size_t max, struct o3_buf *out, struct o3_err *e); /* LIMIT when larger */
 /* The old content stays whole until the new one is. A path that is a symbolic link (a mounted ConfigMap, a user's link)
- * stays one: the file it leads to is replaced, in that file's directory. Mode 0644 less the umask. CHANGED when what is
+ * stays one: the file it leads to is replaced, in that file's directory. The mode stays; of a new file it is 0644 less
+ * the umask. What is not a plain file (a folder, a pipe, /dev/null) is never replaced: O3_E_IO. CHANGED when what is
  * read back differs: another writer was faster. */
 O3_MUST_CHECK int o3_file_replace(const char *path, const char *bytes, size_t n, const struct o3_file_ops *ops, struct o3_err *e);
 /* Removes temporary files that a killed process left in a directory, once they are ten minutes old; returns how many. */

@@ -403,10 +403,6 @@ void o3_request_set_tag(struct o3_request *rq, void *tag) {
     rq->tag = tag;
 }
 
-void *o3_request_tag(const struct o3_request *rq) {
-    return rq->tag;
-}
-
 /* --- the server --- */
 
 static int daemon_timeout_ms(const struct o3_server *s) {

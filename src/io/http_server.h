@@ -40,7 +40,6 @@ const char *o3_request_query(const struct o3_request *rq, const char *name);  /*
 const char *o3_request_header(const struct o3_request *rq, const char *name); /* NULL absent */
 const char *o3_request_body(const struct o3_request *rq, size_t *ret_n);
 void o3_request_set_tag(struct o3_request *rq, void *tag);
-void *o3_request_tag(const struct o3_request *rq);
 
 struct o3_header { const char *name, *value; };
 /* Answers at once; bytes are copied. content_type may be NULL. HEAD gets the headers only. gzip when `gzip` is set and the client accepts it. */

@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/eventfd.h>
 #include <sys/signalfd.h>
+#include <sys/time.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -188,10 +189,6 @@ int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job
     return 0;
 }
 
-size_t o3_loop_jobs_pending(const struct o3_loop *l) {
-    return l->jobs.n_pending;
-}
-
 static void finish_jobs(struct jobs *js) {
     for (;;) {
         pthread_mutex_lock(&js->lock);
@@ -248,6 +245,31 @@ static int open_signals(struct o3_loop *l, struct o3_err *e) {
     l->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
     if (l->signal_fd < 0) return o3_err_set(e, O3_E_IO, "signalfd: %s", strerror(errno));
     return o3_loop_add_fd(l, l->signal_fd, on_signal_fd, l);
+}
+
+/* --- the end --- */
+
+static volatile sig_atomic_t end_status;
+
+static void end_now(int signo) {
+    static const char TEXT[] = "o3: a file or a name lookup takes too long; ending without it\n";
+    ssize_t unused = signo == SIGALRM ? write(STDERR_FILENO, TEXT, sizeof TEXT - 1) : 0;
+    (void)unused;
+    _exit(end_status);
+}
+
+void o3_loop_end_within(int ms, int status) {
+    static const int SIGNALS[] = {SIGALRM, SIGTERM, SIGINT};
+    const struct itimerval time = {.it_value = {.tv_sec = ms / 1000, .tv_usec = ms % 1000 * 1000}};
+    end_status = status;
+    sigset_t set;
+    sigemptyset(&set);
+    for (size_t i = 0; ms && i < sizeof SIGNALS / sizeof *SIGNALS; i++) {
+        sigaddset(&set, SIGNALS[i]);
+        sigaction(SIGNALS[i], &(struct sigaction){.sa_handler = end_now}, NULL);
+    }
+    setitimer(ITIMER_REAL, &time, NULL);
+    pthread_sigmask(SIG_UNBLOCK, &set, NULL);
 }
 
 /* --- life --- */
@@ -318,10 +340,6 @@ void o3_loop_set_hooks(struct o3_loop *l, const struct o3_loop_hooks *h) {
 
 void o3_loop_stop(struct o3_loop *l) {
     l->is_stopped = true;
-}
-
-bool o3_loop_is_stopped(const struct o3_loop *l) {
-    return l->is_stopped;
 }
 
 /* --- turns --- */

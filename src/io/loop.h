@@ -24,7 +24,10 @@ struct o3_loop_hooks {
 void o3_loop_set_hooks(struct o3_loop *l, const struct o3_loop_hooks *h);
 void o3_loop_run(struct o3_loop *l);
 void o3_loop_stop(struct o3_loop *l);
-bool o3_loop_is_stopped(const struct o3_loop *l); /* o3_loop_stop was called, or a signal came while no on_signal was set */
+/* The end has a limit, for a job may hang in a dead disk or a name lookup: after so many ms, or on another SIGTERM or
+ * SIGINT, the process ends where it stands with this exit status. Every file is whole at any moment. 0 ms: no limit of
+ * time any more. */
+void o3_loop_end_within(int ms, int status);
 /* One turn of at most max_wait_ms; for commands that drive the loop themselves. */
 void o3_loop_once(struct o3_loop *l, int max_wait_ms);
 
@@ -41,7 +44,6 @@ void o3_loop_remove_wait(struct o3_loop *l, void *ctx);
 #define O3_JOBS_MAX 256
 typedef void o3_job_fn(void *job);
 int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job);
-size_t o3_loop_jobs_pending(const struct o3_loop *l);
 
 /* For http_client.c only. CURLOPT_PRIVATE of every easy handle on the multi points at a struct o3_curl_done: fn is called
  * outside libcurl when the transfer has ended. */

@@ -277,20 +277,6 @@ int o3_store_open(const char *path, struct o3_store **ret, struct o3_err *e) {
     return hand_over(s, r, ret);
 }
 
-int o3_store_open_read_only(const char *path, struct o3_store **ret, struct o3_err *e) {
-    struct o3_err unused;
-    if (!e) e = &unused;
-    if (access(path, F_OK) < 0) return o3_err_set(e, O3_E_NOT_FOUND, "there is no store at %.150s", path);
-    struct o3_store *s = new_store(e);
-    if (!s) return O3_E_NOMEM;
-    int64_t version = 0;
-    int r = open_db(s, path, SQLITE_OPEN_READONLY, e);
-    if (!r) r = check_owner(s, &version, e);
-    if (!r && version < NEWEST_VERSION)
-        r = o3_err_set(e, O3_E_STORE, "the store has an older version; the sidecar updates it at its next start");
-    return hand_over(s, r, ret);
-}
-
 void o3_store_close(struct o3_store *s) {
     if (!s) return;
     sqlite3_close_v2(s->db);

@@ -8,8 +8,6 @@
 
 struct o3_store;
 O3_MUST_CHECK int o3_store_open(const char *path, struct o3_store **ret, struct o3_err *e);
-/* For commands that only look, also beside a running sidecar: no lock, nothing is created or migrated. */
-O3_MUST_CHECK int o3_store_open_read_only(const char *path, struct o3_store **ret, struct o3_err *e);
 void o3_store_close(struct o3_store *s);
 /* From any thread, also while a call runs: from now on another program's lock is hardly waited for. NULL is allowed. */
 void o3_store_hurry(struct o3_store *s);

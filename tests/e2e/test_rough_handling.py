@@ -219,3 +219,22 @@ def test_probe_says_why_a_model_is_not_there(start, simulator):
         done = harness.run_o3("probe", name, "--ollama.url", simulator.url)
         assert done.returncode == 1 and all(w in done.stderr for w in words), done
     assert harness.run_o3("probe", "", "--ollama.url", simulator.url).returncode == 2
+
+
+# ---- a full disk from the start --------------------------------------------------------------------------------------
+
+
+def test_store_on_a_full_disk_is_opened_when_there_is_room(start, simulator, tmp_path):
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    wrap = harness.private_mount(disk, "size=256k", f"head -c 1000000 /dev/zero > {disk}/filler 2>/dev/null; true")
+    if wrap is None:
+        pytest.skip("no mount namespace can be made here, so there is no full disk to test with")
+    sidecar = start(Sidecar, simulator.url, {**FAST, "results.path": f"{disk}/o3_results"}, wrap=wrap)
+    sidecar.wait_sum("o3_probes_total", 2, result="ok")
+    assert sidecar.metrics().get("o3_store_up") == 0 and "store_failed" in sidecar.log
+    assert sidecar.get("/api/v1/samples").status_code == 503
+    harness.inside(sidecar.pid, disk / "filler").unlink()
+    sidecar.wait_metric("o3_store_up", lambda v: v == 1)
+    harness.wait_for("stored samples", lambda: sidecar.json("/api/v1/samples")["samples"])
+    assert sidecar.stop() == 0

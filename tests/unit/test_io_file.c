@@ -122,6 +122,32 @@ static void replace_makes_and_changes(void **state) {
     assert_int_equal(chdir("/"), 0);
 }
 
+static void replace_keeps_the_mode(void **state) {
+    (void)state;
+    struct o3_err e;
+    struct stat st;
+    assert_int_equal(replace(in("f"), "one", &e), 0);
+    assert_int_equal(chmod(in("f"), 0660), 0);
+    assert_int_equal(replace(in("f"), "two", &e), 0);
+    assert_int_equal(stat(in("f"), &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0660);
+}
+
+static void replace_spares_what_is_no_file(void **state) {
+    (void)state;
+    struct o3_err e;
+    struct stat st;
+    assert_int_equal(mkfifo(in("pipe"), 0644), 0);
+    assert_int_equal(replace(in("pipe"), "one", &e), O3_E_IO);
+    assert_non_null(strstr(e.text, "not a plain file"));
+    assert_int_equal(symlink(in("pipe"), in("link")), 0);
+    assert_int_equal(replace(in("link"), "one", &e), O3_E_IO);
+    assert_int_equal(stat(in("pipe"), &st), 0);
+    assert_true(S_ISFIFO(st.st_mode));
+    assert_int_equal(replace(dir, "one", &e), O3_E_IO);
+    assert_int_equal(count_files(dir, ".o3-tmp-"), 0);
+}
+
 struct killer {
     int at, n;
 };
@@ -349,10 +375,20 @@ static void a_configmap_swap_is_told(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        TEST(reading_is_bounded),        TEST(replace_makes_and_changes), TEST(death_leaves_old_or_new),
-        TEST(another_writer_is_noticed), TEST(a_link_stays_a_link),       TEST(errors_are_told_apart),
-        TEST(full_disk_leaves_the_old),  TEST(directories_are_made),      TEST(logs_rotate),
-        TEST(half_a_line_is_ended),      TEST(newest_are_kept),           TEST(changes_are_told),
+        TEST(reading_is_bounded),
+        TEST(replace_makes_and_changes),
+        TEST(replace_keeps_the_mode),
+        TEST(replace_spares_what_is_no_file),
+        TEST(death_leaves_old_or_new),
+        TEST(another_writer_is_noticed),
+        TEST(a_link_stays_a_link),
+        TEST(errors_are_told_apart),
+        TEST(full_disk_leaves_the_old),
+        TEST(directories_are_made),
+        TEST(logs_rotate),
+        TEST(half_a_line_is_ended),
+        TEST(newest_are_kept),
+        TEST(changes_are_told),
         TEST(a_configmap_swap_is_told),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

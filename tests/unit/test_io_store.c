@@ -256,16 +256,6 @@ static void a_second_one_is_kept_out(void **state) {
     struct o3_err e;
     assert_int_equal(o3_store_open(path, &t, &e), O3_E_LOCKED);
     assert_non_null(strstr(e.text, path));
-    struct o3_sample v = sample("a", 1), *out;
-    assert_int_equal(o3_store_add_samples(s, &v, 1, NULL), 0);
-    /* Looking is allowed beside it. */
-    size_t n;
-    assert_int_equal(o3_store_open_read_only(path, &t, &e), 0);
-    assert_int_equal(o3_store_samples(t, "", 0, 10, &out, &n, NULL), 0);
-    assert_int_equal(n, 1);
-    free(out);
-    assert_int_equal(o3_store_put(t, "a", "b", 1, 1, &e), O3_E_READ_ONLY);
-    o3_store_close(t);
     o3_store_close(s);
     s = open_store();
     o3_store_close(s);
@@ -356,7 +346,6 @@ static void what_is_no_store_is_refused(void **state) {
     assert_int_equal(rmdir(path), 0);
     struct o3_err e;
     assert_int_equal(o3_store_open("/nonexistent/o3.db", &s, &e), O3_E_NOT_FOUND);
-    assert_int_equal(o3_store_open_read_only(path, &s, &e), O3_E_NOT_FOUND);
 }
 
 static void a_newer_store_is_refused(void **state) {
@@ -365,7 +354,6 @@ static void a_newer_store_is_refused(void **state) {
     o3_store_close(s);
     set_by_hand("PRAGMA user_version = 1000");
     expect_refusal(O3_E_STORE_NEWER);
-    assert_int_equal(o3_store_open_read_only(path, &s, NULL), O3_E_STORE_NEWER);
     set_by_hand("PRAGMA user_version = 1");
     s = open_store();
     o3_store_close(s);
