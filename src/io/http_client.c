@@ -10,6 +10,7 @@
 #include <strings.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "o3/buf.h"
 
@@ -30,9 +31,13 @@ enum {
 
 /* Open sockets. Lives as long as the last of them: libcurl keeps idle connections until the multi handle ends, and
  * calls back then. */
+struct open_socket {
+    int fd;
+    ino_t inode; /* tells whether fd still is this socket */
+};
 struct sockets {
     size_t n_refs, n, cap;
-    int *fds;
+    struct open_socket *v;
 };
 
 /* Owned by the job thread while `run` works, else by the loop. `owner` is the loop's: cleared when the client ends
@@ -95,20 +100,39 @@ static int64_t mono_ns(void) {
 
 static void sockets_unref(struct sockets *s) {
     if (--s->n_refs) return;
-    free(s->fds);
+    free(s->v);
     free(s);
 }
 
+static ino_t inode_of(int fd) {
+    struct stat st;
+    return fstat(fd, &st) < 0 ? 0 : st.st_ino;
+}
+
+/* libcurl closes a socket that never got connected without telling. The client's own reference keeps the list alive
+ * here. */
+static void sockets_forget_closed(struct sockets *s) {
+    for (size_t i = 0; i < s->n;) {
+        if (inode_of(s->v[i].fd) == s->v[i].inode) {
+            i++;
+            continue;
+        }
+        s->v[i] = s->v[--s->n];
+        s->n_refs--;
+    }
+}
+
 static bool sockets_add(struct sockets *s, int fd) {
+    sockets_forget_closed(s);
     if (s->n == MAX_SOCKETS) return false;
     if (s->n == s->cap) {
         size_t cap = s->cap ? 2 * s->cap : 8;
-        int *fds = reallocarray(s->fds, cap, sizeof *fds);
-        if (!fds) return false;
-        s->fds = fds;
+        struct open_socket *v = reallocarray(s->v, cap, sizeof *v);
+        if (!v) return false;
+        s->v = v;
         s->cap = cap;
     }
-    s->fds[s->n++] = fd;
+    s->v[s->n++] = (struct open_socket){fd, inode_of(fd)};
     s->n_refs++;
     return true;
 }
@@ -126,8 +150,8 @@ static int on_close_socket(void *ctx, curl_socket_t fd) {
     struct sockets *s = ctx;
     int r = close(fd);
     for (size_t i = 0; i < s->n; i++) {
-        if (s->fds[i] != fd) continue;
-        s->fds[i] = s->fds[--s->n];
+        if (s->v[i].fd != fd) continue;
+        s->v[i] = s->v[--s->n];
         sockets_unref(s);
         break;
     }
@@ -145,7 +169,7 @@ static uint16_t local_port(int fd) {
 size_t o3_http_local_ports(const struct o3_http *h, uint16_t *out, size_t max) {
     size_t n = 0;
     for (size_t i = 0; i < h->sockets->n && n < max; i++) {
-        uint16_t port = local_port(h->sockets->fds[i]);
+        uint16_t port = local_port(h->sockets->v[i].fd);
         if (port) out[n++] = port;
     }
     return n;
@@ -618,6 +642,7 @@ void o3_http_free(struct o3_http *h) {
         if (h->pool[i]) curl_easy_cleanup(h->pool[i]);
     curl_slist_free_all(h->get_headers);
     curl_slist_free_all(h->post_headers);
+    sockets_forget_closed(h->sockets);
     sockets_unref(h->sockets);
     free(h);
 }

@@ -438,6 +438,15 @@ static int on_wait(void *ctx) {
     return shorter_wait(s->needs_run ? 0 : daemon_timeout_ms(s), shorter_wait(waiting_ms, sending_ms));
 }
 
+/* A "%00" must not end a name early: "/config%00x" is not "/config". */
+static size_t unescape(void *ctx, struct MHD_Connection *mhd, char *text) {
+    (void)ctx, (void)mhd;
+    size_t n = MHD_http_unescape(text);
+    for (size_t i = 0; i < n; i++)
+        if (!text[i]) text[i] = '\1';
+    return n;
+}
+
 static int start_daemon(struct o3_server *s, struct o3_err *e) {
     int listen_fd;
     int r = o3_listen_open(s->p.listen, &listen_fd, &s->port, e);
@@ -448,7 +457,7 @@ static int start_daemon(struct o3_server *s, struct o3_err *e) {
         (unsigned)(s->p.max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->p.timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
     if (s->daemon) return 0;
     close(listen_fd);
     return o3_err_set(e, O3_E_IO, "the web server could not be started on %.120s", s->p.listen);

@@ -195,6 +195,19 @@ def test_preset_file_is_no_plain_file(start, simulator, tmp_path, kind):
     assert list(tmp_path.glob(".o3-tmp-*")) == []
 
 
+# ---- requests --------------------------------------------------------------------------------------------------------
+
+
+def test_an_escaped_nul_ends_no_name(start):
+    sidecar = start(Sidecar, NOBODY)
+    for path, status in {"/-/healthy%00x": 404, "/config%00": 404, "/api/v1/preset?model=a&name=balanced%00": 400, "/%2Fmetrics": 404, "/%6detrics?%zz%": 200}.items():
+        assert requests.get(sidecar.url + "/-/healthy").status_code == 200
+        with harness.socket.create_connection(("127.0.0.1", sidecar.port), 20) as s:
+            s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
+            head = s.recv(64)
+        assert head.startswith(b"HTTP/1.1 %d " % status), (path, head)
+
+
 # ---- words on the command line ---------------------------------------------------------------------------------------
 
 

@@ -645,6 +645,49 @@ static void broken_servers_are_told_apart(void **state) {
     free(many);
 }
 
+/* A listener whose queue is full: connections to it neither come to be nor fail. */
+static int listen_and_ignore(uint16_t *port, int fillers[4]) {
+    struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    socklen_t n = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+    assert_int_equal(bind(fd, (struct sockaddr *)&a, n), 0);
+    assert_int_equal(listen(fd, 0), 0);
+    assert_int_equal(getsockname(fd, (struct sockaddr *)&a, &n), 0);
+    *port = ntohs(a.sin_port);
+    for (int i = 0; i < 4; i++) {
+        fillers[i] = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+        (void)!connect(fillers[i], (struct sockaddr *)&a, n);
+    }
+    return fd;
+}
+
+/* libcurl does not tell when it closes such a socket: our own list must not grow, nor outlive the client (leak check).
+ */
+static void unfinished_connections_are_forgotten(void **state) {
+    (void)state;
+    struct world w;
+    start(&w);
+    uint16_t port;
+    int fillers[4], fd = listen_and_ignore(&port, fillers);
+    char url[64];
+    snprintf(url, sizeof url, "http://127.0.0.1:%d/", (int)port);
+    const struct o3_http_req rq = {
+        .method = "GET", .url = url, .connect_timeout_ms = 50, .total_timeout_ms = 5000, .max_bytes = 1000};
+    for (int i = 0; i < 5; i++) {
+        struct seen s;
+        begin(&w, &s, &rq);
+        wait_end(&w, &s);
+        assert_int_equal(s.result.code, O3_E_UNREACHABLE);
+    }
+    struct seen s;
+    begin(&w, &s, &rq);
+    run_for(&w, 10);
+    stop(&w); /* in the middle of connecting */
+    for (int i = 0; i < 4; i++)
+        close(fillers[i]);
+    close(fd);
+}
+
 static void refused_connections_are_unreachable(void **state) {
     (void)state;
     struct world w;
@@ -1029,6 +1072,7 @@ int main(void) {
         cmocka_unit_test(bad_urls_are_refused),
         cmocka_unit_test(names_are_looked_up),
         cmocka_unit_test(broken_servers_are_told_apart),
+        cmocka_unit_test(unfinished_connections_are_forgotten),
         cmocka_unit_test(refused_connections_are_unreachable),
         cmocka_unit_test(bad_requests_are_answered),
         cmocka_unit_test(chunked_bodies_are_bounded),
