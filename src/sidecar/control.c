@@ -181,6 +181,17 @@ static void set_model_info(struct o3_sidecar *s, const struct model *m) {
     o3_metric_set(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name, m->ps.digest, m->ps.family, m->ps.parameter_size, m->ps.quantization), 1);
 }
 
+/* What was learned of it stays in the saved states. */
+static void forget_model(struct o3_sidecar *s, int i) {
+    struct model *m = s->models[i];
+    if (s->pending == m) s->pending = NULL;
+    o3_sc_keep_series(s, m);
+    o3_sc_keep_presets(s, m);
+    o3_metrics_drop_label(s->metrics, "model", m->ps.name);
+    s->models[i] = s->models[--s->n_models];
+    o3_sc_free_model(m);
+}
+
 static void evict_oldest_unloaded(struct o3_sidecar *s) {
     int oldest = -1;
     for (int i = 0; i < s->n_models; i++) {
@@ -188,13 +199,7 @@ static void evict_oldest_unloaded(struct o3_sidecar *s) {
         if (m->is_loaded || m->is_write_wanted || m->is_writing || m == s->pending || o3_sc_is_probed(s, m)) continue;
         if (oldest < 0 || m->unloaded_ns < s->models[oldest]->unloaded_ns) oldest = i;
     }
-    if (oldest < 0) return;
-    struct model *m = s->models[oldest];
-    o3_sc_keep_series(s, m);
-    o3_sc_keep_presets(s, m);
-    o3_metrics_drop_label(s->metrics, "model", m->ps.name);
-    s->models[oldest] = s->models[--s->n_models];
-    o3_sc_free_model(m);
+    if (oldest >= 0) forget_model(s, oldest);
 }
 
 struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
@@ -215,7 +220,6 @@ struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model
 
 static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     m->is_loaded = true;
-    m->loaded_ns = now.mono_ns;
     m->n_since_load = 0;
     m->session_ms = -1;
     m->runner_died = m->is_runner_gone = m->is_reload_told = false;
@@ -317,11 +321,13 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     for (size_t i = 0; i < list->n; i++)
         for (int k = 0; k < s->n_models; k++)
             if (!strcmp(s->models[k]->ps.name, list->v[i].name)) is_listed[k] = true;
-    for (int k = 0; k < s->n_models; k++) {
+    for (int k = s->n_models; k-- > 0;) { /* backwards: forgetting one moves the last into its place */
         struct model *m = s->models[k];
         if (o3_sc_is_probed(s, m)) continue; /* not listed while it loads; see model_listed */
-        bool is_wanted = is_listed[k] && o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
-        if (m->is_loaded && !is_wanted) model_vanished(s, m, now);
+        bool is_wanted = o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
+        if (!m->is_loaded || (is_listed[k] && is_wanted)) continue;
+        if (is_wanted) model_vanished(s, m, now);
+        else if (!m->is_writing) forget_model(s, k);
     }
     o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
     o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);

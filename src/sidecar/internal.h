@@ -45,7 +45,7 @@ enum strike { STRIKE_NONE, STRIKE_BY_LIST, STRIKE_BY_RUNNER }; /* the options we
 struct model {
     struct o3_ollama_model ps; /* as last listed; stays after an unload */
     bool is_loaded;
-    int64_t loaded_ns, unloaded_ns;
+    int64_t unloaded_ns;
     enum show_state show_state;
     struct o3_ollama_show show;
     bool has_runner; /* its command line was read */

@@ -134,6 +134,7 @@ void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *c
     s->config = config;
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
+        if (!m->is_loaded) continue;
         o3_sc_new_interval(s, m);
         int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
         if (m->due_ns > latest) m->due_ns = latest;

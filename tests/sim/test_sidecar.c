@@ -616,6 +616,28 @@ static void test_models_over_the_limit(void **state) {
     rig_free(r);
 }
 
+static void test_model_that_is_excluded_later_has_no_series(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 5 * RIG_MINUTE_MS);
+    struct o3_config *other = NULL;
+    struct o3_err e = {0};
+    static const char TEXT[] = FAST "models: {exclude: ['sim-*']}\n";
+    struct o3_conf_sources src = {.file_name = "test", .file_text = TEXT, .file_len = sizeof TEXT - 1};
+    assert_int_equal(o3_config_load(&src, NULL, NULL, &other, &e), 0);
+    o3_sidecar_configure(r->sidecar, o3_config_values(other), rig_now(r));
+    o3_config_free(r->config);
+    r->config = other;
+    int n = r->n_samples;
+    rig_run_until(r, 10 * RIG_MINUTE_MS);
+    assert_true(r->n_samples <= n + 1);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_LOADED, O3_L(MODEL))));
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "not_loaded"))));
+    assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 0); /* it was not */
+    rig_free(r);
+}
+
 static void test_odd_names(void **state) {
     (void)state;
     static const char *const NAMES[] = {"hf.co/a/B-\\u00e9\\u4e2d:Q4_K_M", "a\\\"b{c}=d", "x/../../y"};
@@ -719,6 +741,7 @@ int main(void) {
         cmocka_unit_test(test_models_share_the_budget),
         cmocka_unit_test(test_day_with_users_and_three_models),
         cmocka_unit_test(test_models_over_the_limit),
+        cmocka_unit_test(test_model_that_is_excluded_later_has_no_series),
         cmocka_unit_test(test_odd_names),
         cmocka_unit_test(test_write_that_cannot_begin_is_tried_again),
         cmocka_unit_test(test_presets_are_there_after_a_restart),
