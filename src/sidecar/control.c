@@ -26,8 +26,11 @@ static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) 
     if (wait > BACKOFF_MAX_NS) wait = BACKOFF_MAX_NS;
     s->version_due_ns = now.mono_ns + wait;
     s->ps_due_ns = INT64_MAX;
-    for (int i = 0; i < s->n_models; i++)
-        if (s->models[i]->is_loaded) o3_sc_set_paused(s, s->models[i], SKIP_OLLAMA_DOWN);
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (m->is_loaded) o3_sc_set_paused(s, m, SKIP_OLLAMA_DOWN);
+        m->has_timed_out = false;
+    }
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
 }
 
@@ -123,7 +126,6 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
-    m->foreign_since_probe = true;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)m->last_user_wall_ms / 1000.0);
 }
@@ -223,7 +225,6 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->n_since_load = 0;
     m->session_ms = -1;
     m->runner_died = m->is_runner_gone = m->is_reload_told = false;
-    m->foreign_since_probe = false;
     if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
@@ -237,7 +238,9 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
 static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     m->is_loaded = false;
     m->unloaded_ns = now.mono_ns;
-    m->has_runner = m->is_runner_gone = false;
+    /* A load that our request began is given up with it: the model that was loaded before is gone. */
+    if (m->has_timed_out && !m->runner_died && !m->is_runner_gone) o3_sc_strike(s, m, 0);
+    m->has_timed_out = m->has_runner = m->is_runner_gone = false;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
     o3_sc_save_series(s, m, true);
     set_model_metrics(s, m);
@@ -262,7 +265,10 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
         s->n_over_limit++;
         return;
     }
-    if (o3_sc_is_probed(s, m)) return; /* the list after its probe tells what the probe did and what others did */
+    if (o3_sc_is_probed(s, m)) { /* the list after its probe tells what the probe did and what others did */
+        if (ps->context_length != m->ps.context_length) s->probe.saw_user = true;
+        return;
+    }
     bool was_loaded = m->is_loaded;
     bool is_other_digest = strcmp(m->ps.digest, ps->digest) != 0;
     bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
@@ -303,6 +309,7 @@ static void match_runners(struct o3_sidecar *s) {
 }
 
 static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
+    if (s->probe.id) return; /* while a model loads, the list is empty */
     if (n_loaded == 0 && !s->is_none_told) o3_sc_event(s, O3_EV_NO_MODEL, NULL, 0);
     s->is_none_told = n_loaded == 0;
 }
@@ -352,10 +359,11 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
     match_runners(s);
     if (o3_sc_sockets_matter(s, now.mono_ns)) o3_sc_read_sockets(s, now.mono_ns);
+    o3_sc_probe_watch(s);
     for (int i = 0; i < s->n_models; i++)
         if (!o3_sc_is_probed(s, s->models[i])) {
             o3_sc_enter_epoch(s, s->models[i], now);
-            s->models[i]->is_reload_told = false;
+            s->models[i]->is_reload_told = s->models[i]->has_timed_out = false;
         }
     o3_sc_start_pending(s, now);
 }

@@ -51,13 +51,13 @@ struct model {
     bool has_runner; /* its command line was read */
     struct o3_runner_cmdline runner;
     bool is_runner_gone; /* its process ended, although the model is still listed: a probe would load it */
-    bool runner_died; /* seen since the last answered probe: a reload that follows is not ours */
+    bool runner_died; /* possible since the last answered probe: a reload that follows is not ours */
+    bool has_timed_out;  /* the last probe did: did it wait for a load? */
 
     /* user activity */
     int64_t session_ms;             /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms;   /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
-    bool foreign_since_probe;
     bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
@@ -105,7 +105,6 @@ struct probe_run {
     struct o3_stream *stream; /* generate */
     struct o3_buf body;       /* embed, and the body of an error status */
     bool is_stuck_test, is_tainted, saw_user;
-    bool has_runner_options; /* named as the runner's command line shows them */
     int sockets_at_start;
 };
 
@@ -181,10 +180,12 @@ enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct 
 /* probing.c */
 bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now);
 void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
 bool o3_sc_options_known(const struct model *m);
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now); /* cost of the next probe */
 void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m);
+void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns);
 void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck);
 void o3_sc_keep_sizes(struct o3_sidecar *s, const struct epoch *ep);
 int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source);

@@ -94,7 +94,6 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     p->model = m;
     p->is_stuck_test = is_stuck_test;
     p->sockets_at_start = s->gate.count;
-    p->has_runner_options = m->has_runner;
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
@@ -120,7 +119,6 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
                                 .max_bytes = STREAM_BYTES_MAX};
     p->asked.sent_mono_ns = now.mono_ns;
     p->asked.sent_wall_ms = now.wall_ms;
-    m->foreign_since_probe = false;
     p->id = s->ops.call_start(s->ops.ctx, &c);
     if (p->id) return true;
     clear_run(p);
@@ -173,8 +171,8 @@ void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m) {
     m->strike = !value ? STRIKE_NONE : !strcmp(value, "2") ? STRIKE_BY_RUNNER : STRIKE_BY_LIST;
 }
 
-static void strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
-    m->strike = s->probe.has_runner_options ? STRIKE_BY_RUNNER : STRIKE_BY_LIST;
+void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
+    m->strike = m->has_runner ? STRIKE_BY_RUNNER : STRIKE_BY_LIST;
     char key[160];
     strike_key(s, m, key, sizeof key);
     o3_sc_keep_state(s, key, m->strike == STRIKE_BY_RUNNER ? "2" : "1", 1);
@@ -187,13 +185,13 @@ static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_
     const char *reason = "induced";
     int64_t expires_ms = m->ps.expires_at_ms;
     if (m->runner_died) reason = "runner_lost";
-    else if (m->foreign_since_probe || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
+    else if (s->probe.is_stuck_test || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
     else if (expires_ms >= 0 && expires_ms <= sample->wall_ms) reason = "expired";
     m->n_since_load = 0;
     m->is_reload_told = true;
     o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
-    if (!strcmp(reason, "induced")) strike(s, m, sample->load_ns);
+    if (!strcmp(reason, "induced")) o3_sc_strike(s, m, sample->load_ns);
 }
 
 void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
@@ -243,11 +241,20 @@ static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
                     O3_F_DBL("decode_tps", sample->decode_tps), O3_F_INT("flags", sample->flags));
 }
 
+void o3_sc_probe_watch(struct o3_sidecar *s) {
+    s->probe.saw_user |= s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+}
+
+/* What may mean that the runner died or was killed: a load that follows is not our doing. */
+static bool is_death_possible(enum o3_outcome o) {
+    return o3_outcome_is_failure(o) && o != O3_OUTCOME_REFUSED && o != O3_OUTCOME_BUSY && o != O3_OUTCOME_TIMEOUT;
+}
+
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
     struct model *m = s->probe.model;
     bool is_test = s->probe.is_stuck_test;
     o3_sc_read_sockets(s, now.mono_ns);
-    s->probe.saw_user = s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+    o3_sc_probe_watch(s);
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE || sample->outcome == O3_OUTCOME_NO_METRICS;
     if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
@@ -261,7 +268,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     /* A failed probe, too, moves expires_at when the server gives it up. */
     if (sample->outcome != O3_OUTCOME_REFUSED) m->own_finished_wall_ms = now.wall_ms;
     if (sample->outcome == O3_OUTCOME_STUCK) o3_sc_set_stuck(s, m, true);
-    if (sample->outcome == O3_OUTCOME_STREAM_ERROR || sample->outcome == O3_OUTCOME_BROKEN) m->runner_died = true;
+    if (is_death_possible(sample->outcome)) m->runner_died = true;
+    m->has_timed_out = sample->outcome == O3_OUTCOME_TIMEOUT && !s->probe.saw_user;
     count_cost(s, m, sample, now);
     if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_tokens) sample->flags |= O3_SAMPLE_WARMUP;
     if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens) sample->flags |= O3_SAMPLE_WARMUP;

@@ -69,7 +69,7 @@ static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct
 
 /* Reading the table of sockets costs milliseconds on a large machine: only when the answer is about to matter. */
 bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns) {
-    if (s->gate.is_busy || s->gate.first_reading_ns == INT64_MIN || s->pending) return true;
+    if (s->gate.is_busy || s->gate.first_reading_ns == INT64_MIN || s->pending || s->probe.id) return true;
     for (int i = 0; i < s->n_models; i++)
         if (s->models[i]->is_loaded && s->models[i]->due_ns - now_ns < SOCKETS_AHEAD_NS) return true;
     return false;

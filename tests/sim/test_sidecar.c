@@ -324,6 +324,20 @@ static void test_slow_induced_reload_is_a_strike(void **state) {
     rig_free(r);
 }
 
+/* The load takes longer than our patience, and Ollama gives it up with our request: the user's model is gone. */
+static void test_induced_load_that_was_given_up_is_a_strike(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 10s load-time +1500 %");
+    rig_run_until(r, 1000);
+    for (int i = 1; i <= 6; i++) {
+        rig_user_generate(r, "sim-medium:latest", 20, "\"num_ctx\":8192,\"num_batch\":256");
+        rig_run_until(r, i * 10 * RIG_MINUTE_MS);
+    }
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, O3_L("sim-medium:latest")), 1, 0);
+    rig_free(r);
+}
+
 /* The command line shows num_batch, but not what really differs. */
 static void test_runner_options_that_did_not_help_are_not_tried_again(void **state) {
     (void)state;
@@ -725,6 +739,7 @@ int main(void) {
         cmocka_unit_test(test_embedding_and_thinking_models),
         cmocka_unit_test(test_old_server_is_not_probed),
         cmocka_unit_test(test_slow_induced_reload_is_a_strike),
+        cmocka_unit_test(test_induced_load_that_was_given_up_is_a_strike),
         cmocka_unit_test(test_runner_options_that_did_not_help_are_not_tried_again),
         cmocka_unit_test(test_strike_outlives_another_version),
         cmocka_unit_test(test_foreign_reload_is_no_strike),
