@@ -97,7 +97,7 @@ def run_cmocka(name, argv):
 def run_pytest(name, target):
     with tempfile.TemporaryDirectory(prefix="o3-junit-") as folder:
         report = pathlib.Path(folder, "report.xml")
-        argv = [sys.executable, "-m", "pytest", "-q", "-rs", "-p", "no:cacheprovider", f"--junitxml={report}", str(target)]
+        argv = [sys.executable, "-m", "pytest", "-q", "-rsP", "-p", "no:cacheprovider", f"--junitxml={report}", str(target)]
         status, output = execute(name, argv, {**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
         result = Result(name, output=output)
         try:
@@ -187,6 +187,9 @@ def main():
     for r in sorted(results, key=lambda r: r.name):
         for test, reason in r.skipped:
             print(f"skipped: {r.name} {test}: {reason}")
+    for r in results:
+        for line in re.findall(r"^measured: .*", r.output, re.M):
+            print(line)
     passed, failed, skipped = (sum(r.passed for r in results), sum(r.failed for r in results), sum(len(r.skipped) for r in results))
     if not results:
         print("no test was found")

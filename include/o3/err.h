@@ -45,6 +45,6 @@ const struct o3_error_row *o3_error_rows(void);    /* O3_ERROR_COUNT rows */
 
 /* Bugs only. Stays on in release: prints the place and aborts; the supervisor restarts. */
 #define O3_ASSERT(cond) ((cond) ? (void)0 : o3_assert_failed(#cond, __FILE__, __LINE__))
-_Noreturn void o3_assert_failed(const char *cond, const char *file, int line);
+__attribute__((noreturn)) void o3_assert_failed(const char *cond, const char *file, int line);
 
 #endif

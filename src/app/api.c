@@ -8,8 +8,8 @@
 
 #define METRICS_BYTES_MAX (32u << 20)
 #define JSON_BYTES_MAX (16u << 20)
-#define SAMPLES_MAX 10000
-#define SAMPLES_DEFAULT 1000
+#define STORED_MAX 10000
+#define STORED_DEFAULT 1000
 #define JSON_TYPE "application/json; charset=utf-8"
 #define TEXT_TYPE "text/plain; charset=utf-8"
 
@@ -133,9 +133,9 @@ static void get_preset(struct o3_daemon *d, struct o3_request *rq) {
     else reply_json(d, rq, r, &b);
 }
 
-/* ---- stored samples ---- */
+/* ---- what is stored ---- */
 
-struct samples_job {
+struct stored_job {
     struct o3_daemon *daemon;
     struct o3_request *rq; /* NULL once its client is gone */
     char model[O3_MODEL_NAME_SIZE];
@@ -147,7 +147,7 @@ struct samples_job {
 };
 
 static void run_samples(void *job) {
-    struct samples_job *j = job;
+    struct stored_job *j = job;
     struct o3_sample *v = NULL;
     size_t n = 0;
     j->result = o3_store_samples(j->daemon->store, j->model, j->since_ms, j->max, &v, &n, &j->err);
@@ -160,8 +160,22 @@ static void run_samples(void *job) {
     free(v);
 }
 
-static void done_samples(void *job) {
-    struct samples_job *j = job;
+static void add_event(void *ctx, const struct o3_store_event *ev) {
+    struct stored_job *j = ctx;
+    if (j->model[0] && strcmp(ev->model, j->model)) return;
+    if (j->json.p[j->json.len - 1] != '[') o3_buf_adds(&j->json, ",\n");
+    o3_buf_adds(&j->json, ev->json);
+}
+
+static void run_events(void *job) {
+    struct stored_job *j = job;
+    o3_buf_adds(&j->json, "{\"events\":[");
+    j->result = o3_store_each_event(j->daemon->store, j->since_ms, j->max, add_event, j, &j->err);
+    o3_buf_adds(&j->json, "]}\n");
+}
+
+static void done_stored(void *job) {
+    struct stored_job *j = job;
     if (j->rq) {
         o3_request_set_tag(j->rq, NULL);
         if (j->result < 0) o3_daemon_reply_json_error(j->daemon, j->rq, 503, j->err.text);
@@ -182,14 +196,14 @@ static bool parse_since(const char *text, int64_t now_ms, int64_t *ret_ms) {
     return true;
 }
 
-static void get_samples(struct o3_daemon *d, struct o3_request *rq) {
+static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *run) {
     const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"), *limit = o3_request_query(rq, "limit");
-    int64_t since_ms = 0, max = SAMPLES_DEFAULT;
+    int64_t since_ms = 0, max = STORED_DEFAULT;
     if (since && !parse_since(since, o3_now_read().wall_ms, &since_ms)) {
         o3_daemon_reply_json_error(d, rq, 400, "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
         return;
     }
-    if (limit && (!o3_int_parse(limit, &max) || max < 1 || max > SAMPLES_MAX)) {
+    if (limit && (!o3_int_parse(limit, &max) || max < 1 || max > STORED_MAX)) {
         o3_daemon_reply_json_error(d, rq, 400, "limit: expected a number from 1 to 10000");
         return;
     }
@@ -198,18 +212,26 @@ static void get_samples(struct o3_daemon *d, struct o3_request *rq) {
         return;
     }
     o3_daemon_flush(d); /* what was measured a moment ago is part of the answer */
-    struct samples_job *j = calloc(1, sizeof *j);
+    struct stored_job *j = calloc(1, sizeof *j);
     if (j) {
-        *j = (struct samples_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
+        *j = (struct stored_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
         o3_str_copy(j->model, sizeof j->model, model ? model : "");
         o3_buf_init(&j->json, JSON_BYTES_MAX);
     }
-    if (!j || o3_loop_submit(d->loop, run_samples, done_samples, j) < 0) {
+    if (!j || o3_loop_submit(d->loop, run, done_stored, j) < 0) {
         free(j);
         o3_daemon_reply_json_error(d, rq, 503, "too much work is waiting; try again");
         return;
     }
     o3_request_set_tag(rq, j);
+}
+
+static void get_samples(struct o3_daemon *d, struct o3_request *rq) {
+    get_stored(d, rq, run_samples);
+}
+
+static void get_events(struct o3_daemon *d, struct o3_request *rq) {
+    get_stored(d, rq, run_events);
 }
 
 /* ---- reload ---- */
@@ -248,7 +270,7 @@ void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const ch
 
 void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag) {
     struct o3_daemon *d = daemon;
-    struct samples_job *j = tag;
+    struct stored_job *j = tag;
     if (j) j->rq = NULL;
     for (int i = 0; i < d->n_reloaders; i++)
         if (d->reloaders[i] == rq) d->reloaders[i--] = d->reloaders[--d->n_reloaders];
@@ -266,6 +288,7 @@ static const struct route ROUTES[] = {
     {"GET", "/api/v1/status", "api", get_status},
     {"GET", "/api/v1/models", "api", get_models},
     {"GET", "/api/v1/samples", "api", get_samples},
+    {"GET", "/api/v1/events", "api", get_events},
     {"GET", "/api/v1/presets", "api", get_presets},
     {"GET", "/api/v1/preset", "api", get_preset},
 };

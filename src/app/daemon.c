@@ -18,6 +18,7 @@ void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_f
     int64_t wall_ms = o3_now_read().wall_ms;
     o3_log_write(d->log, wall_ms, ev, f, n);
     if (d->params.on_event) d->params.on_event(d->params.ctx, wall_ms, ev, f, n);
+    o3_daemon_store_event(d, wall_ms, ev, f, n);
     if (ev == O3_EV_OLLAMA_UP) o3_daemon_write_env(d, f[0].s);
 }
 

@@ -324,6 +324,49 @@ static void save_state(void *ctx, const char *key, const char *value, size_t n) 
     }
 }
 
+/* ---- events ---- */
+
+struct event_job {
+    struct o3_daemon *daemon;
+    int64_t wall_ms;
+    const char *name; /* static: of the table */
+    char model[O3_MODEL_NAME_SIZE];
+    struct o3_buf json;
+    struct o3_err err;
+};
+
+static void run_event(void *job) {
+    struct event_job *j = job;
+    struct o3_store_event ev = {.wall_ms = j->wall_ms, .name = j->name, .model = j->model, .json = o3_buf_str(&j->json)};
+    if (o3_store_add_event(j->daemon->store, &ev, &j->err) == 0) j->err.code = 0;
+}
+
+static void free_event(struct event_job *j) {
+    o3_buf_done(&j->json);
+    free(j);
+}
+
+static void done_event(void *job) {
+    struct event_job *j = job;
+    if (j->err.code) store_failed(j->daemon, &j->err);
+    free_event(j);
+}
+
+/* State changes are kept for /api/v1/events; what is said for each probe is in the samples. */
+void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+    const struct o3_event_row *row = o3_event_row(ev);
+    if (!d->store || d->is_stopping || row->level == O3_LOG_DEBUG || ev == O3_EV_PROBE_FAILED || ev == O3_EV_STORE_FAILED) return;
+    struct event_job *j = calloc(1, sizeof *j);
+    if (!j) return;
+    j->daemon = d;
+    j->wall_ms = wall_ms;
+    j->name = row->name;
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(f[i].name, "model") && f[i].type == O3_FIELD_STR) o3_str_copy(j->model, sizeof j->model, f[i].s);
+    o3_buf_init(&j->json, 16 * 1024);
+    if (o3_event_encode_json(wall_ms, ev, f, n, &j->json) < 0 || o3_loop_submit(d->loop, run_event, done_event, j) < 0) free_event(j);
+}
+
 void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops) {
     (void)d;
     ops->sample = add_sample;
@@ -451,6 +494,8 @@ void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version) {
         snprintf(j->dir, sizeof j->dir, "%s/env", d->results_path);
         char stamp[40];
         o3_rfc3339_format(o3_now_read().wall_ms, stamp, sizeof stamp);
+        for (char *c = stamp; *c; c++)
+            if (*c == ':') *c = '-'; /* file names without colons */
         snprintf(j->name, sizeof j->name, "%s.json", stamp);
     }
     json_decref(o);

@@ -36,17 +36,25 @@ static double number_of(const json_t *o, const char *key) {
     return json_is_number(v) ? json_number_value(v) : (double)NAN;
 }
 
-static void add_signal(struct o3_buf *out, const char *name, const json_t *sig) {
-    const char *state = text_of(sig, "state");
+static const struct {
+    const char *name, *words, *unit;
+    double scale;
+} SIGNALS[] = {{"decode_rate", "decode rate", "tok/s", 1}, {"ttft", "time to first token", "ms", 1000}, {"prefill_rate", "prefill rate", "tok/s", 1}};
+enum { N_SIGNALS = sizeof SIGNALS / sizeof *SIGNALS };
+
+static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
+    const char *state = text_of(sig, "state"), *unit = SIGNALS[i].unit;
+    double normal = number_of(sig, "baseline") * SIGNALS[i].scale, change = number_of(sig, "change_ratio");
     bool is_bad = !strcmp(state, "confirmed");
-    o3_buf_addf(out, "<div><span class=\"%s\">%s</span> %s", is_bad ? "bad" : "good", state, name);
-    double baseline = number_of(sig, "baseline"), recent = number_of(sig, "recent_median");
-    if (isfinite(baseline)) o3_buf_addf(out, ": normal %.4g, lately %.4g", baseline, recent);
-    else o3_buf_addf(out, ": %.0f samples so far", number_of(sig, "samples"));
-    if (is_bad) {
-        o3_buf_addf(out, " (%+.1f %% since ", number_of(sig, "change_ratio") * 100);
+    o3_buf_addf(out, "<div>%s ", SIGNALS[i].words);
+    if (!isfinite(normal)) {
+        o3_buf_addf(out, "<span class=\"dim\">is being learned, %.0f samples so far</span>", number_of(sig, "samples"));
+    } else if (is_bad || !strcmp(state, "suspect")) {
+        o3_buf_addf(out, "<span class=\"%s\">%s</span> %.1f &rarr; %.1f %s (%+.1f %%) since ", is_bad ? "bad" : "dim", is_bad ? "changed" : "may have changed", normal,
+                    normal * (1 + change), unit, change * 100);
         add_escaped(out, text_of(sig, "changed_since"));
-        o3_buf_adds(out, ")");
+    } else {
+        o3_buf_addf(out, "<span class=\"good\">steady</span> at %.1f %s", normal, unit);
     }
     o3_buf_adds(out, "</div>");
 }
@@ -56,9 +64,10 @@ static void add_model(struct o3_buf *out, const json_t *m) {
     o3_buf_adds(out, "<tr><td>");
     add_escaped(out, text_of(m, "model"));
     o3_buf_addf(out, "<div class=\"dim\">%s, context %.0f</div></td><td>", is_loaded ? "loaded" : "not loaded", number_of(m, "num_ctx"));
-    const char *name;
-    json_t *sig;
-    json_object_foreach(json_object_get(m, "signals"), name, sig) add_signal(out, name, sig);
+    for (int i = 0; i < N_SIGNALS; i++) {
+        const json_t *sig = json_object_get(json_object_get(m, "signals"), SIGNALS[i].name);
+        if (sig) add_signal(out, i, sig);
+    }
     if (json_is_true(json_object_get(m, "stuck"))) o3_buf_adds(out, "<div class=\"bad\">the runner does not answer</div>");
     const char *paused = text_of(m, "paused");
     if (*paused) o3_buf_addf(out, "<div class=\"dim\">probing paused: %s</div>", paused);
@@ -73,7 +82,7 @@ static void add_verdict(struct o3_buf *out, const json_t *status) {
         o3_buf_adds(out, "<span class=\"bad\">Ollama does not answer</span>: ");
         add_escaped(out, text_of(status, "ollama_error"));
     } else if (n_drifted > 0) {
-        o3_buf_addf(out, "<span class=\"bad\">%.0f of the models changed</span>", n_drifted);
+        o3_buf_addf(out, "<span class=\"bad\">Changed: %.0f of the models</span>", n_drifted);
     } else if (n_loaded > 0) {
         o3_buf_adds(out, "<span class=\"good\">No change detected</span>");
     } else {
@@ -104,7 +113,7 @@ int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf 
         json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
         o3_buf_adds(out, "</table><p><a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/status\">status</a> · "
                          "<a href=\"/api/v1/models\">models</a> · <a href=\"/api/v1/samples\">samples</a> · "
-                         "<a href=\"/api/v1/presets\">presets</a> · <a href=\"/config\">configuration</a></p>"
+                         "<a href=\"/api/v1/events\">events</a> · <a href=\"/api/v1/presets\">presets</a> · <a href=\"/config\">configuration</a></p>"
                          "<p class=\"dim\">o3 " O3_VERSION "</p></body></html>\n");
     }
     int result = status && models ? out->err : O3_E_NOMEM;

@@ -47,7 +47,7 @@ int o3_err_at(struct o3_err *e, int code, uint32_t line, uint32_t col, const cha
     return code;
 }
 
-_Noreturn void o3_assert_failed(const char *cond, const char *file, int line) {
+void o3_assert_failed(const char *cond, const char *file, int line) {
     fprintf(stderr, "level=error event=assertion_failed condition=\"%s\" place=%s:%d\n", cond, file, line);
     abort();
 }

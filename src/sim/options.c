@@ -41,9 +41,13 @@ static int64_t automatic_ctx(const struct o3_sim_launch_input *in) {
     return in->vram_bytes < 47 * O3_SIM_GIB ? 32768 : 262144;
 }
 
+static bool is_embedding(const struct o3_sim_launch_input *in) {
+    return in->weights->can_embed && !in->weights->can_complete;
+}
+
 static int64_t automatic_batch(const struct o3_sim_launch_input *in, int64_t num_ctx) {
     if (!in->profile->has_child_server) return 512;
-    if (in->weights->can_embed && !in->weights->can_complete) return num_ctx < 2048 ? num_ctx : 2048;
+    if (is_embedding(in)) return num_ctx < 2048 ? num_ctx : 2048;
     int64_t total = num_ctx * in->parallel;
     return total <= 4096 ? 512 : total <= 32768 ? 1024 : 2048;
 }
@@ -65,8 +69,13 @@ void o3_sim_launch_decide(const struct o3_sim_launch_input *in, struct o3_sim_la
         .use_mmap = o3_sim_option(o, O3_SIM_USE_MMAP, in->has_gpu) > 0,
         .shift = in->shift,
     };
-    ret->num_ctx = clamp(has_ctx ? whole(o, O3_SIM_NUM_CTX, 0) : automatic_ctx(in), 4, in->weights->context_length);
-    ret->num_batch = has_batch ? whole(o, O3_SIM_NUM_BATCH, 0) : automatic_batch(in, ret->num_ctx);
+    int64_t asked_ctx = has_ctx ? whole(o, O3_SIM_NUM_CTX, 0) : automatic_ctx(in);
+    ret->num_ctx = clamp(asked_ctx, 4, in->weights->context_length);
+    /* An embedding model's batch follows the context asked for, before it is clamped, and counts as a number: loaded
+     * without options and loaded with the very context shown differ (measured on 0.32.15). */
+    if (is_embedding(in)) ret->is_batch_automatic = false;
+    ret->num_batch = has_batch ? whole(o, O3_SIM_NUM_BATCH, 0)
+                               : automatic_batch(in, is_embedding(in) ? asked_ctx : ret->num_ctx);
     if (!in->profile->has_child_server && ret->num_batch > ret->num_ctx) ret->num_batch = ret->num_ctx;
 }
 

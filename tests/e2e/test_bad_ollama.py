@@ -38,7 +38,7 @@ def test_everything_broken(start, broken, mode):
     assert sidecar.stop() == 0
 
 
-@pytest.mark.parametrize("path", ["/api/version", "/api/ps", "/api/tags", "/api/show"])
+@pytest.mark.parametrize("path", ["/api/version", "/api/ps", "/api/show"])
 @pytest.mark.parametrize("mode", ["html", "garbage_json", "odd_types", "huge", "unavailable"])
 def test_one_control_path_broken(start, simulator, broken, path, mode):
     server = broken(paths={path: mode}, upstream_port=simulator.port)

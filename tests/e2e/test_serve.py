@@ -154,7 +154,7 @@ def test_bad_requests_hurt_nobody(start, request_bytes):
 def ends_well(sidecar, state):
     began = time.monotonic()
     status = sidecar.stop()
-    print(f"SIGTERM while {state}: exit {status} after {time.monotonic() - began:.2f} s")
+    print(f"measured: SIGTERM while {state}: exit {status} after {time.monotonic() - began:.2f} s")
     assert status == 0, sidecar.log[-3000:]
     sidecar.wait_log(r"\bstopped\b", 1)
 

@@ -135,3 +135,14 @@ def test_scenario_names_file_line_and_column(tmp_path):
 
 def test_signals_end_it(start):
     assert start(harness.Simulator, load=None).stop() == 0
+
+
+def test_a_client_that_leaves_frees_the_slot(start):
+    simulator = start(harness.Simulator, flags=["--preload", "sim-small"], load=None)
+    client = ollama.Client(host=simulator.url)
+    stream = client.generate("sim-small", "x", stream=True, options={"num_predict": 90, "seed": 1})
+    next(stream)
+    stream.close()
+    answer = client.generate("sim-small", "y", options={"num_predict": 2})
+    wait_ns = answer.total_duration - answer.load_duration - answer.prompt_eval_duration - answer.eval_duration
+    assert wait_ns < 1.5e9, "the first answer alone takes more than 2 s"

@@ -269,17 +269,17 @@ static void one_token_has_no_rate(void **state) {
 
 /* ---- what reloads ---- */
 
-static bool reloads(const char *first, const char *second, struct o3_world_params p) {
+static bool reloads_at(const char *path, const char *first, const char *second, struct o3_world_params p) {
     p.has_recorded_models = true;
     struct o3_world *w = world_with(p);
-    struct answer a = ask(w, 0, "/api/generate", first);
+    struct answer a = ask(w, 0, path, first);
     assert_int_equal(a.status, 200);
     json_t *v = last(&a);
     assert_true(number(v, "load_duration") >= 250 * MS);
     json_decref(v);
     done(&a);
     int64_t before = truth(w).n_loads;
-    a = ask(w, 60 * S, "/api/generate", second);
+    a = ask(w, 60 * S, path, second);
     if (a.status != 200) fail_msg("%s", a.body);
     v = last(&a);
     bool is_reload = truth(w).n_loads > before;
@@ -290,6 +290,10 @@ static bool reloads(const char *first, const char *second, struct o3_world_param
     done(&a);
     o3_world_free(w);
     return is_reload;
+}
+
+static bool reloads(const char *first, const char *second, struct o3_world_params p) {
+    return reloads_at("/api/generate", first, second, p);
 }
 
 #define TINY(fields) "{\"model\":\"o3-tiny\",\"prompt\":\"hello\"," fields "}"
@@ -825,6 +829,27 @@ static void embeddings(void **state) {
     o3_world_free(w);
 }
 
+#define EMBED(options) "{\"model\":\"o3-embed\",\"input\":\"hello\",\"options\":{" options "}}"
+
+/* Every pair was tried on a real 0.32.15 with a model of context length 512. */
+static void embedding_reload_rules(void **state) {
+    (void)state;
+    static const char *const FIRST[] = {EMBED(""), EMBED("\"num_ctx\":512"), EMBED("\"num_ctx\":256"),
+                                        EMBED("\"num_ctx\":512,\"num_batch\":256")};
+    static const char *const SECOND[] = {EMBED(""),
+                                         EMBED("\"num_ctx\":512"),
+                                         EMBED("\"num_ctx\":512,\"num_batch\":512"),
+                                         EMBED("\"num_batch\":512"),
+                                         EMBED("\"num_ctx\":256"),
+                                         EMBED("\"num_ctx\":256,\"num_batch\":256"),
+                                         EMBED("\"num_ctx\":512,\"num_batch\":256")};
+    static const char *const KEPT[] = {"1000000", "0111000", "0000110", "0000001"}; /* 1: not loaded again */
+    for (size_t i = 0; i < 4; i++)
+        for (size_t k = 0; k < 7; k++)
+            if (reloads_at("/api/embed", FIRST[i], SECOND[k], (struct o3_world_params){0}) != (KEPT[i][k] == '0'))
+                fail_msg("%s\n then %s\n expected %s", FIRST[i], SECOND[k], KEPT[i][k] == '0' ? "a reload" : "none");
+}
+
 static void derived_models_share_the_runner(void **state) {
     (void)state;
     struct o3_world *w = quiet();
@@ -1305,6 +1330,7 @@ int main(void) {
         cmocka_unit_test(texts_repeat_and_differ),
         cmocka_unit_test(thinking),
         cmocka_unit_test(embeddings),
+        cmocka_unit_test(embedding_reload_rules),
         cmocka_unit_test(derived_models_share_the_runner),
         cmocka_unit_test(requests_wait_for_the_slot),
         cmocka_unit_test(the_queue_bounds_loads_only),

@@ -116,10 +116,12 @@ def test_defaults_lie_within_their_own_limits(tables, tmp_path):
         assert done is None or done.returncode == 0, (r["key"], done)
 
 
-def test_help_of_serve_names_every_key(tables):
-    text = run_o3("serve", "--help").stdout
-    missing = [r["key"] for r in tables["config"] if f"--{r['key']}" not in text]
-    assert missing == []
+def test_help_leads_to_every_key(tables):
+    assert "o3 config dump --origin" in run_o3("serve", "--help").stdout
+    dump = yaml.safe_load(run_o3("config", "dump", "--origin").stdout)
+    assert {k for k, _ in flatten(dump)} == {r["key"] for r in tables["config"]}
+    example = run_o3("config", "example").stdout
+    assert not [r["key"] for r in tables["config"] if r["help"] not in example]
 
 
 def test_live_metrics_are_in_the_table(start, simulator, tables):
