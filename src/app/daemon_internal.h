@@ -54,6 +54,7 @@ struct o3_daemon {
     struct o3_store *store;
     struct stem *stems;
     int n_stems;
+    bool is_preset_missing; /* a model's file of an earlier run is not there any more */
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
     int64_t flush_at_ns, prune_at_ns;

@@ -83,8 +83,10 @@ static void done_reload(void *job) {
     struct reload_job *j = job;
     struct o3_daemon *d = j->daemon;
     d->is_reloading = false;
-    bool is_same = j->only_if_changed && j->result == 0 && !strcmp(j->sha256, d->config_sha256);
-    bool is_known_bad = j->only_if_changed && j->result < 0 && o3_metric_get(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS) == 0;
+    bool was_bad = o3_metric_get(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS) == 0;
+    /* After a bad file, the old one put back is news. */
+    bool is_same = j->only_if_changed && j->result == 0 && !was_bad && !strcmp(j->sha256, d->config_sha256);
+    bool is_known_bad = j->only_if_changed && j->result < 0 && was_bad;
     if (!d->is_stopping && !is_same && !is_known_bad) {
         if (j->result == 0) accept_config(d, j);
         else reject_config(d, j);
@@ -104,7 +106,10 @@ void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_cha
         return;
     }
     struct reload_job *j = calloc(1, sizeof *j);
-    if (!j) return;
+    if (!j) {
+        answer_reloaders(d, "no memory; try again");
+        return;
+    }
     j->daemon = d;
     j->trigger = trigger;
     j->only_if_changed = only_if_changed;
