@@ -50,11 +50,13 @@ struct o3_sidecar_presets {
 struct o3_sidecar_ops {
     void *ctx;
     /* Starts an exchange and returns its id (> 0), or 0 when that is impossible now. Its bytes and end come back through
-     * o3_sidecar_data and o3_sidecar_end. */
-    uint64_t (*call_start)(void *ctx, const struct o3_sidecar_call *c);
+     * o3_sidecar_data and o3_sidecar_end. ret_sent_mono_ns: a fresh reading, taken as the request is handed over. */
+    uint64_t (*call_start)(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns);
     void (*call_cancel)(void *ctx, uint64_t id); /* nothing more comes for this id */
     void (*sense_sockets)(void *ctx, struct o3_sidecar_sockets *ret);
-    size_t (*sense_runners)(void *ctx, struct o3_runner_cmdline *out, size_t max);
+    /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the last
+     * thorough search still live, as long as all of them do. */
+    size_t (*sense_runners)(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);
     /* Presets of one model changed: write defaults/<model>.yaml and, when `file` is set, the configured preset file.

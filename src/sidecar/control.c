@@ -6,6 +6,7 @@
 #include "sidecar/internal.h"
 
 #define VERSION_EVERY_NS (300LL * O3_NS_PER_S)
+#define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
 #define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
@@ -45,7 +46,8 @@ static void start_call(struct o3_sidecar *s, enum control kind, const char *meth
     o3_buf_done(&s->control.body);
     o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
     s->control.kind = kind;
-    s->control.id = s->ops.call_start(s->ops.ctx, &c);
+    int64_t sent_ns;
+    s->control.id = s->ops.call_start(s->ops.ctx, &c, &sent_ns);
     if (!s->control.id) go_down(s, "the request could not be started", now);
 }
 
@@ -115,6 +117,7 @@ static void show_answered(struct o3_sidecar *s, int status, int transport) {
         return;
     }
     m->show_state = SHOW_KNOWN;
+    s->runners_due_ns = INT64_MIN; /* now its runner can be told by its blob */
 }
 
 /* ---- ps ---- */
@@ -221,6 +224,7 @@ struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model
 }
 
 static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    s->runners_due_ns = INT64_MIN;
     m->is_loaded = true;
     m->n_since_load = 0;
     m->session_ms = -1;
@@ -229,6 +233,7 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
     o3_sc_mark_gap(m);
+    o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 0); /* 0 is the good news: show it */
     O3_SC_EVENT(s, O3_EV_MODEL_LOADED, O3_F_STR("model", m->ps.name), O3_F_INT("context", m->ps.context_length));
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)now.wall_ms / 1000.0);
     if (s->has_ps) o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 1);
@@ -250,6 +255,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
 
 /* Somebody's request loaded it again between two looks; unless a probe of ours did, which is told already. */
 static void tell_reload(struct o3_sidecar *s, struct model *m, const char *reason) {
+    s->runners_due_ns = INT64_MIN;
     m->n_since_load = 0;
     if (m->is_reload_told) return;
     m->is_reload_told = true;
@@ -287,13 +293,15 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
 }
 
 /* Reads the runners' command lines: the only place where num_batch and num_thread can be seen. */
-static void match_runners(struct o3_sidecar *s) {
+static void match_runners(struct o3_sidecar *s, int64_t now_ns) {
     bool has_loaded = false;
     for (int i = 0; i < s->n_models; i++)
         has_loaded |= s->models[i]->is_loaded;
     if (!has_loaded) return;
     struct o3_runner_cmdline found[O3_RUNNERS_MAX];
-    size_t n = s->ops.sense_runners(s->ops.ctx, found, O3_RUNNERS_MAX);
+    bool is_thorough = now_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
+    if (is_thorough) s->runners_due_ns = now_ns + RUNNERS_EVERY_NS;
+    size_t n = s->ops.sense_runners(s->ops.ctx, is_thorough, found, O3_RUNNERS_MAX);
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
         if (!m->is_loaded || m->show_state != SHOW_KNOWN || !m->show.blob[0] || o3_sc_is_probed(s, m)) continue;
@@ -357,7 +365,7 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     s->ps_at_ns = now.mono_ns;
     s->ps_at_wall_ms = now.wall_ms;
     s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
-    match_runners(s);
+    match_runners(s, now.mono_ns);
     if (o3_sc_sockets_matter(s, now.mono_ns)) o3_sc_read_sockets(s, now.mono_ns);
     o3_sc_probe_watch(s);
     for (int i = 0; i < s->n_models; i++)

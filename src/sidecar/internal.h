@@ -125,7 +125,7 @@ struct o3_sidecar {
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
-    int64_t version_due_ns, ps_due_ns;
+    int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;

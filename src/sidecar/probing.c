@@ -117,9 +117,8 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
                                 .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
                                 .total_timeout_ms = s->config->timeouts_base_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
-    p->asked.sent_mono_ns = now.mono_ns;
     p->asked.sent_wall_ms = now.wall_ms;
-    p->id = s->ops.call_start(s->ops.ctx, &c);
+    p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
     if (p->id) return true;
     clear_run(p);
     return false;
@@ -232,13 +231,18 @@ static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sa
 }
 
 static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
-    struct o3_field kind = O3_F_STR("kind", o3_probe_kind_name(sample->kind));
-    struct o3_field outcome = O3_F_STR("outcome", o3_outcome_name(sample->outcome));
-    if (o3_outcome_is_failure(sample->outcome))
-        O3_SC_EVENT(s, O3_EV_PROBE_FAILED, O3_F_STR("model", sample->model), kind, outcome, O3_F_STR("detail", sample->detail));
-    else
-        O3_SC_EVENT(s, O3_EV_PROBE_DONE, O3_F_STR("model", sample->model), kind, outcome, O3_F_DBL("ttft_ms", (double)sample->ttft_ns / 1e6),
-                    O3_F_DBL("decode_tps", sample->decode_tps), O3_F_INT("flags", sample->flags));
+    struct o3_field f[8] = {O3_F_STR("model", sample->model), O3_F_STR("kind", o3_probe_kind_name(sample->kind)), O3_F_STR("outcome", o3_outcome_name(sample->outcome))};
+    size_t n = 3;
+    if (o3_outcome_is_failure(sample->outcome)) {
+        f[n++] = O3_F_STR("detail", sample->detail);
+        o3_sc_event(s, O3_EV_PROBE_FAILED, f, n);
+        return;
+    }
+    if (sample->ttft_ns >= 0) f[n++] = O3_F_DBL("ttft_ms", (double)sample->ttft_ns / 1e6);
+    if (isfinite(sample->decode_tps)) f[n++] = O3_F_DBL("decode_tps", sample->decode_tps);
+    f[n++] = O3_F_DBL("seconds", (double)sample->wall_ns / 1e9);
+    if (sample->flags) f[n++] = O3_F_INT("flags", sample->flags);
+    o3_sc_event(s, O3_EV_PROBE_DONE, f, n);
 }
 
 void o3_sc_probe_watch(struct o3_sidecar *s) {

@@ -77,8 +77,9 @@ static inline void rig_add_call(struct rig *r, uint64_t world_id, bool is_user) 
     r->calls[r->n_calls++] = (struct rig_call){.world_id = world_id, .is_user = is_user};
 }
 
-static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c) {
+static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns) {
     struct rig *r = ctx;
+    *ret_sent_mono_ns = r->now_ns;
     int code = r->is_server_gone ? O3_E_UNREACHABLE : r->is_show_too_long && !strcmp(c->path, "/api/show") ? O3_E_LIMIT : 0;
     if (code) {
         uint64_t id = UINT64_MAX - r->next_local_id++;
@@ -111,7 +112,8 @@ static inline void rig_sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) 
     *ret = (struct o3_sidecar_sockets){.is_readable = !r->sockets_unreadable, .n_established = n};
 }
 
-static inline size_t rig_sense_runners(void *ctx, struct o3_runner_cmdline *out, size_t max) {
+static inline size_t rig_sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max) {
+    (void)is_thorough;
     struct rig *r = ctx;
     size_t n = r->n_runners < max ? r->n_runners : max;
     memcpy(out, r->runners, n * sizeof *out);
