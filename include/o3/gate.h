@@ -21,14 +21,16 @@ struct o3_gate {
     int64_t last_activity_ns;  /* last sign of a user's work; INT64_MIN none */
     int64_t first_reading_ns;
     int64_t finished_ns;       /* a request ended here and the sockets have not been judged since; INT64_MIN none */
+    bool is_finish_counted;    /* there was a reading since: a further socket is another request */
 };
 
 void o3_gate_init(struct o3_gate *g);
 void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int n_with_bytes, int64_t now_ns);
 /* A request of somebody else ended at `ended_ns` (estimated), seen now. */
 void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_ns);
-/* Our own probe was answered: the server is not hung; without queue wait it was idle too. queue_ns < 0: unknown. */
-void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, int64_t now_ns);
+/* Our own probe was answered: the server is not hung; without queue wait, and when no socket came meanwhile (is_alone), it was
+ * idle too. queue_ns < 0: unknown. */
+void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, bool is_alone, int64_t now_ns);
 bool o3_gate_is_idle(const struct o3_gate *g, int64_t now_ns, int64_t idle_for_ns);
 bool o3_gate_needs_test(const struct o3_gate *g, int64_t now_ns, int64_t max_busy_ns);
 /* The test was made: wait max_busy again before the next. */

@@ -24,6 +24,7 @@ struct o3_runner_cmdline {
     int64_t threads;      /* -t / --threads; -1 absent: automatic */
     int64_t gpu_layers;   /* -ngl / --n-gpu-layers; INT64_MIN absent */
     int64_t port;         /* -1 absent */
+    int64_t pid;          /* where it was read; 0 unknown */
     bool is_embedding;
 };
 /* False when the process is not a model runner (short-lived discovery processes have no --model). */

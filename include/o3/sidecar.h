@@ -40,7 +40,7 @@ struct o3_sidecar_presets {
     const char *model, *reason;
     const char *doc;     /* YAML of this model */
     size_t doc_len;
-    const char *summary; /* JSON: what was measured */
+    const char *summary; /* JSON: what was measured; NULL: leave the old one */
     size_t summary_len;
     const char *all;     /* every model's document, the primary model first, divided by "---"; for publish.file */
     size_t all_len;
@@ -50,16 +50,18 @@ struct o3_sidecar_presets {
 struct o3_sidecar_ops {
     void *ctx;
     /* Starts an exchange and returns its id (> 0), or 0 when that is impossible now. Its bytes and end come back through
-     * o3_sidecar_data and o3_sidecar_end. */
-    uint64_t (*call_start)(void *ctx, const struct o3_sidecar_call *c);
+     * o3_sidecar_data and o3_sidecar_end. ret_sent_mono_ns: a fresh reading, taken as the request is handed over. */
+    uint64_t (*call_start)(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns);
     void (*call_cancel)(void *ctx, uint64_t id); /* nothing more comes for this id */
     void (*sense_sockets)(void *ctx, struct o3_sidecar_sockets *ret);
-    size_t (*sense_runners)(void *ctx, struct o3_runner_cmdline *out, size_t max);
+    /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the last
+     * thorough search still live, as long as all of them do. */
+    size_t (*sense_runners)(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);
     /* Presets of one model changed: write defaults/<model>.yaml and, when `file` is set, the configured preset file.
-     * The answer comes as o3_sidecar_preset_written with the same ticket. */
-    void (*write_presets)(void *ctx, const struct o3_sidecar_presets *w);
+     * The answer comes as o3_sidecar_preset_written with the same ticket. False: it cannot even begin now. */
+    bool (*write_presets)(void *ctx, const struct o3_sidecar_presets *w);
     /* Keeps a small named state: whole old or whole new. n = 0 deletes. */
     void (*save_state)(void *ctx, const char *key, const char *value, size_t n);
 };
@@ -75,7 +77,9 @@ struct o3_sidecar;
 O3_MUST_CHECK int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct o3_sidecar **ret, struct o3_err *e);
 void o3_sidecar_free(struct o3_sidecar *s);
 /* A state saved earlier by save_state; call before the first turn. Unknown or broken values are ignored. */
-void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n);
+void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now);
+/* The preset files of earlier runs are not where they should be: write what is known again. */
+void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o3_now now);
 void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now);
 
 int64_t o3_sidecar_deadline_ns(const struct o3_sidecar *s);

@@ -12,6 +12,7 @@
 #include "o3/sidecar.h"
 
 #define O3_DAEMON_CALLS_MAX 4
+#define O3_DAEMON_RUNNERS_MAX 32
 #define O3_DAEMON_SAMPLES_MAX 32
 #define O3_DAEMON_STEMS_MAX 512
 #define O3_DAEMON_RELOADERS_MAX 16
@@ -47,6 +48,10 @@ struct o3_daemon {
     uint64_t next_call_id;
     uint16_t ollama_port;
     bool is_ollama_local;
+    struct o3_runner_cmdline runners[O3_DAEMON_RUNNERS_MAX]; /* of the last search */
+    size_t n_runners;
+    unsigned listening_families; /* O3_HOST_TCP, O3_HOST_TCP6: where Ollama's listener was seen */
+    int64_t all_sockets_at_ns;
 
     /* results and store; the store belongs to the job thread while the loop runs */
     char results_path[1024], store_path[1100];
@@ -54,6 +59,7 @@ struct o3_daemon {
     struct o3_store *store;
     struct stem *stems;
     int n_stems;
+    bool is_preset_missing; /* a model's file of an earlier run is not there any more */
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */

@@ -7,6 +7,7 @@
 
 #define PROC_ROOT "/proc"
 #define OWN_PORTS_MAX 16
+#define ALL_SOCKETS_EVERY_NS (30LL * O3_NS_PER_S)
 
 static void on_data(void *ctx, int status, const char *bytes, size_t n, int64_t mono_ns) {
     struct ollama_call *c = ctx;
@@ -28,7 +29,7 @@ static struct ollama_call *free_call(struct o3_daemon *d) {
     return NULL;
 }
 
-static uint64_t call_start(void *ctx, const struct o3_sidecar_call *call) {
+static uint64_t call_start(void *ctx, const struct o3_sidecar_call *call, int64_t *ret_sent_mono_ns) {
     struct o3_daemon *d = ctx;
     struct ollama_call *c = free_call(d);
     if (!c) return 0;
@@ -44,6 +45,7 @@ static uint64_t call_start(void *ctx, const struct o3_sidecar_call *call) {
                              .max_bytes = call->max_bytes};
     struct o3_http_cb cb = {.on_data = on_data, .on_end = on_end, .ctx = c};
     *c = (struct ollama_call){.daemon = d, .id = ++d->next_call_id};
+    *ret_sent_mono_ns = o3_now_read().mono_ns;
     if (o3_http_start(d->http, &rq, &cb, &c->xfer) < 0) {
         c->id = 0;
         return 0;
@@ -67,16 +69,31 @@ static void sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) {
     if (!d->is_ollama_local) return;
     uint16_t own[OWN_PORTS_MAX];
     size_t n_own = o3_http_local_ports(d->http, own, OWN_PORTS_MAX);
+    /* Each table costs the kernel a walk over all its buckets: between two full looks only those where Ollama listens. */
+    int64_t now_ns = o3_now_read().mono_ns;
+    bool is_full = now_ns >= d->all_sockets_at_ns || !d->listening_families;
+    if (is_full) d->all_sockets_at_ns = now_ns + ALL_SOCKETS_EVERY_NS;
     struct o3_host_sockets seen = {0};
-    o3_host_read_sockets(PROC_ROOT, d->ollama_port, own, n_own, &seen);
+    o3_host_read_sockets(PROC_ROOT, d->ollama_port, own, n_own, is_full ? O3_HOST_TCP | O3_HOST_TCP6 : d->listening_families, &seen);
+    d->listening_families = seen.listening_families;
     /* Without a listener here the server is in another network namespace, and the counts say nothing about it. */
-    bool is_readable = seen.is_readable && seen.count.n_listening > 0;
-    *ret = (struct o3_sidecar_sockets){.is_readable = is_readable, .n_established = seen.count.n_established, .n_with_bytes = seen.count.n_with_bytes};
+    *ret = (struct o3_sidecar_sockets){
+        .is_readable = seen.listening_families != 0, .n_established = seen.count.n_established, .n_with_bytes = seen.count.n_with_bytes};
 }
 
-static size_t sense_runners(void *ctx, struct o3_runner_cmdline *out, size_t max) {
+static bool are_runners_alive(const struct o3_daemon *d) {
+    for (size_t i = 0; i < d->n_runners; i++)
+        if (!o3_host_is_runner_alive(PROC_ROOT, &d->runners[i])) return false;
+    return true;
+}
+
+static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max) {
     struct o3_daemon *d = ctx;
-    return d->is_ollama_local ? o3_host_read_runners(PROC_ROOT, out, max) : 0;
+    if (!d->is_ollama_local) return 0;
+    if (is_thorough || !are_runners_alive(d)) d->n_runners = o3_host_read_runners(PROC_ROOT, d->runners, O3_DAEMON_RUNNERS_MAX);
+    size_t n = d->n_runners < max ? d->n_runners : max;
+    memcpy(out, d->runners, n * sizeof *out);
+    return n;
 }
 
 void o3_daemon_fill_ollama_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops) {

@@ -127,7 +127,10 @@ void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_cha
         return;
     }
     struct reload_job *j = calloc(1, sizeof *j);
-    if (!j) return;
+    if (!j) {
+        answer_reloaders(d, "no memory; try again");
+        return;
+    }
     j->daemon = d;
     j->trigger = trigger;
     j->only_if_changed = only_if_changed;

@@ -22,7 +22,6 @@
 
 /* ---- names of files ---- */
 
-
 static bool is_stem_taken(void *ctx, const char *stem, const char *model) {
     const struct o3_daemon *d = ctx;
     for (int i = 0; i < d->n_stems; i++)
@@ -103,7 +102,7 @@ struct preset_job {
     char doc_path[1400], summary_path[1400], file[1100];
     char *doc, *summary, *all;
     size_t doc_len, summary_len, all_len;
-    bool has_defaults, has_file;
+    bool has_defaults, has_file, has_summary_failed;
     struct o3_err err, summary_err;
 };
 
@@ -132,7 +131,7 @@ static int replace_in_new_dir(const char *path, const char *bytes, size_t n, str
 static void run_presets(void *job) {
     struct preset_job *j = job;
     j->has_defaults = replace_in_new_dir(j->doc_path, j->doc, j->doc_len, &j->err) == 0;
-    if (replace_in_new_dir(j->summary_path, j->summary, j->summary_len, &j->summary_err) == 0) j->summary_err.code = 0;
+    if (j->summary && replace_in_new_dir(j->summary_path, j->summary, j->summary_len, &j->summary_err) < 0) j->has_summary_failed = true;
     if (!j->file[0]) return;
     if (!j->all) {
         o3_err_set(&j->err, O3_E_LIMIT, "the presets of all models do not fit into one file");
@@ -154,12 +153,12 @@ static void free_preset_job(struct preset_job *j) {
 static void done_presets(void *job) {
     struct preset_job *j = job;
     struct o3_daemon *d = j->daemon;
-    if (j->summary_err.code) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path), O3_F_STR("error", j->summary_err.text));
+    if (j->has_summary_failed) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path), O3_F_STR("error", j->summary_err.text));
     o3_sidecar_preset_written(d->sidecar, j->ticket, j->has_defaults, j->has_file, j->err.text, o3_now_read());
     free_preset_job(j);
 }
 
-static void write_presets(void *ctx, const struct o3_sidecar_presets *w) {
+static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct o3_daemon *d = ctx;
     struct preset_job *j = calloc(1, sizeof *j);
     if (j) {
@@ -172,11 +171,10 @@ static void write_presets(void *ctx, const struct o3_sidecar_presets *w) {
         j->doc = copy_bytes(w->doc, w->doc_len);
         j->summary = copy_bytes(w->summary, w->summary_len);
         j->all = copy_bytes(w->all, w->all_len);
-        if (j->doc && j->summary && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0) return;
+        if (j->doc && (j->summary || !w->summary) && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0) return true;
         free_preset_job(j);
     }
-    /* Not even begun: the sidecar tries again later. It may not be called back from here, but only this call knows. */
-    O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "waiting jobs"));
+    return false;
 }
 
 /* ---- samples ---- */
@@ -240,31 +238,41 @@ static void add_lines(struct o3_daemon *d, struct samples_flush *j) {
     }
 }
 
+static void flush_later(struct o3_daemon *d) {
+    d->flush_at_ns = o3_now_read().mono_ns + FLUSH_EVERY_NS;
+    d->flush_by_ns = d->flush_at_ns + FLUSH_EVERY_NS;
+}
+
 void o3_daemon_flush(struct o3_daemon *d) {
     d->flush_at_ns = INT64_MAX;
     if (!d->n_pending) return;
     struct samples_flush *j = calloc(1, sizeof *j);
-    if (!j) return;
-    j->daemon = d;
-    j->store = d->store;
-    j->n = d->n_pending;
-    memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
-    o3_buf_init(&j->lines, 1u << 20);
-    add_lines(d, j);
-    d->n_pending = 0;
-    if (!j->lines.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) return;
-    O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "samples waiting to be stored"));
-    o3_buf_done(&j->lines);
-    free(j);
+    if (j) {
+        j->daemon = d;
+        j->store = d->store;
+        j->n = d->n_pending;
+        memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
+        o3_buf_init(&j->lines, 1u << 20);
+        add_lines(d, j);
+        if (!j->lines.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) {
+            d->n_pending = 0;
+            return;
+        }
+        o3_buf_done(&j->lines);
+        free(j);
+    }
+    flush_later(d); /* they stay, and it is tried again */
 }
 
 static void add_sample(void *ctx, const struct o3_sample *s) {
     struct o3_daemon *d = ctx;
     if (d->n_pending == O3_DAEMON_SAMPLES_MAX) o3_daemon_flush(d);
+    if (d->n_pending == O3_DAEMON_SAMPLES_MAX) {
+        O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "samples waiting to be stored"));
+        return;
+    }
     d->pending[d->n_pending++] = *s;
-    if (d->flush_at_ns != INT64_MAX) return;
-    d->flush_at_ns = o3_now_read().mono_ns + FLUSH_EVERY_NS;
-    d->flush_by_ns = d->flush_at_ns + FLUSH_EVERY_NS;
+    if (d->flush_at_ns == INT64_MAX) flush_later(d);
 }
 
 struct prune_job {
@@ -379,7 +387,10 @@ static void save_state(void *ctx, const char *key, const char *value, size_t n) 
     struct state_job *j = calloc(1, sizeof *j);
     if (!j) return;
     *j = (struct state_job){.daemon = d, .key = strdup(key), .value = copy_bytes(value, n), .n = n, .wall_ms = o3_now_read().wall_ms};
-    if (!j->key || !j->value || o3_loop_submit(d->loop, run_state, done_state, j) < 0) free_state(j);
+    if (!j->key || !j->value || o3_loop_submit(d->loop, run_state, done_state, j) < 0) {
+        O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "states waiting to be stored"));
+        free_state(j);
+    }
 }
 
 /* ---- events ---- */
@@ -449,12 +460,30 @@ int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
 
 static void restore_one(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_daemon *d = ctx;
-    o3_sidecar_restore(d->sidecar, key, value, n);
+    o3_sidecar_restore(d->sidecar, key, value, n, o3_now_read());
 }
 
+static void restore_preset(void *ctx, const char *key, const char *value, size_t n) {
+    struct o3_daemon *d = ctx;
+    restore_one(d, key, value, n);
+    const char *model = strchr(key, '/') + 1;
+    bool has_file = false;
+    for (int i = 0; i < d->n_stems; i++)
+        has_file |= !strcmp(d->stems[i].model, model);
+    if (!has_file) d->is_preset_missing = true;
+}
+
+/* What is small and matters most comes first: the sidecar keeps a bounded amount. */
 void o3_daemon_restore(struct o3_daemon *d) {
+    static const char *const PREFIXES[] = {"strike/", "sizes/", "series/"};
+    if (!d->store) return;
     struct o3_err e;
-    if (d->store && o3_store_each(d->store, "", restore_one, d, &e) < 0) store_failed(d, &e);
+    int r = o3_store_each(d->store, "preset/", restore_preset, d, &e);
+    for (size_t i = 0; r == 0 && i < sizeof PREFIXES / sizeof *PREFIXES; i++)
+        r = o3_store_each(d->store, PREFIXES[i], restore_one, d, &e);
+    if (r < 0) store_failed(d, &e);
+    const char *file = d->values->publish_file;
+    if (d->is_preset_missing || (file[0] && access(file, F_OK) < 0)) o3_sidecar_publish_again(d->sidecar, "the preset file was missing", o3_now_read());
 }
 
 /* ---- environment snapshot ---- */

@@ -6,7 +6,7 @@
 #include "cli/commands.h"
 
 static const char HELP[] =
-    "Usage: o3 check-config [FILE | --config.file FILE] [--json] [--KEY VALUE ...]\n"
+    "usage: o3 check-config [FILE | --config.file FILE] [--json] [--KEY VALUE ...]\n"
     "\n"
     "Checks a configuration as \"o3 serve\" would read it, with the environment and the flags on top, and lists the\n"
     "keys that this version accepts but does not use. Without FILE: $O3_CONFIG_FILE, else " O3_CONFIG_DEFAULT_FILE ",\n"

@@ -7,7 +7,7 @@
 #include "cli/commands.h"
 
 static const char HELP[] =
-    "Usage: o3 config dump [--origin] [--json] [--config.file FILE] [--KEY VALUE ...]\n"
+    "usage: o3 config dump [--origin] [--json] [--config.file FILE] [--KEY VALUE ...]\n"
     "       o3 config example\n"
     "\n"
     "dump      prints the configuration in force: built-in < file < environment < flag; secrets as \"***\"\n"

@@ -16,7 +16,7 @@
 #include "o3/text.h"
 
 static const char HELP[] =
-    "Usage: o3 preset list [--json]\n"
+    "usage: o3 preset list [--json]\n"
     "       o3 preset get NAME --model MODEL [--format FORMAT]\n"
     "\n"
     "list   shows the presets of every model\n"

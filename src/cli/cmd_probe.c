@@ -311,6 +311,11 @@ static void run_rounds(struct session *s) {
     for (int i = 0; is_going && i < s->n_rounds && !s->x.signo && !ferror(stdout); i++) {
         if (i) o3_exchanger_sleep(&s->x, s->interval_ms);
         if (s->x.signo) break;
+        /* It may have been unloaded or loaded otherwise meanwhile, and then a probe would load it. */
+        if (i && find_loaded(s)) {
+            s->n_failed++;
+            break;
+        }
         is_going = measure(s, main_kind, false) && (main_kind == O3_PROBE_EMBED || measure(s, O3_PROBE_PREFILL, false));
     }
 }

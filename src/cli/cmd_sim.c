@@ -8,7 +8,7 @@
 #include "cli/commands.h"
 
 static const char HELP[] =
-    "Usage: o3 sim [OPTION ...]\n"
+    "usage: o3 sim [OPTION ...]\n"
     "\n"
     "An Ollama simulator over HTTP: the API, the scheduling and the figures of a real server, with made-up models and\n"
     "words, and with the troubles you name. Its models: sim-small, sim-medium, sim-think, sim-embed, "

@@ -12,7 +12,7 @@
 #include "o3/metrics.h"
 
 static const char HELP[] =
-    "Usage: o3 tables [--json | --markdown TABLE]\n"
+    "usage: o3 tables [--json | --markdown TABLE]\n"
     "\n"
     "Prints the tables that the program is built from: config, metrics, events, errors; as Markdown, or:\n"
     "\n"

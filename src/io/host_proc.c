@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 #include "io/file.h"
@@ -62,13 +63,18 @@ static bool count_file(const char *root, const char *rest, const struct socket_f
     return true;
 }
 
-void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own,
-                          struct o3_host_sockets *ret) {
+static void add_family(const char *root, const char *rest, unsigned family, const struct socket_filter *f, struct o3_host_sockets *ret) {
+    int n_listening = ret->count.n_listening;
+    if (!count_file(root, rest, f, &ret->count)) return;
+    ret->is_readable = true;
+    if (ret->count.n_listening > n_listening) ret->listening_families |= family;
+}
+
+void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families, struct o3_host_sockets *ret) {
     *ret = (struct o3_host_sockets){0};
     const struct socket_filter f = {server_port, own, n_own};
-    bool has_v4 = count_file(root, "net/tcp", &f, &ret->count);
-    bool has_v6 = count_file(root, "net/tcp6", &f, &ret->count);
-    ret->is_readable = has_v4 || has_v6;
+    if (families & O3_HOST_TCP) add_family(root, "net/tcp", O3_HOST_TCP, &f, ret);
+    if (families & O3_HOST_TCP6) add_family(root, "net/tcp6", O3_HOST_TCP6, &f, ret);
 }
 
 /* --- processes --- */
@@ -101,10 +107,19 @@ size_t o3_host_read_runners(const char *root, struct o3_runner_cmdline *out, siz
         if (!is_pid(entry->d_name)) continue;
         n_pids++;
         size_t len = read_cmdline(root, entry->d_name, cmdline, sizeof cmdline);
-        if (len && o3_runner_cmdline_parse(cmdline, len, &out[n])) n++;
+        if (!len || !o3_runner_cmdline_parse(cmdline, len, &out[n])) continue;
+        out[n++].pid = strtol(entry->d_name, NULL, 10);
     }
     closedir(d);
     return n;
+}
+
+bool o3_host_is_runner_alive(const char *root, const struct o3_runner_cmdline *runner) {
+    char pid[24], cmdline[4096]; /* the options that tell it stand at the front */
+    struct o3_runner_cmdline now;
+    snprintf(pid, sizeof pid, "%lld", (long long)runner->pid);
+    size_t len = runner->pid > 0 ? read_cmdline(root, pid, cmdline, sizeof cmdline) : 0;
+    return len && o3_runner_cmdline_parse(cmdline, len, &now) && now.port == runner->port && !strcmp(now.blob, runner->blob);
 }
 
 /* --- this process --- */

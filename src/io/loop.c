@@ -209,7 +209,8 @@ static void on_job_event(void *ctx, int fd) {
 }
 
 static void stop_jobs(struct jobs *js) {
-    if (js->is_started) {
+    /* A job's end may submit another: until nothing is left. */
+    while (js->is_started) {
         pthread_mutex_lock(&js->lock);
         js->stop = true;
         pthread_cond_signal(&js->wake);
@@ -217,8 +218,8 @@ static void stop_jobs(struct jobs *js) {
         pthread_join(js->thread, NULL);
         js->is_started = false;
         js->stop = false;
+        finish_jobs(js);
     }
-    finish_jobs(js);
 }
 
 /* --- signals --- */

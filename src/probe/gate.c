@@ -34,6 +34,8 @@ void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int
         return;
     }
     int before = g->count;
+    if (g->is_finish_counted && n_established > before) g->finished_ns = INT64_MIN;
+    g->is_finish_counted = true;
     g->count = n_established;
     g->with_bytes = n_with_bytes;
     if (g->first_reading_ns == INT64_MIN) g->first_reading_ns = now_ns;
@@ -51,13 +53,14 @@ void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int
 void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_ns) {
     if (ended_ns > g->last_activity_ns) g->last_activity_ns = ended_ns;
     g->finished_ns = now_ns;
+    g->is_finish_counted = false;
     g->busy_since_ns = now_ns;
 }
 
-void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, int64_t now_ns) {
+void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, bool is_alone, int64_t now_ns) {
     g->busy_since_ns = now_ns;
     if (queue_ns > O3_GATE_QUEUE_WAIT_NS) g->last_activity_ns = now_ns;
-    else if (queue_ns >= 0 && g->with_bytes == 0) become_idle(g);
+    else if (queue_ns >= 0 && is_alone && g->with_bytes == 0) become_idle(g);
 }
 
 bool o3_gate_is_idle(const struct o3_gate *g, int64_t now_ns, int64_t idle_for_ns) {

@@ -6,6 +6,7 @@
 #include "sidecar/internal.h"
 
 #define VERSION_EVERY_NS (300LL * O3_NS_PER_S)
+#define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
 #define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
@@ -26,6 +27,11 @@ static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) 
     if (wait > BACKOFF_MAX_NS) wait = BACKOFF_MAX_NS;
     s->version_due_ns = now.mono_ns + wait;
     s->ps_due_ns = INT64_MAX;
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        if (m->is_loaded) o3_sc_set_paused(s, m, SKIP_OLLAMA_DOWN);
+        m->has_timed_out = false;
+    }
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
 }
 
@@ -40,7 +46,8 @@ static void start_call(struct o3_sidecar *s, enum control kind, const char *meth
     o3_buf_done(&s->control.body);
     o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
     s->control.kind = kind;
-    s->control.id = s->ops.call_start(s->ops.ctx, &c);
+    int64_t sent_ns;
+    s->control.id = s->ops.call_start(s->ops.ctx, &c, &sent_ns);
     if (!s->control.id) go_down(s, "the request could not be started", now);
 }
 
@@ -89,8 +96,7 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_UP, O3_F_STR("version", v.text));
     }
     s->version = v;
-    s->is_up = s->was_ever_up = s->has_version = true;
-    s->n_failures = 0;
+    s->is_up = s->has_version = true;
     s->last_error[0] = '\0';
     s->version_due_ns = now.mono_ns + VERSION_EVERY_NS;
     s->ps_due_ns = now.mono_ns;
@@ -99,17 +105,19 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
 
 /* ---- show ---- */
 
-static void show_answered(struct o3_sidecar *s, int status) {
+/* Without it the runner's command line stays unknown, no more: it is asked for again at the next load. */
+static void show_answered(struct o3_sidecar *s, int status, int transport) {
     struct model *m = o3_sc_find_model(s, s->control.show_name);
     if (!m || m->show_state != SHOW_WANTED) return;
     struct o3_err e;
     m->show_state = SHOW_FAILED;
-    if (status != 200) return;
+    if (transport || status != 200) return;
     if (o3_ollama_parse_show(o3_buf_str(&s->control.body), s->control.body.len, &m->show, &e) < 0) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/show"), O3_F_STR("error", e.text));
         return;
     }
     m->show_state = SHOW_KNOWN;
+    s->runners_due_ns = INT64_MIN; /* now its runner can be told by its blob */
 }
 
 /* ---- ps ---- */
@@ -121,7 +129,6 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
-    m->foreign_since_probe = true;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)m->last_user_wall_ms / 1000.0);
 }
@@ -145,7 +152,9 @@ static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_m
     }
     if (is_own_expected && llabs(own_session_ms - m->session_ms) <= SESSION_SLACK_MS) return;
     int64_t ended_ms = m->session_ms >= 0 ? expires_ms - m->session_ms : now.wall_ms;
-    if (ended_ms > now.wall_ms + SESSION_SLACK_MS || ended_ms < s->ps_at_wall_ms - SESSION_SLACK_MS) m->session_ms = -1; /* another keep_alive */
+    bool is_other_keep_alive = ended_ms > now.wall_ms + SESSION_SLACK_MS || ended_ms < s->ps_at_wall_ms - SESSION_SLACK_MS;
+    /* A move that is not ours just after a probe: a user's, or what we learned was wrong. The next probe of ours tells. */
+    if (is_own_expected || is_other_keep_alive) m->session_ms = -1;
     note_user(s, m, ended_ms, now);
 }
 
@@ -177,22 +186,28 @@ static void set_model_info(struct o3_sidecar *s, const struct model *m) {
     o3_metric_set(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name, m->ps.digest, m->ps.family, m->ps.parameter_size, m->ps.quantization), 1);
 }
 
+/* What was learned of it stays in the saved states. */
+static void forget_model(struct o3_sidecar *s, int i) {
+    struct model *m = s->models[i];
+    if (s->pending == m) s->pending = NULL;
+    o3_sc_keep_series(s, m);
+    o3_sc_keep_presets(s, m);
+    o3_metrics_drop_label(s->metrics, "model", m->ps.name);
+    s->models[i] = s->models[--s->n_models];
+    o3_sc_free_model(m);
+}
+
 static void evict_oldest_unloaded(struct o3_sidecar *s) {
     int oldest = -1;
     for (int i = 0; i < s->n_models; i++) {
         const struct model *m = s->models[i];
-        if (m->is_loaded || m->is_writing || m == s->pending || m == s->probe.model) continue;
+        if (m->is_loaded || m->is_write_wanted || m->is_writing || m == s->pending || o3_sc_is_probed(s, m)) continue;
         if (oldest < 0 || m->unloaded_ns < s->models[oldest]->unloaded_ns) oldest = i;
     }
-    if (oldest < 0) return;
-    struct model *m = s->models[oldest];
-    o3_sc_save_series(s, m, true);
-    o3_metrics_drop_label(s->metrics, "model", m->ps.name);
-    s->models[oldest] = s->models[--s->n_models];
-    o3_sc_free_model(m);
+    if (oldest >= 0) forget_model(s, oldest);
 }
 
-static struct model *add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
+struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
     if (s->n_models == s->max_models) evict_oldest_unloaded(s);
     if (s->n_models == s->max_models) return NULL;
     struct model *m = calloc(1, sizeof *m);
@@ -201,23 +216,24 @@ static struct model *add_model(struct o3_sidecar *s, const struct o3_ollama_mode
     m->session_ms = -1;
     m->probe_seconds = -1;
     m->last_sample_ns = INT64_MIN;
-    m->last_user_ns = now.mono_ns;
-    m->write_at_ns = INT64_MAX;
+    m->last_user_ns = m->unloaded_ns = now.mono_ns;
+    m->write_at_ns = m->due_ns = INT64_MAX;
     s->models[s->n_models++] = m;
     o3_sc_restore_presets(s, m);
     return m;
 }
 
 static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    s->runners_due_ns = INT64_MIN;
     m->is_loaded = true;
-    m->loaded_ns = now.mono_ns;
     m->n_since_load = 0;
     m->session_ms = -1;
-    m->runner_died = false;
-    m->foreign_since_probe = false;
+    m->runner_died = m->is_runner_gone = m->is_reload_told = false;
+    if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
     o3_sc_mark_gap(m);
+    o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 0); /* 0 is the good news: show it */
     O3_SC_EVENT(s, O3_EV_MODEL_LOADED, O3_F_STR("model", m->ps.name), O3_F_INT("context", m->ps.context_length));
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)now.wall_ms / 1000.0);
     if (s->has_ps) o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 1);
@@ -227,19 +243,36 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
 static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     m->is_loaded = false;
     m->unloaded_ns = now.mono_ns;
-    m->has_runner = false;
+    /* A load that our request began is given up with it: the model that was loaded before is gone. */
+    if (m->has_timed_out && !m->runner_died && !m->is_runner_gone) o3_sc_strike(s, m, 0);
+    m->has_timed_out = m->has_runner = m->is_runner_gone = false;
+    if (m->is_stuck) o3_sc_set_stuck(s, m, false);
     o3_sc_save_series(s, m, true);
     set_model_metrics(s, m);
     o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));
 }
 
+/* Somebody's request loaded it again between two looks; unless a probe of ours did, which is told already. */
+static void tell_reload(struct o3_sidecar *s, struct model *m, const char *reason) {
+    s->runners_due_ns = INT64_MIN;
+    m->n_since_load = 0;
+    if (m->is_reload_told) return;
+    m->is_reload_told = true;
+    o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
+    O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
+}
+
 static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now) {
     struct model *m = o3_sc_find_model(s, ps->name);
     bool is_new = !m;
-    if (is_new) m = add_model(s, ps, now);
+    if (is_new) m = o3_sc_add_model(s, ps, now);
     if (!m) {
         s->n_over_limit++;
+        return;
+    }
+    if (o3_sc_is_probed(s, m)) { /* the list after its probe tells what the probe did and what others did */
+        if (ps->context_length != m->ps.context_length) s->probe.saw_user = true;
         return;
     }
     bool was_loaded = m->is_loaded;
@@ -253,40 +286,38 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     }
     if (!was_loaded) model_appeared(s, m, now);
     else if (is_other_digest || is_other_setting) {
-        /* Between two looks, and not by a probe of ours: a user's options loaded it again. */
-        m->n_since_load = 0;
-        m->foreign_since_probe = true;
-        o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, "foreign_load"), 1);
-        O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", "foreign_load"));
+        tell_reload(s, m, "foreign_load");
     }
     set_model_metrics(s, m);
     if (!was_loaded) o3_sc_schedule_first(s, m, now);
 }
 
 /* Reads the runners' command lines: the only place where num_batch and num_thread can be seen. */
-static void match_runners(struct o3_sidecar *s) {
+static void match_runners(struct o3_sidecar *s, int64_t now_ns) {
     bool has_loaded = false;
     for (int i = 0; i < s->n_models; i++)
         has_loaded |= s->models[i]->is_loaded;
     if (!has_loaded) return;
     struct o3_runner_cmdline found[O3_RUNNERS_MAX];
-    size_t n = s->ops.sense_runners(s->ops.ctx, found, O3_RUNNERS_MAX);
+    bool is_thorough = now_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
+    if (is_thorough) s->runners_due_ns = now_ns + RUNNERS_EVERY_NS;
+    size_t n = s->ops.sense_runners(s->ops.ctx, is_thorough, found, O3_RUNNERS_MAX);
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
-        if (!m->is_loaded || m->show_state != SHOW_KNOWN || !m->show.blob[0]) continue;
-        bool had = m->has_runner;
-        int64_t port = m->runner.port;
-        m->has_runner = false;
-        for (size_t k = 0; k < n; k++) {
-            if (strcmp(found[k].blob, m->show.blob)) continue;
-            m->runner = found[k];
-            m->has_runner = true;
-        }
-        if (had && (!m->has_runner || m->runner.port != port)) m->runner_died = true;
+        if (!m->is_loaded || m->show_state != SHOW_KNOWN || !m->show.blob[0] || o3_sc_is_probed(s, m)) continue;
+        const struct o3_runner_cmdline *now = NULL;
+        for (size_t k = 0; k < n; k++)
+            if (!strcmp(found[k].blob, m->show.blob)) now = &found[k];
+        if (now && m->has_runner && now->port != m->runner.port) tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load");
+        m->is_runner_gone = m->has_runner && !now;
+        if (!now) continue;
+        m->runner = *now;
+        m->has_runner = true;
     }
 }
 
 static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
+    if (s->probe.id) return; /* while a model loads, the list is empty */
     if (n_loaded == 0 && !s->is_none_told) o3_sc_event(s, O3_EV_NO_MODEL, NULL, 0);
     s->is_none_told = n_loaded == 0;
 }
@@ -305,10 +336,13 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     for (size_t i = 0; i < list->n; i++)
         for (int k = 0; k < s->n_models; k++)
             if (!strcmp(s->models[k]->ps.name, list->v[i].name)) is_listed[k] = true;
-    for (int k = 0; k < s->n_models; k++) {
+    for (int k = s->n_models; k-- > 0;) { /* backwards: forgetting one moves the last into its place */
         struct model *m = s->models[k];
-        bool is_wanted = is_listed[k] && o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
-        if (m->is_loaded && !is_wanted) model_vanished(s, m, now);
+        if (o3_sc_is_probed(s, m)) continue; /* not listed while it loads; see model_listed */
+        bool is_wanted = o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
+        if (!m->is_loaded || (is_listed[k] && is_wanted)) continue;
+        if (is_wanted) model_vanished(s, m, now);
+        else if (!m->is_writing) forget_model(s, k);
     }
     o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
     o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
@@ -327,13 +361,18 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     apply_list(s, list, now);
     o3_ollama_models_free(list);
     s->has_ps = true;
+    s->n_failures = 0;
     s->ps_at_ns = now.mono_ns;
     s->ps_at_wall_ms = now.wall_ms;
     s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
-    match_runners(s);
+    match_runners(s, now.mono_ns);
     if (o3_sc_sockets_matter(s, now.mono_ns)) o3_sc_read_sockets(s, now.mono_ns);
+    o3_sc_probe_watch(s);
     for (int i = 0; i < s->n_models; i++)
-        o3_sc_enter_epoch(s, s->models[i], now);
+        if (!o3_sc_is_probed(s, s->models[i])) {
+            o3_sc_enter_epoch(s, s->models[i], now);
+            s->models[i]->is_reload_told = s->models[i]->has_timed_out = false;
+        }
     o3_sc_start_pending(s, now);
 }
 
@@ -343,7 +382,7 @@ void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const ch
     char error[160];
     if (transport) o3_str_copy(error, sizeof error, text && *text ? text : o3_error_row(transport)->meaning);
     else if (!o3_ollama_parse_error(o3_buf_str(&s->control.body), s->control.body.len, error, sizeof error)) o3_str_copy(error, sizeof error, "the server answered with an error status");
-    if (kind == CONTROL_SHOW && !transport) show_answered(s, status);
+    if (kind == CONTROL_SHOW && transport != O3_E_UNREACHABLE) show_answered(s, status, transport);
     else if (transport || status != 200) go_down(s, error, now);
     else if (kind == CONTROL_VERSION) version_answered(s, now);
     else ps_answered(s, now);

@@ -18,7 +18,7 @@
 enum signal { SIGNAL_DECODE_RATE, SIGNAL_TTFT, SIGNAL_PREFILL_RATE, SIGNAL_COUNT };
 extern const char *const SIGNAL_NAMES[SIGNAL_COUNT];
 
-enum skip { SKIP_NONE, SKIP_PAUSED, SKIP_NOT_LOADED, SKIP_OPTIONS_UNKNOWN, SKIP_IDLE, SKIP_EXPIRING, SKIP_BUDGET, SKIP_BUSY, SKIP_COUNT };
+enum skip { SKIP_NONE, SKIP_PAUSED, SKIP_NOT_LOADED, SKIP_OPTIONS_UNKNOWN, SKIP_IDLE, SKIP_EXPIRING, SKIP_BUDGET, SKIP_BUSY, SKIP_OLLAMA_DOWN, SKIP_COUNT };
 extern const char *const SKIP_NAMES[SKIP_COUNT];
 
 /* One setting of one model: what must be equal for two samples to be comparable. */
@@ -39,21 +39,26 @@ struct attempt {
 
 enum show_state { SHOW_WANTED, SHOW_KNOWN, SHOW_FAILED };
 
+/* A probe loaded the model again: no further one until its options are known better than then. */
+enum strike { STRIKE_NONE, STRIKE_BY_LIST, STRIKE_BY_RUNNER }; /* the options were those of /api/ps; of the command line, too */
+
 struct model {
     struct o3_ollama_model ps; /* as last listed; stays after an unload */
     bool is_loaded;
-    int64_t loaded_ns, unloaded_ns;
+    int64_t unloaded_ns;
     enum show_state show_state;
     struct o3_ollama_show show;
     bool has_runner; /* its command line was read */
     struct o3_runner_cmdline runner;
-    bool runner_died; /* seen since the last probe: a reload that follows is not ours */
+    bool is_runner_gone; /* its process ended, although the model is still listed: a probe would load it */
+    bool runner_died; /* possible since the last answered probe: a reload that follows is not ours */
+    bool has_timed_out;  /* the last probe did: did it wait for a load? */
 
     /* user activity */
     int64_t session_ms;             /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms;   /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
-    bool foreign_since_probe;
+    bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
     int64_t due_ns, interval_ms;
@@ -66,7 +71,7 @@ struct model {
     int64_t last_sample_ns;
     bool has_live_gauges;
 
-    bool has_strike;   /* a probe reloaded it: not probed again until its options are known */
+    enum strike strike;
     bool is_stuck;
     struct attempt attempts[O3_ATTEMPTS_MAX];
     int n_attempts, next_attempt;
@@ -76,7 +81,7 @@ struct model {
 
     /* presets */
     struct o3_preset_doc published; /* on disk */
-    struct o3_preset_doc wanted;
+    struct o3_preset_doc wanted, writing;
     bool has_published, is_write_wanted, is_writing;
     char write_reason[160];
     uint64_t ticket;
@@ -101,7 +106,6 @@ struct probe_run {
     struct o3_buf body;       /* embed, and the body of an error status */
     bool is_stuck_test, is_tainted, saw_user;
     int sockets_at_start;
-    int64_t size_before;
 };
 
 struct restored {
@@ -117,11 +121,11 @@ struct o3_sidecar {
     int64_t started_ns;
     bool is_stopped;
 
-    bool is_up, was_ever_up, has_version, has_ps;
+    bool is_up, has_version, has_ps;
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
-    int64_t version_due_ns, ps_due_ns;
+    int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;
@@ -150,7 +154,13 @@ void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_fiel
     o3_sc_event(s, ev, (const struct o3_field[]){__VA_ARGS__}, sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
 struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name);
 void o3_sc_free_model(struct model *m);
+bool o3_sc_is_probed(const struct o3_sidecar *s, const struct model *m); /* its probe is in flight */
+/* NULL when there is no room. */
+struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now);
 bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret);
+const char *o3_sc_find_restored(const struct o3_sidecar *s, const char *key); /* NULL none */
+/* Saves a state whose owner leaves memory, or that is looked up again and again. */
+void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, size_t n);
 
 /* control.c */
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
@@ -164,13 +174,20 @@ bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns);
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s);
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now);
+void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
 enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now);
 
 /* probing.c */
 bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now);
 void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
-bool o3_sc_options_known(const struct o3_sidecar *s, const struct model *m);
+bool o3_sc_options_known(const struct model *m);
+int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now); /* cost of the next probe */
+void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m);
+void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns);
+void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck);
+void o3_sc_keep_sizes(struct o3_sidecar *s, const struct epoch *ep);
 int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source);
 
 /* judge.c */
@@ -178,6 +195,7 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
 void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
 void o3_sc_mark_gap(struct model *m);
 void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all);
+void o3_sc_keep_series(struct o3_sidecar *s, struct model *m); /* before it leaves memory */
 int o3_sc_n_drifted(const struct model *m);
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
@@ -187,6 +205,7 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m);
+void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m);
 
 /* report.c */
 int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms, struct o3_buf *out);

@@ -35,6 +35,26 @@ void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all) {
             if (m->epochs[i]->series[sig] && m->epochs[i]->n_unsaved[sig] >= (all ? 1 : SAVE_EVERY_SAMPLES)) save_one(s, m->epochs[i], (enum signal)sig);
 }
 
+/* Sizes are kept in memory, too: few bytes, and a model that comes back under an old setting is probed as before. */
+void o3_sc_keep_sizes(struct o3_sidecar *s, const struct epoch *ep) {
+    char key[200], value[64];
+    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
+    int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_tokens);
+    o3_sc_keep_state(s, key, value, (size_t)n);
+}
+
+static void drop_series(struct o3_sidecar *s, struct epoch *ep) {
+    for (int sig = 0; sig < SIGNAL_COUNT; sig++) {
+        O3_AUTO_BUF text;
+        o3_buf_init(&text, 64 * 1024);
+        char key[220];
+        series_key(ep, (enum signal)sig, key, sizeof key);
+        if (ep->series[sig] && o3_drift_encode(ep->series[sig], &text) == 0) o3_sc_keep_state(s, key, o3_buf_str(&text), text.len);
+        o3_drift_free(ep->series[sig]);
+        ep->series[sig] = NULL;
+    }
+}
+
 static struct epoch *new_epoch(struct o3_sidecar *s, struct model *m, int64_t batch) {
     int slot = 0;
     for (int i = 0; i < O3_EPOCHS_MAX; i++) {
@@ -45,9 +65,7 @@ static struct epoch *new_epoch(struct o3_sidecar *s, struct model *m, int64_t ba
         if (m->epochs[i]->used_ns < m->epochs[slot]->used_ns) slot = i;
     }
     struct epoch *ep = m->epochs[slot];
-    if (ep)
-        for (int sig = 0; sig < SIGNAL_COUNT; sig++)
-            o3_drift_free(ep->series[sig]);
+    if (ep) drop_series(s, ep);
     else if (!(ep = m->epochs[slot] = malloc(sizeof *ep)))
         return NULL;
     *ep = (struct epoch){.num_ctx = m->ps.context_length, .num_batch = batch};
@@ -59,10 +77,9 @@ static struct epoch *new_epoch(struct o3_sidecar *s, struct model *m, int64_t ba
 static void restore_sizes(struct o3_sidecar *s, struct epoch *ep) {
     char key[200];
     snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
-    O3_AUTO_BUF value;
-    o3_buf_init(&value, 64);
+    const char *value = o3_sc_find_restored(s, key);
     long long decode = 0, prefill = 0;
-    if (!o3_sc_take_restored(s, key, &value) || sscanf(o3_buf_str(&value), "%lld %lld", &decode, &prefill) != 2) return;
+    if (!value || sscanf(value, "%lld %lld", &decode, &prefill) != 2) return;
     if (decode >= O3_DECODE_TOKENS_MIN && decode <= O3_DECODE_TOKENS_MAX) ep->decode_tokens = decode;
     if (prefill >= O3_PREFILL_TOKENS_MIN && prefill <= s->config->probe_prefill_tokens) ep->prefill_tokens = prefill;
 }
@@ -78,14 +95,6 @@ static void restore_series(struct o3_sidecar *s, struct epoch *ep) {
     }
 }
 
-static void restore_strike(struct o3_sidecar *s, struct model *m) {
-    char key[160];
-    snprintf(key, sizeof key, "strike/%s/%s", m->ps.digest, s->version.text);
-    O3_AUTO_BUF value;
-    o3_buf_init(&value, 64);
-    if (o3_sc_take_restored(s, key, &value)) m->has_strike = true;
-}
-
 static void show_series(struct o3_sidecar *s, const struct model *m, enum signal sig);
 static void drop_series_metrics(struct o3_sidecar *s, const struct model *m);
 
@@ -99,13 +108,12 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
     for (int i = 0; i < O3_EPOCHS_MAX; i++)
         if (m->epochs[i] && is_epoch(m->epochs[i], m, s->version.text, batch)) m->epoch = m->epochs[i];
     if (!m->epoch) {
-        if (!before || strcmp(before->digest, m->ps.digest) || strcmp(before->version, s->version.text)) m->has_strike = false;
         m->epoch = new_epoch(s, m, batch);
         if (!m->epoch) return;
         restore_sizes(s, m->epoch);
         restore_series(s, m->epoch);
-        restore_strike(s, m);
     }
+    o3_sc_restore_strike(s, m);
     m->epoch->used_ns = now.mono_ns;
     m->n_attempts = m->next_attempt = 0;
     o3_sc_mark_gap(m);
@@ -119,6 +127,11 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
                                                                            : "num_batch";
         O3_SC_EVENT(s, O3_EV_EPOCH_CHANGED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
     }
+}
+
+void o3_sc_keep_series(struct o3_sidecar *s, struct model *m) {
+    for (int i = 0; i < O3_EPOCHS_MAX; i++)
+        if (m->epochs[i]) drop_series(s, m->epochs[i]);
 }
 
 void o3_sc_mark_gap(struct model *m) {
@@ -166,7 +179,7 @@ static void show_sample(struct o3_sidecar *s, struct model *m, const struct o3_s
     m->has_live_gauges = true;
     o3_metric_set(s->metrics, O3_M_PROBE_SUCCESS, O3_L(name), !o3_outcome_is_failure(sample->outcome));
     o3_metric_observe(s->metrics, O3_M_PROBE_DURATION_SECONDS, O3_L(name, kind), (double)sample->wall_ns / 1e9);
-    if (o3_outcome_is_failure(sample->outcome)) return;
+    if (o3_outcome_is_failure(sample->outcome) || sample->flags & O3_SAMPLE_IMPLAUSIBLE) return;
     o3_metric_set(s->metrics, O3_M_PROBE_LAST_SUCCESS_TIMESTAMP_SECONDS, O3_L(name), (double)(sample->wall_ms + sample->wall_ns / O3_NS_PER_MS) / 1000.0);
     if (sample->ttft_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_TOKEN_SECONDS, O3_L(name, kind), (double)sample->ttft_ns / 1e9);
     if (sample->ttfc_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_CONTENT_SECONDS, O3_L(name), (double)sample->ttfc_ns / 1e9);

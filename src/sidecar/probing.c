@@ -14,15 +14,17 @@
 #define PROBE_SECONDS_GAIN 0.2
 #define FIRST_PREFILL_AFTER 3 /* decode probes since the load */
 #define PROBE_SEED 42
+#define DECODE_PROMPT_TOKENS 32 /* at most */
+#define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
 
 static bool is_embedding(const struct model *m) {
     return m->show_state == SHOW_KNOWN && m->show.has_capabilities ? m->show.can_embed_only : m->ps.can_embed_only;
 }
 
-bool o3_sc_options_known(const struct o3_sidecar *s, const struct model *m) {
-    (void)s;
+bool o3_sc_options_known(const struct model *m) {
     if (m->ps.context_length <= 0) return false; /* an old server: num_ctx in force is not shown */
-    return !m->has_strike || (m->has_runner && !is_embedding(m)); /* an embedding model's command line does not tell them */
+    if (m->strike == STRIKE_NONE) return true;
+    return m->strike == STRIKE_BY_LIST && m->has_runner && !is_embedding(m); /* an embedding model's command line does not tell */
 }
 
 int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source) {
@@ -32,8 +34,7 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
     return o3_ollama_automatic_batch(&s->version, m->ps.context_length);
 }
 
-static enum o3_probe_kind choose_kind(const struct o3_sidecar *s, const struct model *m, bool is_stuck_test, struct o3_now now) {
-    (void)s;
+static enum o3_probe_kind choose_kind(const struct model *m, bool is_stuck_test, struct o3_now now) {
     if (is_embedding(m)) return O3_PROBE_EMBED;
     if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns) return O3_PROBE_DECODE;
     return O3_PROBE_PREFILL;
@@ -47,9 +48,15 @@ static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, 
 }
 
 static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m) {
-    if (m->epoch && m->epoch->prefill_tokens) return m->epoch->prefill_tokens;
-    int64_t first = O3_PREFILL_TOKENS_FIRST;
-    return first < s->config->probe_prefill_tokens ? first : s->config->probe_prefill_tokens;
+    int64_t n = m->epoch && m->epoch->prefill_tokens ? m->epoch->prefill_tokens : O3_PREFILL_TOKENS_FIRST;
+    if (n > s->config->probe_prefill_tokens) n = s->config->probe_prefill_tokens;
+    return n > m->ps.context_length / 2 ? m->ps.context_length / 2 : n; /* a longer prompt would be cut silently */
+}
+
+int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    enum o3_probe_kind kind = choose_kind(m, false, now);
+    if (kind == O3_PROBE_EMBED) return DECODE_PROMPT_TOKENS;
+    return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_tokens(s, m) : DECODE_PROMPT_TOKENS);
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked, struct o3_buf *body) {
@@ -87,10 +94,12 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     p->model = m;
     p->is_stuck_test = is_stuck_test;
     p->sockets_at_start = s->gate.count;
-    p->size_before = m->ps.size_bytes;
-    p->asked.kind = choose_kind(s, m, is_stuck_test, now);
+    p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
-    if (p->asked.kind == O3_PROBE_PREFILL) m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+    if (p->asked.kind == O3_PROBE_PREFILL) {
+        m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+        p->asked.n_prompt_min = prefill_tokens(s, m) - NONCE_WORDS;
+    }
     O3_AUTO_BUF body;
     o3_buf_init(&body, 128 * 1024);
     o3_buf_init(&p->body, BODY_BYTES_MAX);
@@ -108,10 +117,8 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
                                 .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
                                 .total_timeout_ms = s->config->timeouts_base_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
-    p->asked.sent_mono_ns = now.mono_ns;
     p->asked.sent_wall_ms = now.wall_ms;
-    m->foreign_since_probe = false;
-    p->id = s->ops.call_start(s->ops.ctx, &c);
+    p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
     if (p->id) return true;
     clear_run(p);
     return false;
@@ -152,11 +159,22 @@ static void set_flags(const struct o3_sidecar *s, const struct model *m, struct 
     if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
 }
 
-static void strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
-    m->has_strike = true;
+static void strike_key(const struct o3_sidecar *s, const struct model *m, char *out, size_t size) {
+    snprintf(out, size, "strike/%s/%s", m->ps.digest, s->version.text);
+}
+
+void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m) {
     char key[160];
-    snprintf(key, sizeof key, "strike/%s/%s", m->ps.digest, s->version.text);
-    s->ops.save_state(s->ops.ctx, key, "1", 1);
+    strike_key(s, m, key, sizeof key);
+    const char *value = o3_sc_find_restored(s, key);
+    m->strike = !value ? STRIKE_NONE : !strcmp(value, "2") ? STRIKE_BY_RUNNER : STRIKE_BY_LIST;
+}
+
+void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
+    m->strike = m->has_runner ? STRIKE_BY_RUNNER : STRIKE_BY_LIST;
+    char key[160];
+    strike_key(s, m, key, sizeof key);
+    o3_sc_keep_state(s, key, m->strike == STRIKE_BY_RUNNER ? "2" : "1", 1);
     o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_INDUCED_RELOAD, O3_F_STR("model", m->ps.name), O3_F_DBL("load_seconds", (double)load_ns / 1e9));
 }
@@ -166,16 +184,16 @@ static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_
     const char *reason = "induced";
     int64_t expires_ms = m->ps.expires_at_ms;
     if (m->runner_died) reason = "runner_lost";
-    else if (m->foreign_since_probe || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
+    else if (s->probe.is_stuck_test || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
     else if (expires_ms >= 0 && expires_ms <= sample->wall_ms) reason = "expired";
-    m->runner_died = false;
     m->n_since_load = 0;
+    m->is_reload_told = true;
     o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
-    if (!strcmp(reason, "induced")) strike(s, m, sample->load_ns);
+    if (!strcmp(reason, "induced")) o3_sc_strike(s, m, sample->load_ns);
 }
 
-static void set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
+void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
     o3_metric_set(s->metrics, O3_M_OLLAMA_STUCK, O3_L(m->ps.name), is_stuck);
     if (is_stuck == m->is_stuck) return;
     m->is_stuck = is_stuck;
@@ -184,7 +202,7 @@ static void set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
 
 static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
     struct epoch *ep = m->epoch;
-    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1) return;
+    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~(uint32_t)O3_SAMPLE_WARMUP) return;
     bool is_new = false;
     if (!ep->decode_tokens && isfinite(sample->decode_tps)) {
         ep->decode_tokens = o3_decode_tokens_for(sample->decode_tps);
@@ -194,11 +212,7 @@ static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_
         ep->prefill_tokens = o3_prefill_tokens_for(sample->prefill_tps, s->config->probe_prefill_tokens);
         is_new = true;
     }
-    if (!is_new) return;
-    char key[200], value[64];
-    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
-    int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_tokens);
-    s->ops.save_state(s->ops.ctx, key, value, (size_t)n);
+    if (is_new) o3_sc_keep_sizes(s, ep);
 }
 
 static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
@@ -217,32 +231,49 @@ static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sa
 }
 
 static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
-    struct o3_field kind = O3_F_STR("kind", o3_probe_kind_name(sample->kind));
-    struct o3_field outcome = O3_F_STR("outcome", o3_outcome_name(sample->outcome));
-    if (o3_outcome_is_failure(sample->outcome))
-        O3_SC_EVENT(s, O3_EV_PROBE_FAILED, O3_F_STR("model", sample->model), kind, outcome, O3_F_STR("detail", sample->detail));
-    else
-        O3_SC_EVENT(s, O3_EV_PROBE_DONE, O3_F_STR("model", sample->model), kind, outcome, O3_F_DBL("ttft_ms", (double)sample->ttft_ns / 1e6),
-                    O3_F_DBL("decode_tps", sample->decode_tps), O3_F_INT("flags", sample->flags));
+    struct o3_field f[8] = {O3_F_STR("model", sample->model), O3_F_STR("kind", o3_probe_kind_name(sample->kind)), O3_F_STR("outcome", o3_outcome_name(sample->outcome))};
+    size_t n = 3;
+    if (o3_outcome_is_failure(sample->outcome)) {
+        f[n++] = O3_F_STR("detail", sample->detail);
+        o3_sc_event(s, O3_EV_PROBE_FAILED, f, n);
+        return;
+    }
+    if (sample->ttft_ns >= 0) f[n++] = O3_F_DBL("ttft_ms", (double)sample->ttft_ns / 1e6);
+    if (isfinite(sample->decode_tps)) f[n++] = O3_F_DBL("decode_tps", sample->decode_tps);
+    f[n++] = O3_F_DBL("seconds", (double)sample->wall_ns / 1e9);
+    if (sample->flags) f[n++] = O3_F_INT("flags", sample->flags);
+    o3_sc_event(s, O3_EV_PROBE_DONE, f, n);
+}
+
+void o3_sc_probe_watch(struct o3_sidecar *s) {
+    s->probe.saw_user |= s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+}
+
+/* What may mean that the runner died or was killed: a load that follows is not our doing. */
+static bool is_death_possible(enum o3_outcome o) {
+    return o3_outcome_is_failure(o) && o != O3_OUTCOME_REFUSED && o != O3_OUTCOME_BUSY && o != O3_OUTCOME_TIMEOUT;
 }
 
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
     struct model *m = s->probe.model;
     bool is_test = s->probe.is_stuck_test;
     o3_sc_read_sockets(s, now.mono_ns);
-    s->probe.saw_user = s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+    o3_sc_probe_watch(s);
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE || sample->outcome == O3_OUTCOME_NO_METRICS;
     if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
-        if (m->is_loaded && sample->load_ns >= O3_RELOAD_NS) judge_reload(s, m, sample);
-        o3_gate_own_finished(&s->gate, sample->queue_ns, now.mono_ns);
-        m->own_finished_wall_ms = now.wall_ms;
-        set_stuck(s, m, false);
+        if (sample->load_ns >= O3_RELOAD_NS) judge_reload(s, m, sample);
+        m->runner_died = false;
+        o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
+        o3_sc_set_stuck(s, m, false);
     }
-    if (sample->outcome == O3_OUTCOME_STUCK) set_stuck(s, m, true);
-    if (sample->outcome == O3_OUTCOME_STREAM_ERROR || sample->outcome == O3_OUTCOME_BROKEN) m->runner_died = true;
+    /* A failed probe, too, moves expires_at when the server gives it up. */
+    if (sample->outcome != O3_OUTCOME_REFUSED) m->own_finished_wall_ms = now.wall_ms;
+    if (sample->outcome == O3_OUTCOME_STUCK) o3_sc_set_stuck(s, m, true);
+    if (is_death_possible(sample->outcome)) m->runner_died = true;
+    m->has_timed_out = sample->outcome == O3_OUTCOME_TIMEOUT && !s->probe.saw_user;
     count_cost(s, m, sample, now);
     if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_tokens) sample->flags |= O3_SAMPLE_WARMUP;
     if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens) sample->flags |= O3_SAMPLE_WARMUP;

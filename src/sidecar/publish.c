@@ -61,12 +61,28 @@ static void build(const struct o3_sidecar *s, const struct model *m, const struc
     }
 }
 
+static void want_write(struct model *m, const char *reason, struct o3_now now) {
+    if (!m->is_write_wanted) o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
+    m->is_write_wanted = true;
+    m->n_write_failures = 0;
+    m->write_at_ns = now.mono_ns;
+}
+
+static const struct o3_preset_doc *newest_doc(const struct model *m) {
+    return m->is_write_wanted ? &m->wanted : m->is_writing ? &m->writing : m->has_published ? &m->published : NULL;
+}
+
+static bool is_same_setting(const struct o3_preset_doc *d, const struct model *m, int64_t batch) {
+    return !strcmp(d->digest, m->ps.digest) && d->presets[0].num_ctx == m->ps.context_length && d->presets[0].batch == batch;
+}
+
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason, struct o3_now now) {
     if (s->config->tune_mode == TUNE_OFF) return;
-    const struct o3_preset_doc *last = m->is_write_wanted || m->is_writing ? &m->wanted : m->has_published ? &m->published : NULL;
+    const struct o3_preset_doc *last = newest_doc(m);
     /* `previous` is what was true before the incident, also when a second signal confirms it later. */
     const struct o3_performance *previous = NULL;
-    if (last && strcmp(last->digest, m->ps.digest) == 0) {
+    enum o3_batch_source source;
+    if (last && is_same_setting(last, m, o3_sc_effective_batch(s, m, &source))) {
         bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_drifted(m) <= 1;
         previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance : &last->presets[0].previous;
     }
@@ -77,14 +93,17 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
         return;
     }
     m->wanted = doc;
-    if (!m->is_write_wanted) o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
-    m->is_write_wanted = true;
-    m->n_write_failures = 0;
-    m->write_at_ns = now.mono_ns;
+    want_write(m, reason, now);
 }
 
-static const struct o3_preset_doc *doc_of(const struct model *m) {
-    return m->is_write_wanted || m->is_writing ? &m->wanted : m->has_published ? &m->published : NULL;
+void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o3_now now) {
+    for (int i = 0; i < s->n_models; i++) {
+        struct model *m = s->models[i];
+        const struct o3_preset_doc *last = newest_doc(m);
+        if (!last || s->config->tune_mode == TUNE_OFF) continue;
+        m->wanted = *last;
+        want_write(m, reason, now);
+    }
 }
 
 static const char *primary_model(const struct o3_sidecar *s) {
@@ -101,7 +120,7 @@ static void encode_all(const struct o3_sidecar *s, struct o3_buf *out) {
     struct o3_conf_list primary = {.n = 1, .v = {primary_model(s)}}, none = {0};
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < s->n_models; i++) {
-            const struct o3_preset_doc *d = doc_of(s->models[i]);
+            const struct o3_preset_doc *d = newest_doc(s->models[i]);
             bool is_primary = primary.v[0][0] && o3_model_is_selected(s->models[i]->ps.name, &primary, &none);
             if (d && is_primary == (pass == 0)) add_doc(d, out);
         }
@@ -116,6 +135,14 @@ static void set_preset_metrics(struct o3_sidecar *s, const struct model *m) {
     }
 }
 
+static void write_failed(struct o3_sidecar *s, struct model *m, const char *file, const char *error, struct o3_now now) {
+    O3_SC_EVENT(s, O3_EV_PRESET_WRITE_FAILED, O3_F_STR("file", file), O3_F_STR("error", error));
+    if (m->n_write_failures < 12) m->n_write_failures++;
+    int64_t wait = RETRY_FIRST_NS << (m->n_write_failures - 1);
+    m->write_at_ns = now.mono_ns + (wait < RETRY_MAX_NS ? wait : RETRY_MAX_NS);
+    m->is_write_wanted = true;
+}
+
 static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     O3_AUTO_BUF doc;
     O3_AUTO_BUF all;
@@ -123,9 +150,13 @@ static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now
     o3_buf_init(&doc, DOC_BYTES_MAX);
     o3_buf_init(&all, ALL_BYTES_MAX);
     o3_buf_init(&summary, DOC_BYTES_MAX);
-    if (o3_preset_doc_encode_yaml(&m->wanted, &doc) < 0 || o3_sc_summary_json(s, m, now.wall_ms, &summary) < 0) return;
+    if (o3_preset_doc_encode_yaml(&m->wanted, &doc) < 0 || o3_sc_summary_json(s, m, now.wall_ms, &summary) < 0) {
+        write_failed(s, m, "o3_results", "no memory for the document", now);
+        return;
+    }
     encode_all(s, &all);
     if (all.err) O3_SC_EVENT(s, O3_EV_LIMIT_REACHED, O3_F_STR("what", "the preset file of all models"));
+    m->writing = m->wanted;
     m->is_write_wanted = false;
     m->is_writing = true;
     m->ticket = s->next_ticket++;
@@ -134,11 +165,13 @@ static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now
                                    .reason = m->write_reason,
                                    .doc = o3_buf_str(&doc),
                                    .doc_len = doc.len,
-                                   .summary = o3_buf_str(&summary),
+                                   .summary = m->epoch ? o3_buf_str(&summary) : NULL, /* nothing measured by this process */
                                    .summary_len = summary.len,
                                    .all = all.err ? NULL : o3_buf_str(&all),
                                    .all_len = all.err ? 0 : all.len};
-    s->ops.write_presets(s->ops.ctx, &w);
+    if (s->ops.write_presets(s->ops.ctx, &w)) return;
+    m->is_writing = false;
+    write_failed(s, m, "o3_results", "too much work is waiting", now);
 }
 
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now) {
@@ -157,12 +190,18 @@ int64_t o3_sc_publish_deadline(const struct o3_sidecar *s) {
     return t;
 }
 
-static void save_doc(struct o3_sidecar *s, const struct model *m) {
+static void save_doc(struct o3_sidecar *s, const struct model *m, bool keep) {
     O3_AUTO_BUF doc;
     o3_buf_init(&doc, DOC_BYTES_MAX);
     char key[160];
     snprintf(key, sizeof key, "preset/%s", m->ps.name);
-    if (o3_preset_doc_encode_yaml(&m->published, &doc) == 0) s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
+    if (o3_preset_doc_encode_yaml(&m->published, &doc) < 0) return;
+    if (keep) o3_sc_keep_state(s, key, o3_buf_str(&doc), doc.len);
+    else s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
+}
+
+void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
+    if (m->has_published) save_doc(s, m, true);
 }
 
 static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
@@ -180,19 +219,16 @@ void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_d
     count_write(s, "results", has_defaults, now);
     if (file[0]) count_write(s, "file", has_file, now);
     if (has_defaults && (has_file || !file[0])) {
-        m->published = m->wanted;
+        m->published = m->writing;
         m->has_published = true;
-        m->n_write_failures = 0;
+        if (!m->is_write_wanted) m->n_write_failures = 0;
         set_preset_metrics(s, m);
-        save_doc(s, m);
+        save_doc(s, m, false);
         O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name), O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
         return;
     }
-    O3_SC_EVENT(s, O3_EV_PRESET_WRITE_FAILED, O3_F_STR("file", has_defaults ? file : "o3_results"), O3_F_STR("error", error ? error : ""));
-    if (m->n_write_failures < 12) m->n_write_failures++;
-    int64_t wait = RETRY_FIRST_NS << (m->n_write_failures - 1);
-    m->write_at_ns = now.mono_ns + (wait < RETRY_MAX_NS ? wait : RETRY_MAX_NS);
-    m->is_write_wanted = true;
+    if (!m->is_write_wanted) m->wanted = m->writing;
+    write_failed(s, m, has_defaults ? file : "o3_results", error ? error : "", now);
 }
 
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m) {

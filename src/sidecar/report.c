@@ -120,7 +120,7 @@ static json_t *model_json(const struct o3_sidecar *s, const struct model *m, str
     json_object_set_new(o, "next_probe_seconds", m->is_loaded ? json_real((double)(m->due_ns - now.mono_ns) / 1e9) : json_null());
     json_object_set_new(o, "paused", text_or_null(SKIP_NAMES[m->paused_for]));
     json_object_set_new(o, "stuck", json_boolean(m->is_stuck));
-    json_object_set_new(o, "induced_reload", json_boolean(m->has_strike));
+    json_object_set_new(o, "induced_reload", json_boolean(m->strike != STRIKE_NONE));
     json_object_set_new(o, "decode_tokens", json_integer(m->epoch ? m->epoch->decode_tokens : 0));
     json_object_set_new(o, "stability", stability_json(s, m));
     json_object_set_new(o, "signals", signals_json(m));

@@ -40,17 +40,17 @@ static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m,
 
 enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
     if (!s->config->probe_enabled) return SKIP_PAUSED;
-    if (!m->is_loaded) return SKIP_NOT_LOADED;
-    if (!o3_sc_options_known(s, m)) return SKIP_OPTIONS_UNKNOWN;
+    if (!m->is_loaded || m->is_runner_gone) return SKIP_NOT_LOADED;
+    if (!o3_sc_options_known(m)) return SKIP_OPTIONS_UNKNOWN;
     if (is_lingering_over(s, m, now.mono_ns)) return SKIP_IDLE;
     int64_t expires_ms = m->ps.expires_at_ms;
     if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS) return SKIP_EXPIRING;
-    if (!o3_token_budget_allows(&s->budget, O3_DECODE_TOKENS_MAX, s->config->probe_max_tokens_per_day, now.mono_ns)) return SKIP_BUDGET;
+    if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day, now.mono_ns)) return SKIP_BUDGET;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
     return SKIP_NONE;
 }
 
-static void set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) {
+void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) {
     if (m->paused_for == reason) return;
     if (m->paused_for != SKIP_NONE) o3_metric_drop(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[m->paused_for]));
     if (reason != SKIP_NONE) o3_metric_set(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
@@ -59,7 +59,7 @@ static void set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) 
 }
 
 static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct o3_now now) {
-    set_paused(s, m, reason);
+    o3_sc_set_paused(s, m, reason);
     if (!m->is_skip_counted) o3_metric_add(s->metrics, O3_M_PROBES_SKIPPED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
     m->is_skip_counted = true;
     bool is_slot_over = now.mono_ns - m->slot_ns >= m->interval_ms * O3_NS_PER_MS;
@@ -69,7 +69,7 @@ static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct
 
 /* Reading the table of sockets costs milliseconds on a large machine: only when the answer is about to matter. */
 bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns) {
-    if (s->gate.is_busy || s->gate.first_reading_ns == INT64_MIN || s->pending) return true;
+    if (s->gate.is_busy || s->gate.first_reading_ns == INT64_MIN || s->pending || s->probe.id) return true;
     for (int i = 0; i < s->n_models; i++)
         if (s->models[i]->is_loaded && s->models[i]->due_ns - now_ns < SOCKETS_AHEAD_NS) return true;
     return false;
@@ -91,13 +91,20 @@ static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, st
     s->ps_due_ns = now.mono_ns;
 }
 
+/* A user who waits for a hung runner shows no other sign: the model that was not idle when the server became busy is not idle
+ * now, however long ago its last answer was. */
+static bool may_be_tested(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    enum skip reason = o3_sc_skip_reason(s, m, now);
+    if (reason == SKIP_IDLE) return m->is_stuck || !is_lingering_over(s, m, s->gate.busy_since_ns);
+    return reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_EXPIRING;
+}
+
 /* The model whose runner may hang: the one that users last asked, as far as can be told. */
 static struct model *model_to_test(struct o3_sidecar *s, struct o3_now now) {
     struct model *last = NULL;
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
-        enum skip reason = o3_sc_skip_reason(s, m, now);
-        if (reason != SKIP_BUSY && reason != SKIP_EXPIRING) continue;
+        if (!may_be_tested(s, m, now)) continue;
         if (!last || m->last_user_ns > last->last_user_ns) last = m;
     }
     return last;
@@ -137,17 +144,19 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     struct model *m = s->pending;
     if (!m || s->probe.id) return;
     s->pending = NULL;
-    enum skip reason = o3_sc_skip_reason(s, m, now);
+    if (m->is_loaded && m->show_state == SHOW_WANTED) return; /* another model under this name: its turn comes again */
     if (s->is_pending_test) {
+        bool is_fit = may_be_tested(s, m, now);
         o3_gate_tested(&s->gate, now.mono_ns);
-        if (reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_EXPIRING) (void)o3_sc_probe_start(s, m, true, now);
+        if (is_fit) (void)o3_sc_probe_start(s, m, true, now);
         return;
     }
+    enum skip reason = o3_sc_skip_reason(s, m, now);
     if (reason != SKIP_NONE) {
         skip(s, m, reason, now);
         return;
     }
-    set_paused(s, m, SKIP_NONE);
+    o3_sc_set_paused(s, m, SKIP_NONE);
     next_slot(s, m, now.mono_ns);
     (void)o3_sc_probe_start(s, m, false, now);
 }

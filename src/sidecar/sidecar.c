@@ -6,10 +6,19 @@
 #define CLOCK_JUMP_MS 2000
 
 const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
-const char *const SKIP_NAMES[SKIP_COUNT] = {"", "paused", "not_loaded", "options_unknown", "idle", "expiring", "budget", "busy"};
+const char *const SKIP_NAMES[SKIP_COUNT] = {"", "paused", "not_loaded", "options_unknown", "idle", "expiring", "budget", "busy", "ollama_down"};
 
 void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     s->ops.event(s->ops.ctx, ev, f, n);
+}
+
+void o3_sc_free_model(struct model *m) {
+    for (int i = 0; i < O3_EPOCHS_MAX; i++) {
+        for (int sig = 0; m->epochs[i] && sig < SIGNAL_COUNT; sig++)
+            o3_drift_free(m->epochs[i]->series[sig]);
+        free(m->epochs[i]);
+    }
+    free(m);
 }
 
 int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct o3_sidecar **ret, struct o3_err *e) {
@@ -37,20 +46,6 @@ int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct 
     return 0;
 }
 
-static void free_epoch(struct epoch *ep) {
-    if (!ep) return;
-    for (int i = 0; i < SIGNAL_COUNT; i++)
-        o3_drift_free(ep->series[i]);
-    free(ep);
-}
-
-void o3_sc_free_model(struct model *m) {
-    if (!m) return;
-    for (int i = 0; i < O3_EPOCHS_MAX; i++)
-        free_epoch(m->epochs[i]);
-    free(m);
-}
-
 void o3_sidecar_free(struct o3_sidecar *s) {
     if (!s) return;
     for (int i = 0; i < s->n_models; i++)
@@ -66,7 +61,23 @@ void o3_sidecar_free(struct o3_sidecar *s) {
     free(s);
 }
 
-void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n) {
+static int index_of_restored(const struct o3_sidecar *s, const char *key) {
+    for (int i = 0; i < s->n_restored; i++)
+        if (!strcmp(s->restored[i].key, key)) return i;
+    return -1;
+}
+
+static void drop_restored(struct o3_sidecar *s, int i) {
+    struct restored *r = &s->restored[i];
+    free(r->key);
+    free(r->value);
+    s->restored_bytes -= r->n;
+    *r = s->restored[--s->n_restored];
+}
+
+static void put_restored(struct o3_sidecar *s, const char *key, const char *value, size_t n) {
+    int old = index_of_restored(s, key);
+    if (old >= 0) drop_restored(s, old);
     if (s->n_restored == O3_RESTORED_MAX || n > O3_RESTORED_BYTES_MAX - s->restored_bytes) return;
     struct restored r = {.key = strdup(key), .value = malloc(n + 1), .n = n};
     if (!r.key || !r.value) {
@@ -80,18 +91,36 @@ void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value
     s->restored_bytes += n;
 }
 
+/* Models with presets are known from the start, loaded or not: their documents belong into the file of all models. */
+void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now) {
+    static const char PRESET[] = "preset/";
+    put_restored(s, key, value, n);
+    if (strncmp(key, PRESET, sizeof PRESET - 1)) return;
+    struct o3_ollama_model ps = {.size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1};
+    const char *name = key + sizeof PRESET - 1;
+    if (o3_str_copy(ps.name, sizeof ps.name, name) && !o3_sc_find_model(s, name)) (void)o3_sc_add_model(s, &ps, now);
+}
+
 bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret) {
-    for (int i = 0; i < s->n_restored; i++) {
-        struct restored *r = &s->restored[i];
-        if (strcmp(r->key, key)) continue;
-        bool is_whole = o3_buf_add(ret, r->value, r->n) == 0;
-        free(r->key);
-        free(r->value);
-        s->restored_bytes -= r->n;
-        *r = s->restored[--s->n_restored];
-        return is_whole;
-    }
-    return false;
+    int i = index_of_restored(s, key);
+    if (i < 0) return false;
+    bool is_whole = o3_buf_add(ret, s->restored[i].value, s->restored[i].n) == 0;
+    drop_restored(s, i);
+    return is_whole;
+}
+
+const char *o3_sc_find_restored(const struct o3_sidecar *s, const char *key) {
+    int i = index_of_restored(s, key);
+    return i < 0 ? NULL : s->restored[i].value;
+}
+
+void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, size_t n) {
+    s->ops.save_state(s->ops.ctx, key, value, n);
+    put_restored(s, key, value, n);
+}
+
+bool o3_sc_is_probed(const struct o3_sidecar *s, const struct model *m) {
+    return s->probe.id && s->probe.model == m;
 }
 
 struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name) {
@@ -101,9 +130,11 @@ struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name) {
 }
 
 void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now) {
+    if (strcmp(config->publish_file, s->config->publish_file)) o3_sidecar_publish_again(s, "publish.file was set", now);
     s->config = config;
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
+        if (!m->is_loaded) continue;
         o3_sc_new_interval(s, m);
         int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
         if (m->due_ns > latest) m->due_ns = latest;

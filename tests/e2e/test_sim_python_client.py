@@ -120,7 +120,7 @@ def test_an_error_in_mid_stream(start):
 
 
 def test_usage_errors_and_help():
-    assert harness.run_o3("sim", "--help").stdout.startswith("Usage: o3 sim")
+    assert harness.run_o3("sim", "--help").stdout.startswith("usage: o3 sim")
     for arguments in (["--noise", "7"], ["--speed", "0"], ["--event", "at 2m decod"], ["--preload", "nope"], ["--gpu", "much"], ["left"], ["--nope"]):
         ended = harness.run_o3("sim", "--listen", "127.0.0.1:0", *arguments)
         assert ended.returncode == 2 and ended.stderr, arguments

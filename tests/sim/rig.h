@@ -10,7 +10,7 @@
 
 #define RIG_CALLS_MAX 64
 #define RIG_EVENTS_MAX 4096
-#define RIG_STATES_MAX 64
+#define RIG_STATES_MAX 256
 #define RIG_MINUTE_MS 60000LL
 #define RIG_HOUR_MS 3600000LL
 #define RIG_START_WALL_MS 1795219200000LL /* 2026-11-21T00:00:00Z */
@@ -45,8 +45,13 @@ struct rig {
     struct o3_runner_cmdline runners[8];
     size_t n_runners;
     bool is_server_gone; /* connections are refused */
-    uint64_t next_local_id, refused[8];
-    int n_refused;
+    bool is_show_too_long; /* /api/show ends at the limit of bytes */
+    struct {
+        uint64_t id;
+        int code;
+    } failed[8]; /* calls that end without reaching the server */
+    uint64_t next_local_id;
+    int n_failed;
 
     struct rig_event events[RIG_EVENTS_MAX];
     int n_events;
@@ -54,8 +59,9 @@ struct rig {
     int n_samples, n_flagged;
     uint64_t tickets[64];
     int n_tickets, n_writes;
-    bool writes_fail;
-    char *preset; /* the last document written */
+    bool writes_fail, writes_refused;
+    char *preset;      /* the last document written */
+    char *all_presets; /* and the file of all models with it */
     struct rig_state states[RIG_STATES_MAX];
     int n_states;
 };
@@ -71,11 +77,14 @@ static inline void rig_add_call(struct rig *r, uint64_t world_id, bool is_user) 
     r->calls[r->n_calls++] = (struct rig_call){.world_id = world_id, .is_user = is_user};
 }
 
-static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c) {
+static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns) {
     struct rig *r = ctx;
-    if (r->is_server_gone) {
+    *ret_sent_mono_ns = r->now_ns;
+    int code = r->is_server_gone ? O3_E_UNREACHABLE : r->is_show_too_long && !strcmp(c->path, "/api/show") ? O3_E_LIMIT : 0;
+    if (code) {
         uint64_t id = UINT64_MAX - r->next_local_id++;
-        r->refused[r->n_refused++] = id;
+        r->failed[r->n_failed].id = id;
+        r->failed[r->n_failed++].code = code;
         return id;
     }
     uint64_t id = o3_world_request(r->world, r->now_ns, c->method, c->path, c->body, c->body_len);
@@ -103,7 +112,8 @@ static inline void rig_sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) 
     *ret = (struct o3_sidecar_sockets){.is_readable = !r->sockets_unreadable, .n_established = n};
 }
 
-static inline size_t rig_sense_runners(void *ctx, struct o3_runner_cmdline *out, size_t max) {
+static inline size_t rig_sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max) {
+    (void)is_thorough;
     struct rig *r = ctx;
     size_t n = r->n_runners < max ? r->n_runners : max;
     memcpy(out, r->runners, n * sizeof *out);
@@ -136,12 +146,16 @@ static inline void rig_on_sample(void *ctx, const struct o3_sample *s) {
     r->n_flagged += s->flags != 0;
 }
 
-static inline void rig_write_presets(void *ctx, const struct o3_sidecar_presets *w) {
+static inline bool rig_write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct rig *r = ctx;
+    if (r->writes_refused) return false;
     free(r->preset);
+    free(r->all_presets);
+    r->all_presets = strndup(w->all, w->all_len);
     r->preset = strndup(w->doc, w->doc_len);
     r->n_writes++;
     r->tickets[r->n_tickets++ % 64] = w->ticket;
+    return true;
 }
 
 static inline void rig_save_state(void *ctx, const char *key, const char *value, size_t n) {
@@ -169,7 +183,7 @@ static inline void rig_start_sidecar(struct rig *r) {
     p.ops = (struct o3_sidecar_ops){r, rig_call_start, rig_call_cancel, rig_sense_sockets, rig_sense_runners, rig_on_event, rig_on_sample, rig_write_presets, rig_save_state};
     assert_int_equal(o3_sidecar_new(&p, rig_now(r), &r->sidecar, &e), 0);
     for (int i = 0; i < r->n_states; i++)
-        o3_sidecar_restore(r->sidecar, r->states[i].key, r->states[i].value, r->states[i].n);
+        o3_sidecar_restore(r->sidecar, r->states[i].key, r->states[i].value, r->states[i].n, rig_now(r));
 }
 
 /* config: YAML, NULL for the defaults. */
@@ -195,6 +209,7 @@ static inline void rig_free(struct rig *r) {
     for (int i = 0; i < r->n_states; i++)
         free(r->states[i].value);
     free(r->preset);
+    free(r->all_presets);
     free(r);
 }
 
@@ -255,9 +270,9 @@ static inline void rig_step(struct rig *r) {
     while (o3_world_poll(r->world, r->now_ns, &o))
         rig_take_output(r, &o);
     rig_end_late_calls(r);
-    for (int i = 0; i < r->n_refused; i++)
-        o3_sidecar_end(r->sidecar, r->refused[i], 0, O3_E_UNREACHABLE, "connection refused", rig_now(r));
-    r->n_refused = 0;
+    for (int i = 0; i < r->n_failed; i++)
+        o3_sidecar_end(r->sidecar, r->failed[i].id, 0, r->failed[i].code, "failed", rig_now(r));
+    r->n_failed = 0;
     o3_sidecar_turn(r->sidecar, rig_now(r));
     while (r->n_tickets > 0)
         o3_sidecar_preset_written(r->sidecar, r->tickets[--r->n_tickets], !r->writes_fail, !r->writes_fail, r->writes_fail ? "disk full" : NULL, rig_now(r));
@@ -270,7 +285,7 @@ static inline void rig_run_until(struct rig *r, int64_t mono_ms) {
         int64_t next = o3_world_next_ns(r->world), own = o3_sidecar_deadline_ns(r->sidecar);
         if (own < next) next = own;
         if (rig_next_timeout(r) < next) next = rig_next_timeout(r);
-        if (r->n_refused) next = r->now_ns + 1000000;
+        if (r->n_failed) next = r->now_ns + 1000000;
         if (next > end_ns) break;
         r->now_ns = next > r->now_ns ? next : r->now_ns + 1000; /* two things at the same moment are two steps */
     }
@@ -286,6 +301,22 @@ static inline uint64_t rig_user_generate(struct rig *r, const char *model, int n
     uint64_t id = o3_world_request(r->world, r->now_ns, "POST", "/api/generate", body, strlen(body));
     rig_add_call(r, id, true);
     return id;
+}
+
+/* What a readable command line of that model's runner shows; batch and threads -1: not named. */
+static inline void rig_show_runner(struct rig *r, const char *model, int64_t num_ctx, int64_t batch, int64_t port) {
+    char body[200];
+    snprintf(body, sizeof body, "{\"model\":\"%s\"}", model);
+    uint64_t id = o3_world_request(r->world, r->now_ns, "POST", "/api/show", body, strlen(body));
+    struct o3_world_output o;
+    struct o3_ollama_show show = {0};
+    while (o3_world_poll(r->world, r->now_ns + 1000000, &o)) {
+        if (o.id == id && o.kind == O3_WORLD_DATA) assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
+        else rig_take_output(r, &o);
+    }
+    struct o3_runner_cmdline c = {.ctx_total = num_ctx, .parallel = 1, .batch = batch, .threads = -1, .gpu_layers = INT64_MIN, .port = port};
+    o3_str_copy(c.blob, sizeof c.blob, show.blob);
+    r->runners[r->n_runners++] = c;
 }
 
 static inline void rig_preload(struct rig *r, const char *model, int64_t num_ctx) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The sidecar's promises on a virtual clock against the simulated Ollama: it harms nobody, it sees a change, it says so
  * once, it keeps the presets, it forgets nothing over a restart. */
+#include "o3/rand.h"
 #include "sim/rig.h"
 
 #define MODEL "sim-small:latest"
@@ -158,22 +159,7 @@ static void test_options_of_the_runner_are_replayed(void **state) {
     struct rig *r = rig_new(FAST, NULL);
     rig_run_until(r, 1000);
     rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192,\"num_batch\":256");
-    /* What a readable command line shows; the blob is learned from /api/show. */
-    char body[] = "{\"model\":\"" MODEL "\"}";
-    uint64_t id = o3_world_request(r->world, r->now_ns, "POST", "/api/show", body, strlen(body));
-    struct o3_world_output o;
-    struct o3_ollama_show show = {0};
-    while (o3_world_poll(r->world, r->now_ns + 1000000, &o)) {
-        if (o.id == id && o.kind == O3_WORLD_DATA)
-            assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
-        else
-            rig_take_output(r, &o);
-    }
-    struct o3_runner_cmdline c = {
-        .ctx_total = 8192, .parallel = 1, .batch = 256, .threads = -1, .gpu_layers = INT64_MIN, .port = 40001};
-    o3_str_copy(c.blob, sizeof c.blob, show.blob);
-    r->runners[0] = c;
-    r->n_runners = 1;
+    rig_show_runner(r, MODEL, 8192, 256, 40001);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
     assert_int_equal(loads_after_first(r), 0);
@@ -320,6 +306,417 @@ static void test_old_server_is_not_probed(void **state) {
     rig_free(r);
 }
 
+/* ---- whose doing was it? ---- */
+
+/* /api/ps is empty while a model loads: a load of many seconds must not look like an unload and a user's load. */
+static void test_slow_induced_reload_is_a_strike(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_run_until(r, 1000);
+    rig_user_generate(r, "sim-medium:latest", 20, "\"num_ctx\":8192,\"num_batch\":256");
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    const char *const *l = O3_L("sim-medium:latest");
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, l), 1, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_RELOADS, O3_L("sim-medium:latest", "induced")), 1, 0);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_RELOADS, O3_L("sim-medium:latest", "foreign_load"))));
+    assert_int_equal(loads_after_first(r), 1);
+    assert_int_equal(rig_count_events(r, O3_EV_MODEL_LOADED), 1);
+    rig_free(r);
+}
+
+/* The load takes longer than our patience, and Ollama gives it up with our request: the user's model is gone. */
+static void test_induced_load_that_was_given_up_is_a_strike(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 10s load-time +1500 %");
+    rig_run_until(r, 1000);
+    for (int i = 1; i <= 6; i++) {
+        rig_user_generate(r, "sim-medium:latest", 20, "\"num_ctx\":8192,\"num_batch\":256");
+        rig_run_until(r, i * 10 * RIG_MINUTE_MS);
+    }
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, O3_L("sim-medium:latest")), 1, 0);
+    rig_free(r);
+}
+
+/* The command line shows num_batch, but not what really differs. */
+static void test_runner_options_that_did_not_help_are_not_tried_again(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_run_until(r, 1000);
+    rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192,\"num_batch\":256,\"num_gpu\":0");
+    rig_show_runner(r, MODEL, 8192, 256, 40001);
+    for (int i = 1; i <= 10; i++) {
+        rig_run_until(r, i * 5 * RIG_MINUTE_MS);
+        rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192,\"num_batch\":256,\"num_gpu\":0");
+    }
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, O3_L(MODEL)), 1, 0);
+    rig_free(r);
+}
+
+static void test_strike_outlives_another_version(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 30m version 0.33.0");
+    rig_world_event(r, "at 60m version 0.32.15");
+    for (int i = 0; i < 90; i++) {
+        rig_run_until(r, i * RIG_MINUTE_MS + 1000);
+        rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192,\"num_batch\":256");
+    }
+    rig_run_until(r, 90 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, O3_L(MODEL)), 2, 0); /* one a version */
+    rig_free(r);
+}
+
+static void test_foreign_reload_is_no_strike(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    for (int i = 1; i <= 20; i++) {
+        rig_run_until(r, i * RIG_MINUTE_MS + i * 700);
+        rig_user_generate(r, MODEL, 20, i % 2 ? "\"num_ctx\":8192" : "\"num_ctx\":4096");
+    }
+    rig_run_until(r, 25 * RIG_MINUTE_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+    assert_int_equal(loads_after_first(r), 20);
+    assert_true(r->n_samples > 20);
+    rig_free(r);
+}
+
+/* The process is gone, /api/ps still lists the model: a probe would load it. */
+static void test_dead_runner_is_not_loaded_by_a_probe(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST "ollama: {poll_interval: 60s}\n", NULL);
+    rig_preload(r, MODEL, 8192);
+    rig_run_until(r, 1000);
+    rig_show_runner(r, MODEL, 8192, 1024, 40001);
+    rig_world_event(r, "at 10m runner killed");
+    rig_run_until(r, 10 * RIG_MINUTE_MS - 1000);
+    int n = r->n_samples;
+    assert_true(n > 20);
+    r->n_runners = 0;
+    rig_run_until(r, 14 * RIG_MINUTE_MS + 20000);
+    assert_true(r->n_samples <= n + 1);
+    assert_int_equal(loads_after_first(r), 0);
+    assert_true(rig_metric(r, O3_M_PROBES_SKIPPED, O3_L(MODEL, "not_loaded")) >= 1);
+    rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192");
+    rig_show_runner(r, MODEL, 8192, 1024, 40002);
+    n = r->n_samples;
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_RELOADS, O3_L(MODEL, "runner_lost")), 1, 0);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+    assert_true(r->n_samples > n + 10);
+    rig_free(r);
+}
+
+/* Without a view of processes an idle death is not seen, and the blame is ours: better one probe too few. */
+static void test_unseen_death_is_a_strike(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 8192);
+    rig_world_event(r, "at 10m5s runner killed");
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 1);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_RELOADS, O3_L(MODEL, "runner_lost"))));
+    rig_free(r);
+}
+
+/* Probes that fail move expires_at, too; nobody used the model. */
+static void test_failed_probes_are_not_users(void **state) {
+    (void)state;
+    struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0}\n", NULL);
+    rig_world_event(r, "at 2m hang for 70s");
+    rig_world_event(r, "at 6m hang for 70s");
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 30 * RIG_MINUTE_MS);
+    assert_true(rig_metric(r, O3_M_PROBES, O3_L(MODEL, "decode", "timeout")) >= 1);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(MODEL)), (double)RIG_START_WALL_MS / 1000, 2);
+    assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 1);
+    rig_free(r);
+}
+
+static void test_unload_by_a_user(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 10m unload " MODEL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 12 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LOADED, O3_L(MODEL)), 0, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_UNLOADS, O3_L(MODEL)), 1, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "not_loaded")), 1, 0);
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL))));
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_SUCCESS, O3_L(MODEL))));
+    assert_int_equal(loads_after_first(r), 0);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 14 * RIG_MINUTE_MS);
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "not_loaded"))));
+    assert_true(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL)) > 0);
+    rig_free(r);
+}
+
+/* ---- the server ---- */
+
+/* With the defaults the model counts as idle before the gate has been busy for long: the waiting user is the sign of life. */
+static void test_hung_runner_is_found_with_the_defaults(void **state) {
+    (void)state;
+    struct rig *r = rig_new(NULL, NULL);
+    rig_world_event(r, "at 8m hang for 60m");
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 6 * RIG_MINUTE_MS);
+    rig_user_generate(r, MODEL, 20, "\"num_ctx\":4096");
+    rig_run_until(r, 9 * RIG_MINUTE_MS);
+    rig_user_generate(r, MODEL, 100, "\"num_ctx\":4096"); /* waits for ever */
+    rig_run_until(r, 25 * RIG_MINUTE_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_RUNNER_STUCK), 1);
+    rig_free(r);
+}
+
+static void test_stuck_ends_with_the_runner(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 10m hang");
+    rig_world_event(r, "at 30m restart");
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 10 * RIG_MINUTE_MS + 1000);
+    rig_user_generate(r, MODEL, 100, "\"num_ctx\":4096");
+    rig_run_until(r, 29 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_STUCK, O3_L(MODEL)), 1, 0);
+    rig_run_until(r, 35 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_STUCK, O3_L(MODEL)), 0, 0);
+    rig_free(r);
+}
+
+static void test_too_long_description_takes_nothing_down(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    r->is_show_too_long = true;
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 5 * RIG_MINUTE_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 0);
+    assert_true(r->n_samples >= 20);
+    rig_free(r);
+}
+
+static void test_gauges_while_the_server_is_down(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 5 * RIG_MINUTE_MS);
+    assert_true(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL)) > 0);
+    r->is_server_gone = true;
+    rig_run_until(r, 7 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "ollama_down")), 1, 0);
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL))));
+    o3_sidecar_configure(r->sidecar, o3_config_values(r->config), rig_now(r)); /* a reload must not make it spin */
+    rig_step(r);
+    assert_true(o3_sidecar_deadline_ns(r->sidecar) > r->now_ns);
+    r->is_server_gone = false;
+    rig_run_until(r, 9 * RIG_MINUTE_MS);
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "ollama_down"))));
+    assert_true(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL)) > 0);
+    rig_free(r);
+}
+
+static void test_new_version_begins_a_new_baseline(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_world_event(r, "at 20m version 0.33.0");
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    assert_true(rig_metric(r, O3_M_BASELINE_SAMPLES, O3_L(MODEL, "decode_rate")) >= 30);
+    rig_run_until(r, 21 * RIG_MINUTE_MS);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 22 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_INFO, O3_L("0.33.0")), 1, 0);
+    assert_true(isnan(rig_metric(r, O3_M_OLLAMA_INFO, O3_L("0.32.15"))));
+    assert_true(isnan(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate"))));
+    const struct rig_event *e = rig_find_event(r, O3_EV_EPOCH_CHANGED, NULL);
+    assert_non_null(e);
+    assert_string_equal(e->reason, "server_version");
+    rig_free(r);
+}
+
+static void test_old_setting_that_comes_back_has_its_baseline(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    double value = rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate"));
+    assert_true(value > 0);
+    /* More settings than are remembered as objects: the oldest go to the saved states and come back from there. */
+    static const char *const OTHERS[] = {"\"num_ctx\":8192", "\"num_ctx\":2048", "\"num_ctx\":1024", "\"num_ctx\":16384", "\"num_ctx\":512"};
+    for (int i = 0; i < 5; i++) {
+        rig_user_generate(r, MODEL, 10, OTHERS[i]);
+        rig_run_until(r, (22 + 2 * i) * RIG_MINUTE_MS);
+        assert_true(isnan(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate"))));
+    }
+    rig_user_generate(r, MODEL, 10, "\"num_ctx\":4096");
+    rig_run_until(r, 35 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate")), value, value * 0.02);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+    rig_free(r);
+}
+
+/* ---- several models ---- */
+
+static void test_models_share_the_budget(void **state) {
+    (void)state;
+    struct o3_world_params wp = {.seed = 3, .noise_cv = 0.03, .has_gpu = true, .vram_bytes = 48LL << 30};
+    struct rig *r = rig_new("probe: {linger: 30d}\n", &wp);
+    static const char *const NAMES[] = {MODEL, "sim-think:latest", "sim-embed:latest"};
+    for (int i = 0; i < 3; i++)
+        rig_preload(r, NAMES[i], i == 2 ? 0 : 4096);
+    rig_run_until(r, 24 * RIG_HOUR_MS);
+    double busy = 0, tokens = 0;
+    for (int i = 0; i < 3; i++) {
+        busy += rig_metric(r, O3_M_PROBE_BUSY_SECONDS, O3_L(NAMES[i]));
+        tokens += rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "output")) + rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "prompt"));
+    }
+    if (busy > 0.005 * 86400 * 1.1) fail_msg("busy %.1f s a day", busy);
+    if (tokens > 50000) fail_msg("%.0f tokens a day", tokens);
+    assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+    assert_int_equal(loads_after_first(r), 2);
+    rig_free(r);
+}
+
+static void test_day_with_users_and_three_models(void **state) {
+    (void)state;
+    struct o3_world_params wp = {.seed = 5, .noise_cv = 0.03, .has_gpu = true, .vram_bytes = 48LL << 30};
+    struct rig *r = rig_new(NULL, &wp);
+    static const char *const NAMES[] = {MODEL, "sim-think:latest", "sim-medium:latest"};
+    struct o3_rand rand;
+    o3_rand_seed(&rand, 11);
+    for (int64_t ms = 1000; ms < 24 * RIG_HOUR_MS; ms += 20000 + (int64_t)(o3_rand_uniform(&rand) * 400000)) {
+        rig_run_until(r, ms);
+        r->n_pooled_sockets = (int)(o3_rand_uniform(&rand) * 4); /* clients keep connections, and drop them */
+        rig_user_generate(r, NAMES[(int)(o3_rand_uniform(&rand) * 3)], 10 + (int)(o3_rand_uniform(&rand) * 300), "\"num_ctx\":4096");
+    }
+    rig_run_until(r, 24 * RIG_HOUR_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+    assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
+    for (int i = 0; i < 3; i++) {
+        assert_true(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(NAMES[i], "decode_rate")) > 0);
+        O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_STUCK, O3_L(NAMES[i])), 0, 0);
+    }
+    rig_free(r);
+}
+
+static void test_models_over_the_limit(void **state) {
+    (void)state;
+    struct o3_world_params wp = {.seed = 3, .noise_cv = 0.03, .has_gpu = true, .vram_bytes = 48LL << 30, .keep_alive_ms = -1};
+    struct rig *r = rig_new(FAST "models: {max: 2}\n", &wp);
+    rig_preload(r, MODEL, 4096);
+    rig_preload(r, "sim-think:latest", 4096);
+    rig_preload(r, "sim-medium:latest", 4096);
+    rig_run_until(r, 15 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS), 1, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS), 3, 0);
+    assert_int_equal(rig_count_events(r, O3_EV_MODELS_OVER_LIMIT), 1);
+    /* One leaves, the third takes its place; what was learned of the first is not lost. */
+    bool is_first_in = rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate")) > 0;
+    const char *leaving = is_first_in ? MODEL : "sim-think:latest";
+    double value = rig_metric(r, O3_M_BASELINE_VALUE, O3_L(leaving, "decode_rate"));
+    char line[100];
+    snprintf(line, sizeof line, "at 15m1s unload %s", leaving);
+    rig_world_event(r, line);
+    rig_run_until(r, 17 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS), 0, 0);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_LOADED, O3_L(leaving))));
+    rig_world_event(r, "at 17m1s unload");
+    rig_run_until(r, 18 * RIG_MINUTE_MS);
+    rig_preload(r, leaving, 4096);
+    rig_run_until(r, 19 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(leaving, "decode_rate")), value, value * 0.05);
+    rig_free(r);
+}
+
+static void test_model_that_is_excluded_later_has_no_series(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 5 * RIG_MINUTE_MS);
+    struct o3_config *other = NULL;
+    struct o3_err e = {0};
+    static const char TEXT[] = FAST "models: {exclude: ['sim-*']}\n";
+    struct o3_conf_sources src = {.file_name = "test", .file_text = TEXT, .file_len = sizeof TEXT - 1};
+    assert_int_equal(o3_config_load(&src, NULL, NULL, &other, &e), 0);
+    o3_sidecar_configure(r->sidecar, o3_config_values(other), rig_now(r));
+    o3_config_free(r->config);
+    r->config = other;
+    int n = r->n_samples;
+    rig_run_until(r, 10 * RIG_MINUTE_MS);
+    assert_true(r->n_samples <= n + 1);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_LOADED, O3_L(MODEL))));
+    assert_true(isnan(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "not_loaded"))));
+    assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 0); /* it was not */
+    rig_free(r);
+}
+
+static void test_odd_names(void **state) {
+    (void)state;
+    static const char *const NAMES[] = {"hf.co/a/B-\\u00e9\\u4e2d:Q4_K_M", "a\\\"b{c}=d", "x/../../y"};
+    struct rig *r = rig_new(FAST "models: {exclude: ['x*']}\n", NULL);
+    for (int i = 0; i < 3; i++) {
+        char body[300];
+        snprintf(body, sizeof body, "{\"model\":\"%s\",\"from\":\"sim-small\",\"stream\":false}", NAMES[i]);
+        (void)o3_world_request(r->world, r->now_ns, "POST", "/api/create", body, strlen(body));
+        rig_run_until(r, (3 * i + 1) * RIG_MINUTE_MS);
+        rig_user_generate(r, NAMES[i], 10, "\"num_ctx\":4096");
+        rig_run_until(r, (3 * i + 3) * RIG_MINUTE_MS);
+    }
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1u << 20);
+    assert_int_equal(o3_metrics_render(r->metrics, O3_OPENMETRICS_1_0_0, &text), 0);
+    assert_null(strstr(o3_buf_str(&text), "x/../"));
+    assert_null(strstr(o3_buf_str(&text), "a\"b"));
+    o3_buf_clear(&text);
+    assert_int_equal(o3_sidecar_models_json(r->sidecar, rig_now(r), &text), 0);
+    assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 0);
+    rig_free(r);
+}
+
+/* ---- presets ---- */
+
+static void test_write_that_cannot_begin_is_tried_again(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    r->writes_refused = true;
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    assert_int_equal(r->n_writes, 0);
+    assert_true(rig_count_events(r, O3_EV_PRESET_WRITE_FAILED) >= 3);
+    r->writes_refused = false;
+    rig_run_until(r, 40 * RIG_MINUTE_MS);
+    assert_int_equal(rig_count_events(r, O3_EV_PRESET_WRITTEN), 1);
+    rig_free(r);
+}
+
+static void test_presets_are_there_after_a_restart(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, "sim-think:latest", 4096);
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    rig_world_event(r, "at 20m1s unload");
+    rig_run_until(r, 21 * RIG_MINUTE_MS);
+    rig_restart_sidecar(r);
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1u << 20);
+    assert_int_equal(o3_sidecar_preset_json(r->sidecar, "sim-think", O3_PRESET_BALANCED, &text), 0); /* before anything is loaded */
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PRESET_CONTEXT_TOKENS, O3_L("sim-think:latest", "balanced")), 4096, 0);
+    int n = r->n_writes;
+    rig_preload(r, MODEL, 8192);
+    rig_run_until(r, 40 * RIG_MINUTE_MS);
+    assert_true(r->n_writes > n);
+    assert_non_null(strstr(r->all_presets, "model: sim-think:latest")); /* also in the file of all models */
+    assert_non_null(strstr(r->all_presets, "model: " MODEL));
+    assert_true(isnan(rig_metric(r, O3_M_PROBES_SKIPPED, O3_L("sim-think:latest", "not_loaded"))));
+    n = r->n_writes;
+    o3_sidecar_publish_again(r->sidecar, "test", rig_now(r));
+    rig_run_until(r, 41 * RIG_MINUTE_MS);
+    assert_int_equal(r->n_writes, n + 2);
+    rig_free(r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_quiet_day_is_quiet),
@@ -341,6 +738,28 @@ int main(void) {
         cmocka_unit_test(test_budget_stops_probing),
         cmocka_unit_test(test_embedding_and_thinking_models),
         cmocka_unit_test(test_old_server_is_not_probed),
+        cmocka_unit_test(test_slow_induced_reload_is_a_strike),
+        cmocka_unit_test(test_induced_load_that_was_given_up_is_a_strike),
+        cmocka_unit_test(test_runner_options_that_did_not_help_are_not_tried_again),
+        cmocka_unit_test(test_strike_outlives_another_version),
+        cmocka_unit_test(test_foreign_reload_is_no_strike),
+        cmocka_unit_test(test_dead_runner_is_not_loaded_by_a_probe),
+        cmocka_unit_test(test_unseen_death_is_a_strike),
+        cmocka_unit_test(test_failed_probes_are_not_users),
+        cmocka_unit_test(test_unload_by_a_user),
+        cmocka_unit_test(test_hung_runner_is_found_with_the_defaults),
+        cmocka_unit_test(test_stuck_ends_with_the_runner),
+        cmocka_unit_test(test_too_long_description_takes_nothing_down),
+        cmocka_unit_test(test_gauges_while_the_server_is_down),
+        cmocka_unit_test(test_new_version_begins_a_new_baseline),
+        cmocka_unit_test(test_old_setting_that_comes_back_has_its_baseline),
+        cmocka_unit_test(test_models_share_the_budget),
+        cmocka_unit_test(test_day_with_users_and_three_models),
+        cmocka_unit_test(test_models_over_the_limit),
+        cmocka_unit_test(test_model_that_is_excluded_later_has_no_series),
+        cmocka_unit_test(test_odd_names),
+        cmocka_unit_test(test_write_that_cannot_begin_is_tried_again),
+        cmocka_unit_test(test_presets_are_there_after_a_restart),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -92,7 +92,7 @@ static void test_unreadable_sockets_leave_the_other_signs(void **state) {
     o3_gate_request_finished(&g, 9 * S, 10 * S);
     assert_false(idle_at(&g, 10));
     assert_true(idle_at(&g, 11));
-    o3_gate_own_finished(&g, 5 * S, 20 * S); /* we waited behind somebody */
+    o3_gate_own_finished(&g, 5 * S, true, 20 * S); /* we waited behind somebody */
     assert_false(idle_at(&g, 21));
     assert_true(idle_at(&g, 22));
 }
@@ -110,7 +110,7 @@ static void test_silent_business_asks_for_a_test(void **state) {
     o3_gate_tested(&g, 611 * S);
     assert_false(o3_gate_needs_test(&g, 700 * S, MAX_BUSY));
     assert_true(o3_gate_needs_test(&g, 1211 * S, MAX_BUSY));
-    o3_gate_own_finished(&g, 0, 1212 * S); /* the test was answered at once: those sockets are pooled */
+    o3_gate_own_finished(&g, 0, true, 1212 * S); /* the test was answered at once: those sockets are pooled */
     assert_true(idle_at(&g, 1215));
     assert_int_equal(g.idle_count, 1);
 }
@@ -128,8 +128,32 @@ static void test_progress_of_users_is_no_hang(void **state) {
     }
 }
 
+static void test_next_request_after_a_finished_one_is_seen(void **state) {
+    (void)state;
+    struct o3_gate g;
+    o3_gate_init(&g);
+    o3_gate_sockets(&g, true, 0, 0, 0);
+    o3_gate_request_finished(&g, 10 * S, 10 * S);
+    o3_gate_sockets(&g, true, 1, 0, 10 * S); /* the connection of that request */
+    o3_gate_sockets(&g, true, 2, 0, 15 * S); /* and another user's */
+    o3_gate_sockets(&g, true, 2, 0, 20 * S);
+    assert_false(idle_at(&g, 30));
+}
+
+static void test_user_who_came_during_our_probe_is_not_idle(void **state) {
+    (void)state;
+    struct o3_gate g;
+    o3_gate_init(&g);
+    o3_gate_sockets(&g, true, 0, 0, 0);
+    o3_gate_sockets(&g, true, 1, 0, 10 * S);
+    o3_gate_own_finished(&g, 0, false, 10 * S);
+    assert_false(idle_at(&g, 20));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_next_request_after_a_finished_one_is_seen),
+        cmocka_unit_test(test_user_who_came_during_our_probe_is_not_idle),
         cmocka_unit_test(test_nobody_connected_is_idle),
         cmocka_unit_test(test_new_connection_is_busy_until_it_goes),
         cmocka_unit_test(test_connection_that_stays_after_a_finished_request_is_pooled),

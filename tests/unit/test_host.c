@@ -254,7 +254,7 @@ static void a_fake_tree_is_read(void **state) {
     O3_ASSERT_NEAR(self.start_time_s, 1700000000 + 1000 / hz, 1e-3);
     assert_true(o3_host_memory_available_bytes(root) == 9000000LL * 1024);
     struct o3_host_sockets s;
-    o3_host_read_sockets(root, 11434, NULL, 0, &s);
+    o3_host_read_sockets(root, 11434, NULL, 0, O3_HOST_TCP | O3_HOST_TCP6, &s);
     assert_true(s.is_readable);
     assert_int_equal(s.count.n_established, 3);
 }
@@ -269,7 +269,7 @@ static void long_tables_are_read_in_pieces(void **state) {
     put("net/tcp6", b.p, b.len);
     o3_buf_done(&b);
     struct o3_host_sockets s;
-    o3_host_read_sockets(root, 11434, NULL, 0, &s);
+    o3_host_read_sockets(root, 11434, NULL, 0, O3_HOST_TCP | O3_HOST_TCP6, &s);
     assert_int_equal(s.count.n_established, 5000);
     assert_int_equal(s.count.n_with_bytes, 2500);
 }
@@ -277,7 +277,7 @@ static void long_tables_are_read_in_pieces(void **state) {
 static void an_empty_tree_is_unknown(void **state) {
     (void)state;
     struct o3_host_sockets s;
-    o3_host_read_sockets(root, 11434, NULL, 0, &s);
+    o3_host_read_sockets(root, 11434, NULL, 0, O3_HOST_TCP | O3_HOST_TCP6, &s);
     assert_false(s.is_readable);
     struct o3_runner_cmdline r[1];
     assert_int_equal(o3_host_read_runners("/nonexistent", r, 1), 0);
@@ -298,7 +298,7 @@ static void the_real_tree_is_read(void **state) {
     assert_true(self.start_time_s > 1e9);
     assert_true(o3_host_memory_available_bytes("/proc") > 0);
     struct o3_host_sockets s;
-    o3_host_read_sockets("/proc", 1, NULL, 0, &s);
+    o3_host_read_sockets("/proc", 1, NULL, 0, O3_HOST_TCP | O3_HOST_TCP6, &s);
     assert_true(s.is_readable);
     int64_t before = self.open_fds;
     o3_host_read_self("/proc", &self);

@@ -213,8 +213,35 @@ static void free_runs_what_is_left(void **state) {
     assert_int_equal(n_done, n);
 }
 
+static int n_late_jobs;
+static struct o3_loop *late_loop;
+
+static void late_run(void *job) {
+    (void)job;
+    usleep(1000);
+}
+
+static void late_done(void *job) {
+    n_late_jobs++;
+    if (job) assert_int_equal(o3_loop_submit(late_loop, late_run, late_done, NULL), 0);
+}
+
+/* A preset that was written while we stop still saves its state. */
+static void job_submitted_by_the_end_of_another_runs_before_the_loop_is_freed(void **state) {
+    (void)state;
+    struct world w;
+    start(&w);
+    late_loop = w.loop;
+    n_late_jobs = 0;
+    int first;
+    assert_int_equal(o3_loop_submit(w.loop, late_run, late_done, &first), 0);
+    o3_loop_free(w.loop);
+    assert_int_equal(n_late_jobs, 2);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(job_submitted_by_the_end_of_another_runs_before_the_loop_is_freed),
         cmocka_unit_test(deadline_is_kept),
         cmocka_unit_test(idle_loop_sleeps),
         cmocka_unit_test(signals_arrive_in_the_loop),
