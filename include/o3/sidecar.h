@@ -1,9 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SIDECAR_H
 #define O3_SIDECAR_H
-/* The whole sidecar above sockets, as one state machine: which model to probe when, what the answers mean, what has changed,
- * which presets follow. It owns all state, does no I/O and reads no clock: the shell (app/daemon on real sockets, tests/sim on
- * a virtual clock) calls it with the time and with bytes, and it asks for things through `ops`. One thread.
+/* The whole sidecar above sockets, as one state machine: which model to probe when, what the answers mean, what has
+ * changed, which presets follow. It owns all state, does no I/O and reads no clock: the shell (app/daemon on real
+ * sockets, tests/sim on a virtual clock) calls it with the time and with bytes, and it asks for things through `ops`.
+ * One thread.
  *
  *     o3_sidecar_new(&params, now, &s, &e);
  *     loop: wait until o3_sidecar_deadline_ns(s) or bytes; o3_sidecar_data / _end; o3_sidecar_turn(s, now);
@@ -38,24 +39,25 @@ struct o3_sidecar_sockets {
 struct o3_sidecar_presets {
     uint64_t ticket;
     const char *model, *reason;
-    const char *doc;     /* YAML of this model */
+    const char *doc; /* YAML of this model */
     size_t doc_len;
     const char *summary; /* JSON: what was measured; NULL: leave the old one */
     size_t summary_len;
-    const char *all;     /* every model's document, the primary model first, divided by "---"; for publish.file */
+    const char *all; /* every model's document, the primary model first, divided by "---"; for publish.file */
     size_t all_len;
 };
 
 /* What the sidecar asks of its surroundings. None may call back into the sidecar. */
 struct o3_sidecar_ops {
     void *ctx;
-    /* Starts an exchange and returns its id (> 0), or 0 when that is impossible now. Its bytes and end come back through
-     * o3_sidecar_data and o3_sidecar_end. ret_sent_mono_ns: a fresh reading, taken as the request is handed over. */
+    /* Starts an exchange and returns its id (> 0), or 0 when that is impossible now. Its bytes and end come back
+     * through o3_sidecar_data and o3_sidecar_end. ret_sent_mono_ns: a fresh reading, taken as the request is handed
+     * over. */
     uint64_t (*call_start)(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns);
     void (*call_cancel)(void *ctx, uint64_t id); /* nothing more comes for this id */
     void (*sense_sockets)(void *ctx, struct o3_sidecar_sockets *ret);
-    /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the last
-     * thorough search still live, as long as all of them do. */
+    /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the
+     * last thorough search still live, as long as all of them do. */
     size_t (*sense_runners)(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);
@@ -74,7 +76,8 @@ struct o3_sidecar_params {
 };
 
 struct o3_sidecar;
-O3_MUST_CHECK int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct o3_sidecar **ret, struct o3_err *e);
+O3_MUST_CHECK int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct o3_sidecar **ret,
+                                 struct o3_err *e);
 void o3_sidecar_free(struct o3_sidecar *s);
 /* A state saved earlier by save_state; call before the first turn. Unknown or broken values are ignored. */
 void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now);
@@ -87,7 +90,8 @@ void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sidecar_data(struct o3_sidecar *s, uint64_t id, int status, const char *bytes, size_t n, int64_t mono_ns);
 /* transport: 0 complete, else O3_E_TIMEOUT, O3_E_UNREACHABLE, O3_E_HTTP, O3_E_LIMIT. */
 void o3_sidecar_end(struct o3_sidecar *s, uint64_t id, int status, int transport, const char *text, struct o3_now now);
-void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file, const char *error, struct o3_now now);
+void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file,
+                               const char *error, struct o3_now now);
 /* The shell's loop was late by this much: a probe in flight is tainted. */
 void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns);
 /* Cancels what is in flight (recorded as `cancelled`) and saves state. Nothing more starts. */

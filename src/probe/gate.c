@@ -4,10 +4,8 @@
 #define SECOND_NS 1000000000LL
 
 void o3_gate_init(struct o3_gate *g) {
-    *g = (struct o3_gate){.idle_count = -1,
-                          .last_activity_ns = INT64_MIN,
-                          .first_reading_ns = INT64_MIN,
-                          .finished_ns = INT64_MIN};
+    *g = (struct o3_gate){
+        .idle_count = -1, .last_activity_ns = INT64_MIN, .first_reading_ns = INT64_MIN, .finished_ns = INT64_MIN};
 }
 
 static void become_idle(struct o3_gate *g) {
@@ -44,10 +42,14 @@ void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int
         return;
     }
     bool has_finished = g->finished_ns != INT64_MIN && n_established <= before && now_ns - g->finished_ns >= SECOND_NS;
-    if (n_established == 0 || has_finished) become_idle(g);
-    else if (g->idle_count < 0 && has_settled(g, now_ns) && n_established <= before) become_idle(g);
-    else if (g->idle_count >= 0 && n_established <= g->idle_count) become_idle(g);
-    else become_busy(g, now_ns);
+    if (n_established == 0 || has_finished)
+        become_idle(g);
+    else if (g->idle_count < 0 && has_settled(g, now_ns) && n_established <= before)
+        become_idle(g);
+    else if (g->idle_count >= 0 && n_established <= g->idle_count)
+        become_idle(g);
+    else
+        become_busy(g, now_ns);
 }
 
 void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_ns) {
@@ -59,8 +61,10 @@ void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_n
 
 void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, bool is_alone, int64_t now_ns) {
     g->busy_since_ns = now_ns;
-    if (queue_ns > O3_GATE_QUEUE_WAIT_NS) g->last_activity_ns = now_ns;
-    else if (queue_ns >= 0 && is_alone && g->with_bytes == 0) become_idle(g);
+    if (queue_ns > O3_GATE_QUEUE_WAIT_NS)
+        g->last_activity_ns = now_ns;
+    else if (queue_ns >= 0 && is_alone && g->with_bytes == 0)
+        become_idle(g);
 }
 
 bool o3_gate_is_idle(const struct o3_gate *g, int64_t now_ns, int64_t idle_for_ns) {

@@ -35,7 +35,8 @@ static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) 
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
 }
 
-static void start_call(struct o3_sidecar *s, enum control kind, const char *method, const char *path, const struct o3_buf *body, struct o3_now now) {
+static void start_call(struct o3_sidecar *s, enum control kind, const char *method, const char *path,
+                       const struct o3_buf *body, struct o3_now now) {
     struct o3_sidecar_call c = {.method = method,
                                 .path = path,
                                 .body = body ? o3_buf_str(body) : NULL,
@@ -68,9 +69,12 @@ static void start_show(struct o3_sidecar *s, const struct model *m, struct o3_no
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now) {
     if (s->control.id) return;
     struct model *m = s->is_up ? model_to_show(s) : NULL;
-    if (now.mono_ns >= s->version_due_ns) start_call(s, CONTROL_VERSION, "GET", "/api/version", NULL, now);
-    else if (m && !s->probe.id) start_show(s, m, now);
-    else if (s->has_version && now.mono_ns >= s->ps_due_ns) start_call(s, CONTROL_PS, "GET", "/api/ps", NULL, now);
+    if (now.mono_ns >= s->version_due_ns)
+        start_call(s, CONTROL_VERSION, "GET", "/api/version", NULL, now);
+    else if (m && !s->probe.id)
+        start_show(s, m, now);
+    else if (s->has_version && now.mono_ns >= s->ps_due_ns)
+        start_call(s, CONTROL_PS, "GET", "/api/ps", NULL, now);
 }
 
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
@@ -130,11 +134,12 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
-    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)m->last_user_wall_ms / 1000.0);
+    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
+                  (double)m->last_user_wall_ms / 1000.0);
 }
 
-/* expires_at moves when a request ends, to that moment + the keep-alive in force. Our own probes move it too: the session time
- * learned from one of them tells later moves apart. */
+/* expires_at moves when a request ends, to that moment + the keep-alive in force. Our own probes move it too: the
+ * session time learned from one of them tells later moves apart. */
 static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_ms, struct o3_now now) {
     if (expires_ms < 0 || expires_ms == m->ps.expires_at_ms) return;
     bool is_own_expected = m->own_finished_wall_ms && now.wall_ms - m->own_finished_wall_ms < OWN_MOVE_NS_MS;
@@ -152,8 +157,10 @@ static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_m
     }
     if (is_own_expected && llabs(own_session_ms - m->session_ms) <= SESSION_SLACK_MS) return;
     int64_t ended_ms = m->session_ms >= 0 ? expires_ms - m->session_ms : now.wall_ms;
-    bool is_other_keep_alive = ended_ms > now.wall_ms + SESSION_SLACK_MS || ended_ms < s->ps_at_wall_ms - SESSION_SLACK_MS;
-    /* A move that is not ours just after a probe: a user's, or what we learned was wrong. The next probe of ours tells. */
+    bool is_other_keep_alive = ended_ms > now.wall_ms + SESSION_SLACK_MS ||
+                               ended_ms < s->ps_at_wall_ms - SESSION_SLACK_MS;
+    /* A move that is not ours just after a probe: a user's, or what we learned was wrong. The next probe of ours tells.
+     */
     if (is_own_expected || is_other_keep_alive) m->session_ms = -1;
     note_user(s, m, ended_ms, now);
 }
@@ -163,7 +170,8 @@ static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
     const char *const *l = O3_L(ps->name);
     o3_metric_set(s->metrics, O3_M_MODEL_LOADED, l, m->is_loaded);
     if (!m->is_loaded) {
-        static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO, O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
+        static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO,
+                                              O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
         for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
             o3_metric_drop(s->metrics, GONE[i], l);
         return;
@@ -183,7 +191,8 @@ static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
 
 static void set_model_info(struct o3_sidecar *s, const struct model *m) {
     o3_metric_drop_matching(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name), 1);
-    o3_metric_set(s->metrics, O3_M_MODEL_INFO, O3_L(m->ps.name, m->ps.digest, m->ps.family, m->ps.parameter_size, m->ps.quantization), 1);
+    o3_metric_set(s->metrics, O3_M_MODEL_INFO,
+                  O3_L(m->ps.name, m->ps.digest, m->ps.family, m->ps.parameter_size, m->ps.quantization), 1);
 }
 
 /* What was learned of it stays in the saved states. */
@@ -235,9 +244,12 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     o3_sc_mark_gap(m);
     o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 0); /* 0 is the good news: show it */
     O3_SC_EVENT(s, O3_EV_MODEL_LOADED, O3_F_STR("model", m->ps.name), O3_F_INT("context", m->ps.context_length));
-    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)now.wall_ms / 1000.0);
-    if (s->has_ps) o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 1);
-    else o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 0); /* was there before us */
+    o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
+                  (double)now.wall_ms / 1000.0);
+    if (s->has_ps)
+        o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 1);
+    else
+        o3_metric_add(s->metrics, O3_M_MODEL_LOADS, O3_L(m->ps.name), 0); /* was there before us */
 }
 
 static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
@@ -284,7 +296,8 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
         m->show_state = SHOW_WANTED;
         set_model_info(s, m);
     }
-    if (!was_loaded) model_appeared(s, m, now);
+    if (!was_loaded)
+        model_appeared(s, m, now);
     else if (is_other_digest || is_other_setting) {
         tell_reload(s, m, "foreign_load");
     }
@@ -308,7 +321,8 @@ static void match_runners(struct o3_sidecar *s, int64_t now_ns) {
         const struct o3_runner_cmdline *now = NULL;
         for (size_t k = 0; k < n; k++)
             if (!strcmp(found[k].blob, m->show.blob)) now = &found[k];
-        if (now && m->has_runner && now->port != m->runner.port) tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load");
+        if (now && m->has_runner && now->port != m->runner.port)
+            tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load");
         m->is_runner_gone = m->has_runner && !now;
         if (!now) continue;
         m->runner = *now;
@@ -331,7 +345,8 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
         const struct o3_ollama_model *ps = &list->v[i];
         if (ps->is_remote) continue;
         n_loaded++;
-        if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude)) model_listed(s, ps, now);
+        if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude))
+            model_listed(s, ps, now);
     }
     for (size_t i = 0; i < list->n; i++)
         for (int k = 0; k < s->n_models; k++)
@@ -341,8 +356,10 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
         if (o3_sc_is_probed(s, m)) continue; /* not listed while it loads; see model_listed */
         bool is_wanted = o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
         if (!m->is_loaded || (is_listed[k] && is_wanted)) continue;
-        if (is_wanted) model_vanished(s, m, now);
-        else if (!m->is_writing) forget_model(s, k);
+        if (is_wanted)
+            model_vanished(s, m, now);
+        else if (!m->is_writing)
+            forget_model(s, k);
     }
     o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
     o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
@@ -380,11 +397,17 @@ void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const ch
     s->control.id = 0;
     enum control kind = s->control.kind;
     char error[160];
-    if (transport) o3_str_copy(error, sizeof error, text && *text ? text : o3_error_row(transport)->meaning);
-    else if (!o3_ollama_parse_error(o3_buf_str(&s->control.body), s->control.body.len, error, sizeof error)) o3_str_copy(error, sizeof error, "the server answered with an error status");
-    if (kind == CONTROL_SHOW && transport != O3_E_UNREACHABLE) show_answered(s, status, transport);
-    else if (transport || status != 200) go_down(s, error, now);
-    else if (kind == CONTROL_VERSION) version_answered(s, now);
-    else ps_answered(s, now);
+    if (transport)
+        o3_str_copy(error, sizeof error, text && *text ? text : o3_error_row(transport)->meaning);
+    else if (!o3_ollama_parse_error(o3_buf_str(&s->control.body), s->control.body.len, error, sizeof error))
+        o3_str_copy(error, sizeof error, "the server answered with an error status");
+    if (kind == CONTROL_SHOW && transport != O3_E_UNREACHABLE)
+        show_answered(s, status, transport);
+    else if (transport || status != 200)
+        go_down(s, error, now);
+    else if (kind == CONTROL_VERSION)
+        version_answered(s, now);
+    else
+        ps_answered(s, now);
     o3_buf_done(&s->control.body);
 }

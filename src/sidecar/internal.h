@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SIDECAR_INTERNAL_H
 #define O3_SIDECAR_INTERNAL_H
-/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we) -> probing.c (one
- * probe) -> judge.c (sample to verdict) -> publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
+/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we) -> probing.c
+ * (one probe) -> judge.c (sample to verdict) -> publish.c (verdict to preset); report.c tells, sidecar.c holds the ends
+ * together. */
 #include "o3/gate.h"
 #include "o3/plan.h"
 #include "o3/rand.h"
@@ -12,13 +13,24 @@
 #define O3_RESTORED_MAX 512
 #define O3_RESTORED_BYTES_MAX (4 * 1024 * 1024)
 #define O3_RUNNERS_MAX 32
-#define O3_EPOCHS_MAX 4   /* settings of one model that are remembered at the same time */
+#define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
 
 enum signal { SIGNAL_DECODE_RATE, SIGNAL_TTFT, SIGNAL_PREFILL_RATE, SIGNAL_COUNT };
 extern const char *const SIGNAL_NAMES[SIGNAL_COUNT];
 
-enum skip { SKIP_NONE, SKIP_PAUSED, SKIP_NOT_LOADED, SKIP_OPTIONS_UNKNOWN, SKIP_IDLE, SKIP_EXPIRING, SKIP_BUDGET, SKIP_BUSY, SKIP_OLLAMA_DOWN, SKIP_COUNT };
+enum skip {
+    SKIP_NONE,
+    SKIP_PAUSED,
+    SKIP_NOT_LOADED,
+    SKIP_OPTIONS_UNKNOWN,
+    SKIP_IDLE,
+    SKIP_EXPIRING,
+    SKIP_BUDGET,
+    SKIP_BUSY,
+    SKIP_OLLAMA_DOWN,
+    SKIP_COUNT
+};
 extern const char *const SKIP_NAMES[SKIP_COUNT];
 
 /* One setting of one model: what must be equal for two samples to be comparable. */
@@ -27,7 +39,7 @@ struct epoch {
     int64_t num_ctx, num_batch;
     struct o3_drift *series[SIGNAL_COUNT]; /* NULL until the first sample */
     int n_unsaved[SIGNAL_COUNT];
-    int n_changed[SIGNAL_COUNT]; /* samples behind the changed level of a confirmed change */
+    int n_changed[SIGNAL_COUNT];           /* samples behind the changed level of a confirmed change */
     int64_t decode_tokens, prefill_tokens; /* probe sizes; 0 until chosen */
     int64_t used_ns;
 };
@@ -40,7 +52,11 @@ struct attempt {
 enum show_state { SHOW_WANTED, SHOW_KNOWN, SHOW_FAILED };
 
 /* A probe loaded the model again: no further one until its options are known better than then. */
-enum strike { STRIKE_NONE, STRIKE_BY_LIST, STRIKE_BY_RUNNER }; /* the options were those of /api/ps; of the command line, too */
+enum strike {
+    STRIKE_NONE,
+    STRIKE_BY_LIST,
+    STRIKE_BY_RUNNER
+}; /* the options were those of /api/ps; of the command line, too */
 
 struct model {
     struct o3_ollama_model ps; /* as last listed; stays after an unload */
@@ -51,18 +67,18 @@ struct model {
     bool has_runner; /* its command line was read */
     struct o3_runner_cmdline runner;
     bool is_runner_gone; /* its process ended, although the model is still listed: a probe would load it */
-    bool runner_died; /* possible since the last answered probe: a reload that follows is not ours */
+    bool runner_died;    /* possible since the last answered probe: a reload that follows is not ours */
     bool has_timed_out;  /* the last probe did: did it wait for a load? */
 
     /* user activity */
-    int64_t session_ms;             /* keep-alive in force, inferred; -1 unknown */
-    int64_t own_finished_wall_ms;   /* our last probe's end, while its move of expires_at is still expected; 0 none */
+    int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
+    int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
     bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
     int64_t due_ns, interval_ms;
-    int64_t slot_ns;       /* when the probe that is due now was due first */
+    int64_t slot_ns;      /* when the probe that is due now was due first */
     bool is_skip_counted; /* this slot's skip is in the counter */
     enum skip paused_for;
     double probe_seconds; /* moving average; < 0 unknown */
@@ -126,7 +142,7 @@ struct o3_sidecar {
     char last_error[160];
     struct o3_ollama_version version;
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
-    int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
+    int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;
     int n_over_limit;
@@ -150,8 +166,9 @@ struct o3_sidecar {
 
 /* sidecar.c */
 void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n);
-#define O3_SC_EVENT(s, ev, ...) \
-    o3_sc_event(s, ev, (const struct o3_field[]){__VA_ARGS__}, sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
+#define O3_SC_EVENT(s, ev, ...)                                                                                        \
+    o3_sc_event(s, ev, (const struct o3_field[]){__VA_ARGS__},                                                         \
+                sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
 struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name);
 void o3_sc_free_model(struct model *m);
 bool o3_sc_is_probed(const struct o3_sidecar *s, const struct model *m); /* its probe is in flight */
@@ -183,7 +200,8 @@ void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char
 void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
 bool o3_sc_options_known(const struct model *m);
-int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now); /* cost of the next probe */
+int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m,
+                           struct o3_now now); /* cost of the next probe */
 void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m);
 void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns);
 void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck);
@@ -201,7 +219,8 @@ struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct mod
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 
 /* publish.c */
-void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason, struct o3_now now);
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,
+                        struct o3_now now);
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m);

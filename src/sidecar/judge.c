@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Sample to verdict: what a sample shows in the metrics, whether it may enter a baseline, and what the detectors say. */
+/* Sample to verdict: what a sample shows in the metrics, whether it may enter a baseline, and what the detectors say.
+ */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,11 +13,13 @@
 /* ---- epochs ---- */
 
 static bool is_epoch(const struct epoch *ep, const struct model *m, const char *version, int64_t batch) {
-    return !strcmp(ep->digest, m->ps.digest) && !strcmp(ep->version, version) && ep->num_ctx == m->ps.context_length && ep->num_batch == batch;
+    return !strcmp(ep->digest, m->ps.digest) && !strcmp(ep->version, version) && ep->num_ctx == m->ps.context_length &&
+           ep->num_batch == batch;
 }
 
 static void series_key(const struct epoch *ep, enum signal sig, char *out, size_t size) {
-    snprintf(out, size, "series/%s/%s/%lld/%lld/%s", SIGNAL_NAMES[sig], ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
+    snprintf(out, size, "series/%s/%s/%lld/%lld/%s", SIGNAL_NAMES[sig], ep->digest, (long long)ep->num_ctx,
+             (long long)ep->num_batch, ep->version);
 }
 
 static void save_one(struct o3_sidecar *s, struct epoch *ep, enum signal sig) {
@@ -32,13 +35,15 @@ static void save_one(struct o3_sidecar *s, struct epoch *ep, enum signal sig) {
 void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all) {
     for (int i = 0; i < O3_EPOCHS_MAX; i++)
         for (int sig = 0; m->epochs[i] && sig < SIGNAL_COUNT; sig++)
-            if (m->epochs[i]->series[sig] && m->epochs[i]->n_unsaved[sig] >= (all ? 1 : SAVE_EVERY_SAMPLES)) save_one(s, m->epochs[i], (enum signal)sig);
+            if (m->epochs[i]->series[sig] && m->epochs[i]->n_unsaved[sig] >= (all ? 1 : SAVE_EVERY_SAMPLES))
+                save_one(s, m->epochs[i], (enum signal)sig);
 }
 
 /* Sizes are kept in memory, too: few bytes, and a model that comes back under an old setting is probed as before. */
 void o3_sc_keep_sizes(struct o3_sidecar *s, const struct epoch *ep) {
     char key[200], value[64];
-    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
+    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch,
+             ep->version);
     int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_tokens);
     o3_sc_keep_state(s, key, value, (size_t)n);
 }
@@ -49,7 +54,8 @@ static void drop_series(struct o3_sidecar *s, struct epoch *ep) {
         o3_buf_init(&text, 64 * 1024);
         char key[220];
         series_key(ep, (enum signal)sig, key, sizeof key);
-        if (ep->series[sig] && o3_drift_encode(ep->series[sig], &text) == 0) o3_sc_keep_state(s, key, o3_buf_str(&text), text.len);
+        if (ep->series[sig] && o3_drift_encode(ep->series[sig], &text) == 0)
+            o3_sc_keep_state(s, key, o3_buf_str(&text), text.len);
         o3_drift_free(ep->series[sig]);
         ep->series[sig] = NULL;
     }
@@ -65,7 +71,8 @@ static struct epoch *new_epoch(struct o3_sidecar *s, struct model *m, int64_t ba
         if (m->epochs[i]->used_ns < m->epochs[slot]->used_ns) slot = i;
     }
     struct epoch *ep = m->epochs[slot];
-    if (ep) drop_series(s, ep);
+    if (ep)
+        drop_series(s, ep);
     else if (!(ep = m->epochs[slot] = malloc(sizeof *ep)))
         return NULL;
     *ep = (struct epoch){.num_ctx = m->ps.context_length, .num_batch = batch};
@@ -76,7 +83,8 @@ static struct epoch *new_epoch(struct o3_sidecar *s, struct model *m, int64_t ba
 
 static void restore_sizes(struct o3_sidecar *s, struct epoch *ep) {
     char key[200];
-    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch, ep->version);
+    snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch,
+             ep->version);
     const char *value = o3_sc_find_restored(s, key);
     long long decode = 0, prefill = 0;
     if (!value || sscanf(value, "%lld %lld", &decode, &prefill) != 2) return;
@@ -91,7 +99,9 @@ static void restore_series(struct o3_sidecar *s, struct epoch *ep) {
         O3_AUTO_BUF text;
         o3_buf_init(&text, 64 * 1024);
         struct o3_err e;
-        if (o3_sc_take_restored(s, key, &text) && o3_drift_decode(o3_buf_str(&text), text.len, &ep->series[sig], &e) == 0) o3_drift_mark_gap(ep->series[sig]);
+        if (o3_sc_take_restored(s, key, &text) &&
+            o3_drift_decode(o3_buf_str(&text), text.len, &ep->series[sig], &e) == 0)
+            o3_drift_mark_gap(ep->series[sig]);
     }
 }
 
@@ -121,10 +131,10 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
     for (int sig = 0; sig < SIGNAL_COUNT; sig++)
         if (m->epoch->series[sig]) show_series(s, m, (enum signal)sig);
     if (before) {
-        const char *reason = strcmp(before->digest, m->ps.digest)          ? "digest"
-                             : strcmp(before->version, s->version.text)    ? "server_version"
-                             : before->num_ctx != m->ps.context_length     ? "num_ctx"
-                                                                           : "num_batch";
+        const char *reason = strcmp(before->digest, m->ps.digest)       ? "digest"
+                             : strcmp(before->version, s->version.text) ? "server_version"
+                             : before->num_ctx != m->ps.context_length  ? "num_ctx"
+                                                                        : "num_batch";
         O3_SC_EVENT(s, O3_EV_EPOCH_CHANGED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
     }
 }
@@ -142,8 +152,10 @@ void o3_sc_mark_gap(struct model *m) {
 /* ---- metrics ---- */
 
 static void drop_series_metrics(struct o3_sidecar *s, const struct model *m) {
-    static const enum o3_metric IDS[] = {O3_M_BASELINE_VALUE, O3_M_BASELINE_STDDEV, O3_M_BASELINE_SAMPLES, O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS,
-                                         O3_M_DRIFT_STATISTIC, O3_M_DRIFT_THRESHOLD, O3_M_DRIFT_CHANGE_RATIO, O3_M_DRIFT_DETECTED};
+    static const enum o3_metric IDS[] = {O3_M_BASELINE_VALUE,     O3_M_BASELINE_STDDEV,
+                                         O3_M_BASELINE_SAMPLES,   O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS,
+                                         O3_M_DRIFT_STATISTIC,    O3_M_DRIFT_THRESHOLD,
+                                         O3_M_DRIFT_CHANGE_RATIO, O3_M_DRIFT_DETECTED};
     for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
         o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
 }
@@ -165,7 +177,8 @@ static void show_series(struct o3_sidecar *s, const struct model *m, enum signal
 }
 
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m) {
-    static const enum o3_metric IDS[] = {O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_M_PROBE_PREFILL_TOKENS_PER_SECOND, O3_M_PROBE_SUCCESS};
+    static const enum o3_metric IDS[] = {O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_M_PROBE_PREFILL_TOKENS_PER_SECOND,
+                                         O3_M_PROBE_SUCCESS};
     for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
         o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
     m->has_live_gauges = false;
@@ -180,15 +193,22 @@ static void show_sample(struct o3_sidecar *s, struct model *m, const struct o3_s
     o3_metric_set(s->metrics, O3_M_PROBE_SUCCESS, O3_L(name), !o3_outcome_is_failure(sample->outcome));
     o3_metric_observe(s->metrics, O3_M_PROBE_DURATION_SECONDS, O3_L(name, kind), (double)sample->wall_ns / 1e9);
     if (o3_outcome_is_failure(sample->outcome) || sample->flags & O3_SAMPLE_IMPLAUSIBLE) return;
-    o3_metric_set(s->metrics, O3_M_PROBE_LAST_SUCCESS_TIMESTAMP_SECONDS, O3_L(name), (double)(sample->wall_ms + sample->wall_ns / O3_NS_PER_MS) / 1000.0);
-    if (sample->ttft_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_TOKEN_SECONDS, O3_L(name, kind), (double)sample->ttft_ns / 1e9);
-    if (sample->ttfc_ns >= 0) o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_CONTENT_SECONDS, O3_L(name), (double)sample->ttfc_ns / 1e9);
-    if (sample->load_ns >= O3_RELOAD_NS) o3_metric_observe(s->metrics, O3_M_PROBE_LOAD_DURATION_SECONDS, O3_L(name), (double)sample->load_ns / 1e9);
+    o3_metric_set(s->metrics, O3_M_PROBE_LAST_SUCCESS_TIMESTAMP_SECONDS, O3_L(name),
+                  (double)(sample->wall_ms + sample->wall_ns / O3_NS_PER_MS) / 1000.0);
+    if (sample->ttft_ns >= 0)
+        o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_TOKEN_SECONDS, O3_L(name, kind),
+                          (double)sample->ttft_ns / 1e9);
+    if (sample->ttfc_ns >= 0)
+        o3_metric_observe(s->metrics, O3_M_PROBE_TIME_TO_FIRST_CONTENT_SECONDS, O3_L(name),
+                          (double)sample->ttfc_ns / 1e9);
+    if (sample->load_ns >= O3_RELOAD_NS)
+        o3_metric_observe(s->metrics, O3_M_PROBE_LOAD_DURATION_SECONDS, O3_L(name), (double)sample->load_ns / 1e9);
     if (sample->kind == O3_PROBE_DECODE && isfinite(sample->decode_tps)) {
         o3_metric_set(s->metrics, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(name), sample->decode_tps);
         o3_metric_observe(s->metrics, O3_M_PROBE_TIME_PER_OUTPUT_TOKEN_SECONDS, O3_L(name), sample->tpot_s);
     }
-    if (isfinite(sample->prefill_tps)) o3_metric_set(s->metrics, O3_M_PROBE_PREFILL_TOKENS_PER_SECOND, O3_L(name), sample->prefill_tps);
+    if (isfinite(sample->prefill_tps))
+        o3_metric_set(s->metrics, O3_M_PROBE_PREFILL_TOKENS_PER_SECOND, O3_L(name), sample->prefill_tps);
 }
 
 /* ---- stability ---- */
@@ -223,7 +243,8 @@ static struct o3_drift *series_of(struct o3_sidecar *s, struct model *m, enum si
     /* The false-alarm budget is the sidecar's: each of its series gets an equal share of it. */
     double budget_ms;
     int64_t interval_ms = sig == SIGNAL_PREFILL_RATE ? s->config->probe_prefill_interval_ms : m->interval_ms;
-    if (o3_false_alarms_parse(s->config->drift_false_alarms, &budget_ms)) p.arl0_samples = (double)(s->n_models * SIGNAL_COUNT) * budget_ms / (double)interval_ms;
+    if (o3_false_alarms_parse(s->config->drift_false_alarms, &budget_ms))
+        p.arl0_samples = (double)(s->n_models * SIGNAL_COUNT) * budget_ms / (double)interval_ms;
     return m->epoch->series[sig] = o3_drift_new(&p);
 }
 
@@ -241,11 +262,13 @@ int o3_sc_n_drifted(const struct model *m) {
 static void describe(const struct o3_drift_report *r, enum signal sig, char *out, size_t size) {
     char since[40];
     o3_rfc3339_format(r->change_wall_ms, since, sizeof since);
-    snprintf(out, size, "%s %s: %.4g to %.4g (%+.1f %%, 95 %% interval %+.1f to %+.1f), since %s, n=%d", SIGNAL_NAMES[sig], o3_drift_event_name(r->event),
-             r->reference, r->level, r->change_ratio * 100, r->change_lo * 100, r->change_hi * 100, since, r->n_since);
+    snprintf(out, size, "%s %s: %.4g to %.4g (%+.1f %%, 95 %% interval %+.1f to %+.1f), since %s, n=%d",
+             SIGNAL_NAMES[sig], o3_drift_event_name(r->event), r->reference, r->level, r->change_ratio * 100,
+             r->change_lo * 100, r->change_hi * 100, since, r->n_since);
 }
 
-static void tell_verdict(struct o3_sidecar *s, const struct model *m, enum signal sig, const struct o3_drift_report *r, double baseline) {
+static void tell_verdict(struct o3_sidecar *s, const struct model *m, enum signal sig, const struct o3_drift_report *r,
+                         double baseline) {
     struct o3_field model = O3_F_STR("model", m->ps.name), signal = O3_F_STR("signal", SIGNAL_NAMES[sig]);
     char since[40];
     o3_rfc3339_format(r->change_wall_ms, since, sizeof since);
@@ -257,9 +280,12 @@ static void tell_verdict(struct o3_sidecar *s, const struct model *m, enum signa
         O3_SC_EVENT(s, O3_EV_DRIFT_SUSPECT, model, signal, O3_F_DBL("change_ratio", r->change_ratio));
         break;
     case O3_DRIFT_EV_CONFIRMED:
-        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, SIGNAL_NAMES[sig], r->direction > 0 ? "up" : "down"), 1);
-        O3_SC_EVENT(s, O3_EV_DRIFT_CONFIRMED, model, signal, O3_F_DBL("from", r->reference), O3_F_DBL("to", r->level), O3_F_DBL("change_ratio", r->change_ratio),
-                    O3_F_STR("since", since), O3_F_DBL("change_lo", r->change_lo), O3_F_DBL("change_hi", r->change_hi), O3_F_INT("n", r->n_since));
+        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
+                      O3_L(m->ps.name, SIGNAL_NAMES[sig], r->direction > 0 ? "up" : "down"), 1);
+        O3_SC_EVENT(s, O3_EV_DRIFT_CONFIRMED, model, signal, O3_F_DBL("from", r->reference), O3_F_DBL("to", r->level),
+                    O3_F_DBL("change_ratio", r->change_ratio), O3_F_STR("since", since),
+                    O3_F_DBL("change_lo", r->change_lo), O3_F_DBL("change_hi", r->change_hi),
+                    O3_F_INT("n", r->n_since));
         break;
     case O3_DRIFT_EV_WENT_AWAY:
         O3_SC_EVENT(s, O3_EV_DRIFT_WENT_AWAY, model, signal);
@@ -272,7 +298,8 @@ static void tell_verdict(struct o3_sidecar *s, const struct model *m, enum signa
     }
 }
 
-static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double value, const struct o3_sample *sample, struct o3_now now) {
+static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double value, const struct o3_sample *sample,
+                 struct o3_now now) {
     if (!(value > 0) || !isfinite(value)) return;
     struct o3_drift *d = series_of(s, m, sig);
     if (!d) return;
@@ -289,8 +316,10 @@ static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double 
     save_one(s, m->epoch, sig);
     if (ev == O3_DRIFT_EV_SUSPECT || ev == O3_DRIFT_EV_WENT_AWAY) return;
     char reason[160];
-    if (ev == O3_DRIFT_EV_BASELINE) snprintf(reason, sizeof reason, "%s baseline established", SIGNAL_NAMES[sig]);
-    else describe(&r, sig, reason, sizeof reason);
+    if (ev == O3_DRIFT_EV_BASELINE)
+        snprintf(reason, sizeof reason, "%s baseline established", SIGNAL_NAMES[sig]);
+    else
+        describe(&r, sig, reason, sizeof reason);
     o3_sc_want_presets(s, m, ev, reason, now);
 }
 
@@ -298,7 +327,11 @@ static void count_rejected(struct o3_sidecar *s, const struct o3_sample *sample)
     static const struct {
         uint32_t flag;
         const char *name;
-    } FLAGS[] = {{O3_SAMPLE_WARMUP, "warmup"}, {O3_SAMPLE_BUSY, "busy"}, {O3_SAMPLE_TAINTED, "tainted"}, {O3_SAMPLE_INCOMPLETE, "incomplete"}, {O3_SAMPLE_IMPLAUSIBLE, "implausible"}};
+    } FLAGS[] = {{O3_SAMPLE_WARMUP, "warmup"},
+                 {O3_SAMPLE_BUSY, "busy"},
+                 {O3_SAMPLE_TAINTED, "tainted"},
+                 {O3_SAMPLE_INCOMPLETE, "incomplete"},
+                 {O3_SAMPLE_IMPLAUSIBLE, "implausible"}};
     for (size_t i = 0; i < sizeof FLAGS / sizeof *FLAGS; i++)
         if (sample->flags & FLAGS[i].flag) o3_metric_add(s->metrics, O3_M_SAMPLES_REJECTED, O3_L(FLAGS[i].name), 1);
 }

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* One probe, from the request to the sample: with the very options in force, so that nothing is loaded again, and with a
- * judgement of who was to blame when something was loaded after all (ollama.md 1). */
+/* One probe, from the request to the sample: with the very options in force, so that nothing is loaded again, and with
+ * a judgement of who was to blame when something was loaded after all (ollama.md 1). */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -24,7 +24,8 @@ static bool is_embedding(const struct model *m) {
 bool o3_sc_options_known(const struct model *m) {
     if (m->ps.context_length <= 0) return false; /* an old server: num_ctx in force is not shown */
     if (m->strike == STRIKE_NONE) return true;
-    return m->strike == STRIKE_BY_LIST && m->has_runner && !is_embedding(m); /* an embedding model's command line does not tell */
+    return m->strike == STRIKE_BY_LIST && m->has_runner &&
+           !is_embedding(m); /* an embedding model's command line does not tell */
 }
 
 int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m, enum o3_batch_source *ret_source) {
@@ -36,11 +37,13 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
 
 static enum o3_probe_kind choose_kind(const struct model *m, bool is_stuck_test, struct o3_now now) {
     if (is_embedding(m)) return O3_PROBE_EMBED;
-    if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns) return O3_PROBE_DECODE;
+    if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns)
+        return O3_PROBE_DECODE;
     return O3_PROBE_PREFILL;
 }
 
-static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind, bool is_stuck_test) {
+static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind,
+                             bool is_stuck_test) {
     if (is_stuck_test) return O3_STUCK_NUM_PREDICT;
     if (kind == O3_PROBE_PREFILL) return O3_PREFILL_NUM_PREDICT;
     if (s->config->probe_decode_tokens) return s->config->probe_decode_tokens;
@@ -59,10 +62,13 @@ int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, st
     return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_tokens(s, m) : DECODE_PROMPT_TOKENS);
 }
 
-static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked, struct o3_buf *body) {
+static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
+                      struct o3_buf *body) {
     const struct o3_runner_cmdline *runner = m->has_runner ? &m->runner : NULL;
-    struct o3_runner_options options = asked->kind == O3_PROBE_EMBED ? o3_embed_options_in_force(m->ps.context_length, m->show.context_length, runner)
-                                                                      : o3_options_in_force(m->ps.context_length, runner);
+    struct o3_runner_options options = asked->kind == O3_PROBE_EMBED
+                                           ? o3_embed_options_in_force(m->ps.context_length, m->show.context_length,
+                                                                       runner)
+                                           : o3_options_in_force(m->ps.context_length, runner);
     if (asked->kind == O3_PROBE_EMBED) return o3_ollama_write_embed(m->ps.name, o3_decode_prompt(), &options, body);
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, 64 * 1024);
@@ -128,7 +134,8 @@ static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now no
     struct probe_run *p = &s->probe;
     const struct model *m = p->model;
     char error[200] = "";
-    if (p->asked.http_status != 200 && !o3_ollama_parse_error(o3_buf_str(&p->body), p->body.len, error, sizeof error)) o3_str_copy(error, sizeof error, text ? text : "");
+    if (p->asked.http_status != 200 && !o3_ollama_parse_error(o3_buf_str(&p->body), p->body.len, error, sizeof error))
+        o3_str_copy(error, sizeof error, text ? text : "");
     p->asked.end_mono_ns = now.mono_ns;
     if (p->asked.kind == O3_PROBE_EMBED) {
         struct o3_ollama_embed r = {-1, -1, -1, -1};
@@ -176,16 +183,20 @@ void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
     strike_key(s, m, key, sizeof key);
     o3_sc_keep_state(s, key, m->strike == STRIKE_BY_RUNNER ? "2" : "1", 1);
     o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 1);
-    O3_SC_EVENT(s, O3_EV_INDUCED_RELOAD, O3_F_STR("model", m->ps.name), O3_F_DBL("load_seconds", (double)load_ns / 1e9));
+    O3_SC_EVENT(s, O3_EV_INDUCED_RELOAD, O3_F_STR("model", m->ps.name),
+                O3_F_DBL("load_seconds", (double)load_ns / 1e9));
 }
 
 /* The model was loaded again during our probe. Only a load with no other explanation is our fault. */
 static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
     const char *reason = "induced";
     int64_t expires_ms = m->ps.expires_at_ms;
-    if (m->runner_died) reason = "runner_lost";
-    else if (s->probe.is_stuck_test || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) reason = "foreign_load";
-    else if (expires_ms >= 0 && expires_ms <= sample->wall_ms) reason = "expired";
+    if (m->runner_died)
+        reason = "runner_lost";
+    else if (s->probe.is_stuck_test || s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS)
+        reason = "foreign_load";
+    else if (expires_ms >= 0 && expires_ms <= sample->wall_ms)
+        reason = "expired";
     m->n_since_load = 0;
     m->is_reload_told = true;
     o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
@@ -202,7 +213,8 @@ void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
 
 static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
     struct epoch *ep = m->epoch;
-    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~(uint32_t)O3_SAMPLE_WARMUP) return;
+    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~(uint32_t)O3_SAMPLE_WARMUP)
+        return;
     bool is_new = false;
     if (!ep->decode_tokens && isfinite(sample->decode_tps)) {
         ep->decode_tokens = o3_decode_tokens_for(sample->decode_tps);
@@ -226,12 +238,14 @@ static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sa
     if (busy_s < 0) busy_s = 0;
     o3_metric_add(s->metrics, O3_M_PROBE_BUSY_SECONDS, O3_L(m->ps.name), busy_s);
     if (sample->outcome != O3_OUTCOME_OK) return;
-    m->probe_seconds = m->probe_seconds < 0 ? busy_s : m->probe_seconds + PROBE_SECONDS_GAIN * (busy_s - m->probe_seconds);
+    m->probe_seconds = m->probe_seconds < 0 ? busy_s
+                                            : m->probe_seconds + PROBE_SECONDS_GAIN * (busy_s - m->probe_seconds);
     o3_sc_new_interval(s, m);
 }
 
 static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
-    struct o3_field f[8] = {O3_F_STR("model", sample->model), O3_F_STR("kind", o3_probe_kind_name(sample->kind)), O3_F_STR("outcome", o3_outcome_name(sample->outcome))};
+    struct o3_field f[8] = {O3_F_STR("model", sample->model), O3_F_STR("kind", o3_probe_kind_name(sample->kind)),
+                            O3_F_STR("outcome", o3_outcome_name(sample->outcome))};
     size_t n = 3;
     if (o3_outcome_is_failure(sample->outcome)) {
         f[n++] = O3_F_STR("detail", sample->detail);
@@ -259,7 +273,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     bool is_test = s->probe.is_stuck_test;
     o3_sc_read_sockets(s, now.mono_ns);
     o3_sc_probe_watch(s);
-    bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE || sample->outcome == O3_OUTCOME_NO_METRICS;
+    bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE ||
+                       sample->outcome == O3_OUTCOME_NO_METRICS;
     if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
@@ -276,7 +291,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     m->has_timed_out = sample->outcome == O3_OUTCOME_TIMEOUT && !s->probe.saw_user;
     count_cost(s, m, sample, now);
     if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_tokens) sample->flags |= O3_SAMPLE_WARMUP;
-    if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens) sample->flags |= O3_SAMPLE_WARMUP;
+    if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens)
+        sample->flags |= O3_SAMPLE_WARMUP;
     if (!is_test) choose_sizes(s, m, sample);
     if (is_answered) m->n_since_load++;
     clear_run(&s->probe);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Verdict to preset. Written when a baseline is established, when a change is confirmed and when the level is back; never on
- * a suspicion, never when nothing that a reader acts on has changed. A failed write is tried again, the file on disk stays whole. */
+/* Verdict to preset. Written when a baseline is established, when a change is confirmed and when the level is back;
+ * never on a suspicion, never when nothing that a reader acts on has changed. A failed write is tried again, the file
+ * on disk stays whole. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
@@ -12,7 +13,8 @@
 #define ALL_BYTES_MAX (1024u * 1024)
 #define TUNE_OFF 0
 
-static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces", "Everyday chat and coding", "Short questions, quick answers"};
+static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces",
+                                                       "Everyday chat and coding", "Short questions, quick answers"};
 
 static bool is_drifted(const struct o3_drift_view *v) {
     return v->state == O3_DRIFT_CONFIRMED;
@@ -43,13 +45,18 @@ static struct o3_performance performance_now(const struct o3_sidecar *s, const s
 
 /* What holds for all three presets as long as nothing but the loaded setting is known. */
 static struct o3_preset observed_preset(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
-    struct o3_preset p = {.is_set = true, .num_ctx = m->ps.context_length, .f16_kv = true, .source = O3_SOURCE_OBSERVED, .as_of_ms = wall_ms};
+    struct o3_preset p = {.is_set = true,
+                          .num_ctx = m->ps.context_length,
+                          .f16_kv = true,
+                          .source = O3_SOURCE_OBSERVED,
+                          .as_of_ms = wall_ms};
     p.batch = o3_sc_effective_batch(s, m, &p.batch_source);
     p.performance = performance_now(s, m, wall_ms);
     return p;
 }
 
-static void build(const struct o3_sidecar *s, const struct model *m, const struct o3_performance *previous, int64_t wall_ms, struct o3_preset_doc *ret) {
+static void build(const struct o3_sidecar *s, const struct model *m, const struct o3_performance *previous,
+                  int64_t wall_ms, struct o3_preset_doc *ret) {
     *ret = (struct o3_preset_doc){0};
     o3_str_copy(ret->model, sizeof ret->model, m->ps.name);
     o3_str_copy(ret->digest, sizeof ret->digest, m->ps.digest);
@@ -62,7 +69,8 @@ static void build(const struct o3_sidecar *s, const struct model *m, const struc
 }
 
 static void want_write(struct model *m, const char *reason, struct o3_now now) {
-    if (!m->is_write_wanted) o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
+    if (!m->is_write_wanted)
+        o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
     m->is_write_wanted = true;
     m->n_write_failures = 0;
     m->write_at_ns = now.mono_ns;
@@ -73,10 +81,12 @@ static const struct o3_preset_doc *newest_doc(const struct model *m) {
 }
 
 static bool is_same_setting(const struct o3_preset_doc *d, const struct model *m, int64_t batch) {
-    return !strcmp(d->digest, m->ps.digest) && d->presets[0].num_ctx == m->ps.context_length && d->presets[0].batch == batch;
+    return !strcmp(d->digest, m->ps.digest) && d->presets[0].num_ctx == m->ps.context_length &&
+           d->presets[0].batch == batch;
 }
 
-void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason, struct o3_now now) {
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,
+                        struct o3_now now) {
     if (s->config->tune_mode == TUNE_OFF) return;
     const struct o3_preset_doc *last = newest_doc(m);
     /* `previous` is what was true before the incident, also when a second signal confirms it later. */
@@ -84,7 +94,8 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
     enum o3_batch_source source;
     if (last && is_same_setting(last, m, o3_sc_effective_batch(s, m, &source))) {
         bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_drifted(m) <= 1;
-        previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance : &last->presets[0].previous;
+        previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance
+                                                                      : &last->presets[0].previous;
     }
     struct o3_preset_doc doc;
     build(s, m, previous, now.wall_ms, &doc);
@@ -135,7 +146,8 @@ static void set_preset_metrics(struct o3_sidecar *s, const struct model *m) {
     }
 }
 
-static void write_failed(struct o3_sidecar *s, struct model *m, const char *file, const char *error, struct o3_now now) {
+static void write_failed(struct o3_sidecar *s, struct model *m, const char *file, const char *error,
+                         struct o3_now now) {
     O3_SC_EVENT(s, O3_EV_PRESET_WRITE_FAILED, O3_F_STR("file", file), O3_F_STR("error", error));
     if (m->n_write_failures < 12) m->n_write_failures++;
     int64_t wait = RETRY_FIRST_NS << (m->n_write_failures - 1);
@@ -165,7 +177,8 @@ static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now
                                    .reason = m->write_reason,
                                    .doc = o3_buf_str(&doc),
                                    .doc_len = doc.len,
-                                   .summary = m->epoch ? o3_buf_str(&summary) : NULL, /* nothing measured by this process */
+                                   .summary = m->epoch ? o3_buf_str(&summary)
+                                                       : NULL, /* nothing measured by this process */
                                    .summary_len = summary.len,
                                    .all = all.err ? NULL : o3_buf_str(&all),
                                    .all_len = all.err ? 0 : all.len};
@@ -196,8 +209,10 @@ static void save_doc(struct o3_sidecar *s, const struct model *m, bool keep) {
     char key[160];
     snprintf(key, sizeof key, "preset/%s", m->ps.name);
     if (o3_preset_doc_encode_yaml(&m->published, &doc) < 0) return;
-    if (keep) o3_sc_keep_state(s, key, o3_buf_str(&doc), doc.len);
-    else s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
+    if (keep)
+        o3_sc_keep_state(s, key, o3_buf_str(&doc), doc.len);
+    else
+        s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
 }
 
 void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
@@ -206,10 +221,13 @@ void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
 
 static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
     o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L(target, is_done ? "written" : "failed"), 1);
-    if (is_done) o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(target), (double)now.wall_ms / 1000.0);
+    if (is_done)
+        o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(target),
+                      (double)now.wall_ms / 1000.0);
 }
 
-void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file, const char *error, struct o3_now now) {
+void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file,
+                               const char *error, struct o3_now now) {
     struct model *m = NULL;
     for (int i = 0; i < s->n_models; i++)
         if (s->models[i]->is_writing && s->models[i]->ticket == ticket) m = s->models[i];
@@ -224,7 +242,8 @@ void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_d
         if (!m->is_write_wanted) m->n_write_failures = 0;
         set_preset_metrics(s, m);
         save_doc(s, m, false);
-        O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name), O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
+        O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name),
+                    O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
         return;
     }
     if (!m->is_write_wanted) m->wanted = m->writing;

@@ -117,7 +117,8 @@ static json_t *model_json(const struct o3_sidecar *s, const struct model *m, str
     json_object_set_new(o, "expires_at", time_text(m->ps.expires_at_ms));
     json_object_set_new(o, "last_user_activity", time_text(m->last_user_wall_ms));
     json_object_set_new(o, "probe_interval_seconds", json_real((double)m->interval_ms / 1000.0));
-    json_object_set_new(o, "next_probe_seconds", m->is_loaded ? json_real((double)(m->due_ns - now.mono_ns) / 1e9) : json_null());
+    json_object_set_new(o, "next_probe_seconds",
+                        m->is_loaded ? json_real((double)(m->due_ns - now.mono_ns) / 1e9) : json_null());
     json_object_set_new(o, "paused", text_or_null(SKIP_NAMES[m->paused_for]));
     json_object_set_new(o, "stuck", json_boolean(m->is_stuck));
     json_object_set_new(o, "induced_reload", json_boolean(m->strike != STRIKE_NONE));
@@ -158,11 +159,14 @@ int o3_sidecar_presets_json(const struct o3_sidecar *s, struct o3_buf *out) {
     return dump(json_pack("{s:o}", "models", list), out);
 }
 
-int o3_sidecar_preset_json(const struct o3_sidecar *s, const char *model, enum o3_preset_name name, struct o3_buf *out) {
+int o3_sidecar_preset_json(const struct o3_sidecar *s, const char *model, enum o3_preset_name name,
+                           struct o3_buf *out) {
     struct o3_conf_list wanted = {.n = 1, .v = {model}}, none = {0};
     for (int i = 0; i < s->n_models; i++) {
         const struct model *m = s->models[i];
-        if (!m->has_published || !m->published.presets[name].is_set || !o3_model_is_selected(m->ps.name, &wanted, &none)) continue;
+        if (!m->has_published || !m->published.presets[name].is_set ||
+            !o3_model_is_selected(m->ps.name, &wanted, &none))
+            continue;
         return o3_preset_encode(&m->published, name, "json", out, NULL);
     }
     return O3_E_NOT_FOUND;

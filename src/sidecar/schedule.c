@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Whose turn is it, and may we? A probe that is due first asks for a fresh list of loaded models (a probe must never load
- * one), then passes the gate. Every probe that is due and not sent is counted once, with its reason. */
+/* Whose turn is it, and may we? A probe that is due first asks for a fresh list of loaded models (a probe must never
+ * load one), then passes the gate. Every probe that is due and not sent is counted once, with its reason. */
 #include "sidecar/internal.h"
 
 #define BUSY_RETRY_NS O3_NS_PER_S
@@ -13,7 +13,8 @@ void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
     int n_loaded = 0;
     for (int i = 0; i < s->n_models; i++)
         n_loaded += s->models[i]->is_loaded;
-    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds, n_loaded > 0 ? n_loaded : 1, s->config->probe_max_busy_ratio);
+    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds,
+                                              n_loaded > 0 ? n_loaded : 1, s->config->probe_max_busy_ratio);
     o3_metric_set(s->metrics, O3_M_PROBE_INTERVAL_SECONDS, O3_L(m->ps.name), (double)m->interval_ms / 1000.0);
 }
 
@@ -44,17 +45,22 @@ enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct 
     if (!o3_sc_options_known(m)) return SKIP_OPTIONS_UNKNOWN;
     if (is_lingering_over(s, m, now.mono_ns)) return SKIP_IDLE;
     int64_t expires_ms = m->ps.expires_at_ms;
-    if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS) return SKIP_EXPIRING;
-    if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day, now.mono_ns)) return SKIP_BUDGET;
+    if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS)
+        return SKIP_EXPIRING;
+    if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day,
+                                now.mono_ns))
+        return SKIP_BUDGET;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
     return SKIP_NONE;
 }
 
 void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) {
     if (m->paused_for == reason) return;
-    if (m->paused_for != SKIP_NONE) o3_metric_drop(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[m->paused_for]));
+    if (m->paused_for != SKIP_NONE)
+        o3_metric_drop(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[m->paused_for]));
     if (reason != SKIP_NONE) o3_metric_set(s->metrics, O3_M_PROBE_PAUSED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
-    if (reason == SKIP_OPTIONS_UNKNOWN) O3_SC_EVENT(s, O3_EV_MODEL_SKIPPED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", SKIP_NAMES[reason]));
+    if (reason == SKIP_OPTIONS_UNKNOWN)
+        O3_SC_EVENT(s, O3_EV_MODEL_SKIPPED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", SKIP_NAMES[reason]));
     m->paused_for = reason;
 }
 
@@ -63,8 +69,10 @@ static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct
     if (!m->is_skip_counted) o3_metric_add(s->metrics, O3_M_PROBES_SKIPPED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
     m->is_skip_counted = true;
     bool is_slot_over = now.mono_ns - m->slot_ns >= m->interval_ms * O3_NS_PER_MS;
-    if (reason == SKIP_BUSY && !is_slot_over) m->due_ns = now.mono_ns + BUSY_RETRY_NS;
-    else next_slot(s, m, now.mono_ns);
+    if (reason == SKIP_BUSY && !is_slot_over)
+        m->due_ns = now.mono_ns + BUSY_RETRY_NS;
+    else
+        next_slot(s, m, now.mono_ns);
 }
 
 /* Reading the table of sockets costs milliseconds on a large machine: only when the answer is about to matter. */
@@ -91,8 +99,8 @@ static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, st
     s->ps_due_ns = now.mono_ns;
 }
 
-/* A user who waits for a hung runner shows no other sign: the model that was not idle when the server became busy is not idle
- * now, however long ago its last answer was. */
+/* A user who waits for a hung runner shows no other sign: the model that was not idle when the server became busy is
+ * not idle now, however long ago its last answer was. */
 static bool may_be_tested(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
     enum skip reason = o3_sc_skip_reason(s, m, now);
     if (reason == SKIP_IDLE) return m->is_stuck || !is_lingering_over(s, m, s->gate.busy_since_ns);
@@ -117,7 +125,8 @@ static int64_t max_busy_ns(const struct o3_sidecar *s) {
 static void drop_old_gauges(struct o3_sidecar *s, int64_t now_ns) {
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
-        if (m->has_live_gauges && now_ns - m->last_sample_ns > GAUGE_INTERVALS * m->interval_ms * O3_NS_PER_MS) o3_sc_drop_live_gauges(s, m);
+        if (m->has_live_gauges && now_ns - m->last_sample_ns > GAUGE_INTERVALS * m->interval_ms * O3_NS_PER_MS)
+            o3_sc_drop_live_gauges(s, m);
     }
 }
 
@@ -136,8 +145,10 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
     if (!m) return;
     if (m->is_loaded && s->gate.is_busy) o3_sc_read_sockets(s, now.mono_ns);
     enum skip reason = o3_sc_skip_reason(s, m, now);
-    if (reason != SKIP_NONE) skip(s, m, reason, now);
-    else ask_for_list(s, m, false, now);
+    if (reason != SKIP_NONE)
+        skip(s, m, reason, now);
+    else
+        ask_for_list(s, m, false, now);
 }
 
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {

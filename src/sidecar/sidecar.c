@@ -6,7 +6,8 @@
 #define CLOCK_JUMP_MS 2000
 
 const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
-const char *const SKIP_NAMES[SKIP_COUNT] = {"", "paused", "not_loaded", "options_unknown", "idle", "expiring", "budget", "busy", "ollama_down"};
+const char *const SKIP_NAMES[SKIP_COUNT] = {"",         "paused", "not_loaded", "options_unknown", "idle",
+                                            "expiring", "budget", "busy",       "ollama_down"};
 
 void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     s->ops.event(s->ops.ctx, ev, f, n);
@@ -181,21 +182,26 @@ void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
 
 void o3_sidecar_data(struct o3_sidecar *s, uint64_t id, int status, const char *bytes, size_t n, int64_t mono_ns) {
     if (id == s->probe.id && id) {
-        if (s->probe.stream && status == 200) o3_stream_feed(s->probe.stream, bytes, n, mono_ns);
-        else (void)o3_buf_add(&s->probe.body, bytes, n);
+        if (s->probe.stream && status == 200)
+            o3_stream_feed(s->probe.stream, bytes, n, mono_ns);
+        else
+            (void)o3_buf_add(&s->probe.body, bytes, n);
     } else if (id == s->control.id && id) {
         (void)o3_buf_add(&s->control.body, bytes, n);
     }
 }
 
 void o3_sidecar_end(struct o3_sidecar *s, uint64_t id, int status, int transport, const char *text, struct o3_now now) {
-    if (id == s->probe.id && id) o3_sc_probe_end(s, status, transport, text, now);
-    else if (id == s->control.id && id) o3_sc_control_end(s, status, transport, text, now);
+    if (id == s->probe.id && id)
+        o3_sc_probe_end(s, status, transport, text, now);
+    else if (id == s->control.id && id)
+        o3_sc_control_end(s, status, transport, text, now);
 }
 
 void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns) {
     o3_metric_observe(s->metrics, O3_M_LOOP_LAG_SECONDS, O3_NO_LABELS, (double)lag_ns / 1e9);
-    /* 20 ms: above every lag that a scrape storm caused, far below what moves a rate by a per cent of a second's probe. */
+    /* 20 ms: above every lag that a scrape storm caused, far below what moves a rate by a per cent of a second's probe.
+     */
     if (s->probe.id && lag_ns > 20 * O3_NS_PER_MS) s->probe.is_tainted = true;
 }
 

@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_TESTS_SIM_RIG_H
 #define O3_TESTS_SIM_RIG_H
-/* The whole sidecar and the simulated Ollama on one virtual clock: no socket, no file, no waiting. A rig owns both, carries
- * bytes between them, keeps what the sidecar wrote in memory, and lets a test act as the users of the server. */
+/* The whole sidecar and the simulated Ollama on one virtual clock: no socket, no file, no waiting. A rig owns both,
+ * carries bytes between them, keeps what the sidecar wrote in memory, and lets a test act as the users of the server.
+ */
 #include "o3/config.h"
 #include "o3/sidecar.h"
 #include "o3/world.h"
@@ -44,7 +45,7 @@ struct rig {
     bool sockets_unreadable;
     struct o3_runner_cmdline runners[8];
     size_t n_runners;
-    bool is_server_gone; /* connections are refused */
+    bool is_server_gone;   /* connections are refused */
     bool is_show_too_long; /* /api/show ends at the limit of bytes */
     struct {
         uint64_t id;
@@ -80,7 +81,9 @@ static inline void rig_add_call(struct rig *r, uint64_t world_id, bool is_user) 
 static inline uint64_t rig_call_start(void *ctx, const struct o3_sidecar_call *c, int64_t *ret_sent_mono_ns) {
     struct rig *r = ctx;
     *ret_sent_mono_ns = r->now_ns;
-    int code = r->is_server_gone ? O3_E_UNREACHABLE : r->is_show_too_long && !strcmp(c->path, "/api/show") ? O3_E_LIMIT : 0;
+    int code = r->is_server_gone                                      ? O3_E_UNREACHABLE
+               : r->is_show_too_long && !strcmp(c->path, "/api/show") ? O3_E_LIMIT
+                                                                      : 0;
     if (code) {
         uint64_t id = UINT64_MAX - r->next_local_id++;
         r->failed[r->n_failed].id = id;
@@ -180,7 +183,15 @@ static inline void rig_save_state(void *ctx, const char *key, const char *value,
 static inline void rig_start_sidecar(struct rig *r) {
     struct o3_err e;
     struct o3_sidecar_params p = {.config = o3_config_values(r->config), .metrics = r->metrics, .seed = 7};
-    p.ops = (struct o3_sidecar_ops){r, rig_call_start, rig_call_cancel, rig_sense_sockets, rig_sense_runners, rig_on_event, rig_on_sample, rig_write_presets, rig_save_state};
+    p.ops = (struct o3_sidecar_ops){r,
+                                    rig_call_start,
+                                    rig_call_cancel,
+                                    rig_sense_sockets,
+                                    rig_sense_runners,
+                                    rig_on_event,
+                                    rig_on_sample,
+                                    rig_write_presets,
+                                    rig_save_state};
     assert_int_equal(o3_sidecar_new(&p, rig_now(r), &r->sidecar, &e), 0);
     for (int i = 0; i < r->n_states; i++)
         o3_sidecar_restore(r->sidecar, r->states[i].key, r->states[i].value, r->states[i].n, rig_now(r));
@@ -190,7 +201,8 @@ static inline void rig_start_sidecar(struct rig *r) {
 static inline struct rig *rig_new(const char *config, const struct o3_world_params *world) {
     struct rig *r = calloc(1, sizeof *r);
     struct o3_err e = {0};
-    struct o3_conf_sources src = {.file_name = "test", .file_text = config ? config : "", .file_len = config ? strlen(config) : 0};
+    struct o3_conf_sources src = {
+        .file_name = "test", .file_text = config ? config : "", .file_len = config ? strlen(config) : 0};
     if (o3_config_load(&src, NULL, NULL, &r->config, &e) < 0) fail_msg("config: %s", e.text);
     struct o3_world_params wp = world ? *world : (struct o3_world_params){.seed = 1, .noise_cv = 0.03};
     wp.start_wall_ms = RIG_START_WALL_MS;
@@ -243,7 +255,8 @@ static inline void rig_take_output(struct rig *r, const struct o3_world_output *
     case O3_WORLD_END:
     case O3_WORLD_ABORT:
         rig_forget_call(r, o->id);
-        if (!is_user) o3_sidecar_end(r->sidecar, o->id, status, o->kind == O3_WORLD_ABORT ? O3_E_HTTP : 0, "", rig_now(r));
+        if (!is_user)
+            o3_sidecar_end(r->sidecar, o->id, status, o->kind == O3_WORLD_ABORT ? O3_E_HTTP : 0, "", rig_now(r));
         break;
     }
 }
@@ -275,7 +288,8 @@ static inline void rig_step(struct rig *r) {
     r->n_failed = 0;
     o3_sidecar_turn(r->sidecar, rig_now(r));
     while (r->n_tickets > 0)
-        o3_sidecar_preset_written(r->sidecar, r->tickets[--r->n_tickets], !r->writes_fail, !r->writes_fail, r->writes_fail ? "disk full" : NULL, rig_now(r));
+        o3_sidecar_preset_written(r->sidecar, r->tickets[--r->n_tickets], !r->writes_fail, !r->writes_fail,
+                                  r->writes_fail ? "disk full" : NULL, rig_now(r));
 }
 
 static inline void rig_run_until(struct rig *r, int64_t mono_ms) {
@@ -297,7 +311,9 @@ static inline void rig_run_until(struct rig *r, int64_t mono_ms) {
 
 static inline uint64_t rig_user_generate(struct rig *r, const char *model, int num_predict, const char *options) {
     char body[512];
-    snprintf(body, sizeof body, "{\"model\":\"%s\",\"prompt\":\"tell me a story\",\"options\":{\"num_predict\":%d%s%s}}", model, num_predict, options ? "," : "", options ? options : "");
+    snprintf(body, sizeof body,
+             "{\"model\":\"%s\",\"prompt\":\"tell me a story\",\"options\":{\"num_predict\":%d%s%s}}", model,
+             num_predict, options ? "," : "", options ? options : "");
     uint64_t id = o3_world_request(r->world, r->now_ns, "POST", "/api/generate", body, strlen(body));
     rig_add_call(r, id, true);
     return id;
@@ -311,10 +327,13 @@ static inline void rig_show_runner(struct rig *r, const char *model, int64_t num
     struct o3_world_output o;
     struct o3_ollama_show show = {0};
     while (o3_world_poll(r->world, r->now_ns + 1000000, &o)) {
-        if (o.id == id && o.kind == O3_WORLD_DATA) assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
-        else rig_take_output(r, &o);
+        if (o.id == id && o.kind == O3_WORLD_DATA)
+            assert_int_equal(o3_ollama_parse_show(o.bytes, o.n, &show, NULL), 0);
+        else
+            rig_take_output(r, &o);
     }
-    struct o3_runner_cmdline c = {.ctx_total = num_ctx, .parallel = 1, .batch = batch, .threads = -1, .gpu_layers = INT64_MIN, .port = port};
+    struct o3_runner_cmdline c = {
+        .ctx_total = num_ctx, .parallel = 1, .batch = batch, .threads = -1, .gpu_layers = INT64_MIN, .port = port};
     o3_str_copy(c.blob, sizeof c.blob, show.blob);
     r->runners[r->n_runners++] = c;
 }

@@ -429,7 +429,8 @@ static void test_failed_probes_are_not_users(void **state) {
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
     assert_true(rig_metric(r, O3_M_PROBES, O3_L(MODEL, "decode", "timeout")) >= 1);
-    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(MODEL)), (double)RIG_START_WALL_MS / 1000, 2);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(MODEL)),
+                   (double)RIG_START_WALL_MS / 1000, 2);
     assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 1);
     rig_free(r);
 }
@@ -455,7 +456,8 @@ static void test_unload_by_a_user(void **state) {
 
 /* ---- the server ---- */
 
-/* With the defaults the model counts as idle before the gate has been busy for long: the waiting user is the sign of life. */
+/* With the defaults the model counts as idle before the gate has been busy for long: the waiting user is the sign of
+ * life. */
 static void test_hung_runner_is_found_with_the_defaults(void **state) {
     (void)state;
     struct rig *r = rig_new(NULL, NULL);
@@ -543,7 +545,8 @@ static void test_old_setting_that_comes_back_has_its_baseline(void **state) {
     double value = rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate"));
     assert_true(value > 0);
     /* More settings than are remembered as objects: the oldest go to the saved states and come back from there. */
-    static const char *const OTHERS[] = {"\"num_ctx\":8192", "\"num_ctx\":2048", "\"num_ctx\":1024", "\"num_ctx\":16384", "\"num_ctx\":512"};
+    static const char *const OTHERS[] = {"\"num_ctx\":8192", "\"num_ctx\":2048", "\"num_ctx\":1024",
+                                         "\"num_ctx\":16384", "\"num_ctx\":512"};
     for (int i = 0; i < 5; i++) {
         rig_user_generate(r, MODEL, 10, OTHERS[i]);
         rig_run_until(r, (22 + 2 * i) * RIG_MINUTE_MS);
@@ -569,7 +572,8 @@ static void test_models_share_the_budget(void **state) {
     double busy = 0, tokens = 0;
     for (int i = 0; i < 3; i++) {
         busy += rig_metric(r, O3_M_PROBE_BUSY_SECONDS, O3_L(NAMES[i]));
-        tokens += rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "output")) + rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "prompt"));
+        tokens += rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "output")) +
+                  rig_metric(r, O3_M_PROBE_TOKENS, O3_L(NAMES[i], "prompt"));
     }
     if (busy > 0.005 * 86400 * 1.1) fail_msg("busy %.1f s a day", busy);
     if (tokens > 50000) fail_msg("%.0f tokens a day", tokens);
@@ -589,7 +593,8 @@ static void test_day_with_users_and_three_models(void **state) {
     for (int64_t ms = 1000; ms < 24 * RIG_HOUR_MS; ms += 20000 + (int64_t)(o3_rand_uniform(&rand) * 400000)) {
         rig_run_until(r, ms);
         r->n_pooled_sockets = (int)(o3_rand_uniform(&rand) * 4); /* clients keep connections, and drop them */
-        rig_user_generate(r, NAMES[(int)(o3_rand_uniform(&rand) * 3)], 10 + (int)(o3_rand_uniform(&rand) * 300), "\"num_ctx\":4096");
+        rig_user_generate(r, NAMES[(int)(o3_rand_uniform(&rand) * 3)], 10 + (int)(o3_rand_uniform(&rand) * 300),
+                          "\"num_ctx\":4096");
     }
     rig_run_until(r, 24 * RIG_HOUR_MS);
     assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
@@ -603,7 +608,8 @@ static void test_day_with_users_and_three_models(void **state) {
 
 static void test_models_over_the_limit(void **state) {
     (void)state;
-    struct o3_world_params wp = {.seed = 3, .noise_cv = 0.03, .has_gpu = true, .vram_bytes = 48LL << 30, .keep_alive_ms = -1};
+    struct o3_world_params wp = {
+        .seed = 3, .noise_cv = 0.03, .has_gpu = true, .vram_bytes = 48LL << 30, .keep_alive_ms = -1};
     struct rig *r = rig_new(FAST "models: {max: 2}\n", &wp);
     rig_preload(r, MODEL, 4096);
     rig_preload(r, "sim-think:latest", 4096);
@@ -701,7 +707,8 @@ static void test_presets_are_there_after_a_restart(void **state) {
     rig_restart_sidecar(r);
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1u << 20);
-    assert_int_equal(o3_sidecar_preset_json(r->sidecar, "sim-think", O3_PRESET_BALANCED, &text), 0); /* before anything is loaded */
+    assert_int_equal(o3_sidecar_preset_json(r->sidecar, "sim-think", O3_PRESET_BALANCED, &text),
+                     0); /* before anything is loaded */
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PRESET_CONTEXT_TOKENS, O3_L("sim-think:latest", "balanced")), 4096, 0);
     int n = r->n_writes;
     rig_preload(r, MODEL, 8192);
