@@ -15,7 +15,7 @@
 #define O3_ASSERT_NEAR(actual, expected, tolerance)                                                                    \
     do {                                                                                                               \
         double a_ = (actual), e_ = (expected), t_ = (tolerance);                                                       \
-        if (!(fabs(a_ - e_) <= t_)) fail_msg("%s = %.17g, expected %.17g +- %g", #actual, a_, e_, t_);                  \
+        if (!(fabs(a_ - e_) <= t_)) fail_msg("%s = %.17g, expected %.17g +- %g", #actual, a_, e_, t_);                 \
     } while (0)
 
 static inline uint64_t o3_test_seed(uint64_t fallback) {
@@ -25,7 +25,8 @@ static inline uint64_t o3_test_seed(uint64_t fallback) {
     return seed;
 }
 
-/* The whole file, NUL-terminated, to be freed; fails the test when it cannot be read. path is relative to the source folder. */
+/* The whole file, NUL-terminated, to be freed; fails the test when it cannot be read. path is relative to the source
+ * folder. */
 static inline char *o3_test_read(const char *path, size_t *ret_n) {
     char full[1024];
     snprintf(full, sizeof full, "%s/%s", O3_SOURCE_DIR, path);

@@ -2,7 +2,8 @@
 #ifndef O3_BUF_H
 #define O3_BUF_H
 /* A growing byte buffer that carries its own hard maximum. Always NUL-terminated (the NUL is not counted).
- * Errors are sticky: after one the buffer takes nothing more and `err` says why, so a writer may check once at the end. */
+ * Errors are sticky: after one the buffer takes nothing more and `err` says why, so a writer may check once at the end.
+ */
 #include <stddef.h>
 #include "o3/err.h"
 

@@ -13,7 +13,10 @@ enum o3_event_id {
 #undef O3_EVENT
     O3_EVENT_COUNT
 };
-struct o3_event_row { const char *symbol, *name, *fields, *text; enum o3_log_level level; };
+struct o3_event_row {
+    const char *symbol, *name, *fields, *text;
+    enum o3_log_level level;
+};
 const struct o3_event_row *o3_event_row(enum o3_event_id ev);
 const char *o3_log_level_name(enum o3_log_level l);
 
@@ -29,10 +32,11 @@ struct o3_field {
 #define O3_F_INT(n, v) ((struct o3_field){.name = (n), .type = O3_FIELD_INT, .i = (v)})
 #define O3_F_DBL(n, v) ((struct o3_field){.name = (n), .type = O3_FIELD_DBL, .d = (v)})
 
-/* One line without newline: time, level, event, msg, then the fields in the order given. Bytes that are not UTF-8 become
- * U+FFFD, control characters are escaped. Asserted: the fields that the table names are there, none is called like the four
- * above. A NULL string is empty (JSON: null); NaN and infinity are null in JSON. */
-int o3_event_encode_logfmt(int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n, struct o3_buf *out);
+/* One line without newline: time, level, event, msg, then the fields in the order given. Bytes that are not UTF-8
+ * become U+FFFD, control characters are escaped. Asserted: the fields that the table names are there, none is called
+ * like the four above. A NULL string is empty (JSON: null); NaN and infinity are null in JSON. */
+int o3_event_encode_logfmt(int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n,
+                           struct o3_buf *out);
 int o3_event_encode_json(int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n, struct o3_buf *out);
 
 #endif

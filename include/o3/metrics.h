@@ -27,7 +27,7 @@ struct o3_metric_row {
     const char *unit, *help;
     const double *buckets; /* upper bounds without +Inf; histograms only */
     int n_buckets;
-    bool is_later;         /* in the table, but no capability of this version fills it */
+    bool is_later; /* in the table, but no capability of this version fills it */
 };
 const struct o3_metric_row *o3_metric_row(enum o3_metric m);
 const char *o3_metric_kind_name(enum o3_metric_kind k); /* "counter" ... */
@@ -35,7 +35,8 @@ const char *o3_metric_kind_name(enum o3_metric_kind k); /* "counter" ... */
 const char *const *o3_label_values(enum o3_metric m, const char *label, size_t *ret_n);
 
 struct o3_metrics;
-/* max_series bounds the registry (a histogram counts as one); a new series over it is dropped and counted in o3_metrics_dropped. */
+/* max_series bounds the registry (a histogram counts as one); a new series over it is dropped and counted in
+ * o3_metrics_dropped. */
 struct o3_metrics *o3_metrics_new(size_t max_series);
 void o3_metrics_free(struct o3_metrics *m);
 uint64_t o3_metrics_dropped(const struct o3_metrics *m);
@@ -46,12 +47,15 @@ size_t o3_metrics_series(const struct o3_metrics *m);
 #define O3_NO_LABELS ((const char *const *)0)
 /* Gauges; info (the value is always 1); counters that mirror one kept elsewhere (process_cpu_seconds_total). */
 void o3_metric_set(struct o3_metrics *m, enum o3_metric id, const char *const *labels, double v);
-void o3_metric_add(struct o3_metrics *m, enum o3_metric id, const char *const *labels, double v); /* counters; 0 makes the series appear; v < 0 is ignored */
-void o3_metric_observe(struct o3_metrics *m, enum o3_metric id, const char *const *labels, double v); /* histograms; NaN and Inf are ignored */
+void o3_metric_add(struct o3_metrics *m, enum o3_metric id, const char *const *labels,
+                   double v); /* counters; 0 makes the series appear; v < 0 is ignored */
+void o3_metric_observe(struct o3_metrics *m, enum o3_metric id, const char *const *labels,
+                       double v); /* histograms; NaN and Inf are ignored */
 void o3_metric_drop(struct o3_metrics *m, enum o3_metric id, const char *const *labels); /* absent series: no effect */
 /* Drops every series of this metric whose first labels match the n given ones (NULL entries match all). */
 void o3_metric_drop_matching(struct o3_metrics *m, enum o3_metric id, const char *const *labels, int n);
-void o3_metrics_drop_label(struct o3_metrics *m, const char *label, const char *value); /* in all metrics: a model went for good */
+void o3_metrics_drop_label(struct o3_metrics *m, const char *label,
+                           const char *value); /* in all metrics: a model went for good */
 /* Current value, of a histogram the count (NaN when the series does not exist); for tests, status pages and sums. */
 double o3_metric_get(const struct o3_metrics *m, enum o3_metric id, const char *const *labels);
 
@@ -59,7 +63,8 @@ enum o3_exposition { O3_TEXT_0_0_4, O3_OPENMETRICS_1_0_0 };
 /* By Accept header (NULL allowed), q-values respected; default text. */
 enum o3_exposition o3_exposition_negotiate(const char *accept);
 const char *o3_exposition_content_type(enum o3_exposition f);
-/* Families in table order, series sorted by labels: same state, same bytes. No _created lines: the registry has no clock. */
+/* Families in table order, series sorted by labels: same state, same bytes. No _created lines: the registry has no
+ * clock. */
 int o3_metrics_render(const struct o3_metrics *m, enum o3_exposition f, struct o3_buf *out);
 
 #endif

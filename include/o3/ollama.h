@@ -14,26 +14,26 @@
 #define O3_OLLAMA_MAX_MODELS 256
 
 struct o3_ollama_version {
-    char text[32];              /* as printed, for example "0.32.15" */
+    char text[32]; /* as printed, for example "0.32.15" */
     int major, minor, patch;
-    bool is_development;        /* "0.0.0" and unparsable: treated as the newest profile */
-    bool has_child_server;      /* >= 0.30: llama-server child, automatic batch rule, host prompt cache */
-    bool has_think;             /* the `think` field is known (>= 0.9.0) */
+    bool is_development;   /* "0.0.0" and unparsable: treated as the newest profile */
+    bool has_child_server; /* >= 0.30: llama-server child, automatic batch rule, host prompt cache */
+    bool has_think;        /* the `think` field is known (>= 0.9.0) */
 };
 
 /* One entry of /api/ps or /api/tags; a field that the reply lacks is 0, "" or -1 as noted. */
 struct o3_ollama_model {
     char name[O3_MODEL_NAME_SIZE];
-    char digest[65];            /* hex without "sha256:" */
+    char digest[65]; /* hex without "sha256:" */
     char family[33], parameter_size[17], quantization[17];
-    int64_t size_bytes;         /* ps: in memory; tags: on disk; -1 absent */
-    int64_t size_vram_bytes;    /* ps only; -1 absent */
-    int64_t context_length;     /* ps: per slot; tags: trained; -1 absent */
-    int64_t expires_at_ms;      /* ps only, wall clock; O3_TIME_NEVER_MS for year >= 2200; -1 absent */
-    bool is_remote;             /* remote_host/remote_model set, or the name ends in :cloud or -cloud */
-    bool can_embed_only;        /* tags capabilities: embedding without completion */
-    bool can_think;             /* tags/show capabilities */
-    bool has_capabilities;      /* the reply carried a capabilities list */
+    int64_t size_bytes;      /* ps: in memory; tags: on disk; -1 absent */
+    int64_t size_vram_bytes; /* ps only; -1 absent */
+    int64_t context_length;  /* ps: per slot; tags: trained; -1 absent */
+    int64_t expires_at_ms;   /* ps only, wall clock; O3_TIME_NEVER_MS for year >= 2200; -1 absent */
+    bool is_remote;          /* remote_host/remote_model set, or the name ends in :cloud or -cloud */
+    bool can_embed_only;     /* tags capabilities: embedding without completion */
+    bool can_think;          /* tags/show capabilities */
+    bool has_capabilities;   /* the reply carried a capabilities list */
 };
 
 struct o3_ollama_models {
@@ -45,11 +45,13 @@ struct o3_ollama_models {
 /* Details of one model from /api/show (non-verbose is enough). */
 struct o3_ollama_show {
     char architecture[33];
-    char blob[65];              /* sha256 of the GGUF named by FROM in the modelfile: the runner's key; "" unknown */
-    int64_t parameter_count, block_count, context_length, embedding_length, feed_forward_length, vocab_size; /* -1 absent */
+    char blob[65]; /* sha256 of the GGUF named by FROM in the modelfile: the runner's key; "" unknown */
+    int64_t parameter_count, block_count, context_length, embedding_length, feed_forward_length,
+        vocab_size;                               /* -1 absent */
     int64_t head_count, key_length, value_length; /* -1 absent */
-    int64_t head_count_kv;      /* sum over layers when an array, else value x block_count; -1 absent */
-    int64_t parameter_num_ctx, parameter_num_batch, parameter_num_thread, parameter_num_gpu; /* PARAMETER lines of the Modelfile; -1 absent */
+    int64_t head_count_kv; /* sum over layers when an array, else value x block_count; -1 absent */
+    int64_t parameter_num_ctx, parameter_num_batch, parameter_num_thread,
+        parameter_num_gpu; /* PARAMETER lines of the Modelfile; -1 absent */
     bool can_embed_only, can_think, has_capabilities;
 };
 

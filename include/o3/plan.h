@@ -14,7 +14,7 @@
 #define O3_DECODE_TOKENS_FIRST 16 /* before the rate of a runner is known */
 #define O3_PREFILL_TOKENS_MIN 16
 #define O3_PREFILL_TOKENS_FIRST 64
-#define O3_PREFILL_NUM_PREDICT 2  /* the least that does not mean "unlimited" and still has an eval_duration */
+#define O3_PREFILL_NUM_PREDICT 2 /* the least that does not mean "unlimited" and still has an eval_duration */
 #define O3_STUCK_NUM_PREDICT 8
 
 /* The one short constant prompt of decode probes: it stays one entry of the runner's prompt cache. */
@@ -26,14 +26,16 @@ int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out);
 int64_t o3_decode_tokens_for(double decode_tps);
 int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens);
 
-/* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic and an
- * explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows them. */
+/* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic
+ * and an explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows
+ * them. */
 struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner);
-/* The same for an embedding model. There an automatic load differs from an explicit one of the same size (measured on 0.32.15:
- * loaded without options, a request that names the num_ctx shown loads it again, and the other way round), and neither /api/ps
- * nor the command line tells them apart. So a context that an automatic load would give (the model's own, or a server default)
- * is taken as automatic and nothing is named. */
-struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length, const struct o3_runner_cmdline *runner);
+/* The same for an embedding model. There an automatic load differs from an explicit one of the same size (measured on
+ * 0.32.15: loaded without options, a request that names the num_ctx shown loads it again, and the other way round), and
+ * neither /api/ps nor the command line tells them apart. So a context that an automatic load would give (the model's
+ * own, or a server default) is taken as automatic and nothing is named. */
+struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length,
+                                                   const struct o3_runner_cmdline *runner);
 #define O3_RELOAD_NS 200000000LL /* load_duration: 1..6 ms when loaded; a load takes at least one 250 ms poll */
 
 /* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */
@@ -49,7 +51,8 @@ void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t no
 int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t now_ns);
 bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t now_ns);
 
-/* Is a model name selected by models.include and models.exclude? A pattern may end in '*'; an empty include means all. */
+/* Is a model name selected by models.include and models.exclude? A pattern may end in '*'; an empty include means all.
+ */
 struct o3_conf_list;
 bool o3_model_is_selected(const char *name, const struct o3_conf_list *include, const struct o3_conf_list *exclude);
 

@@ -45,16 +45,20 @@ struct o3_preset_doc {
 /* YAML as in product.md; stable key order, LF, ends with a newline. */
 int o3_preset_doc_encode_yaml(const struct o3_preset_doc *d, struct o3_buf *out);
 int o3_preset_doc_encode_json(const struct o3_preset_doc *d, struct o3_buf *out);
-/* One preset in the formats of `o3 preset get`: "yaml", "json", "env", "modelfile", "ollama-options". NOT_FOUND when it is not set. */
-int o3_preset_encode(const struct o3_preset_doc *d, enum o3_preset_name p, const char *format, struct o3_buf *out, struct o3_err *e);
-/* Hostile input: at most 64 KiB, unknown keys ignored, wrong types refused with line and column, aliases refused, depth <= 8. */
+/* One preset in the formats of `o3 preset get`: "yaml", "json", "env", "modelfile", "ollama-options". NOT_FOUND when it
+ * is not set. */
+int o3_preset_encode(const struct o3_preset_doc *d, enum o3_preset_name p, const char *format, struct o3_buf *out,
+                     struct o3_err *e);
+/* Hostile input: at most 64 KiB, unknown keys ignored, wrong types refused with line and column, aliases refused, depth
+ * <= 8. */
 O3_MUST_CHECK int o3_preset_doc_decode_yaml(const char *text, size_t n, struct o3_preset_doc *ret, struct o3_err *e);
 /* Equal in everything a reader acts on: as_of and n are not compared, and speeds only as they are printed. */
 bool o3_preset_doc_equal(const struct o3_preset_doc *a, const struct o3_preset_doc *b);
 
-/* File name stem of a model: "qwen3-coder:30b" -> "qwen3-coder_30b". Every byte outside [A-Za-z0-9._-] becomes '_', a leading
- * '.' becomes '_'. When `is_taken(ctx, stem, model)` says that the stem belongs to another model, '-' and 8 hex digits of the
- * name's sha256 are added. `is_taken` may be NULL. out needs 160 bytes. */
+/* File name stem of a model: "qwen3-coder:30b" -> "qwen3-coder_30b". Every byte outside [A-Za-z0-9._-] becomes '_', a
+ * leading
+ * '.' becomes '_'. When `is_taken(ctx, stem, model)` says that the stem belongs to another model, '-' and 8 hex digits
+ * of the name's sha256 are added. `is_taken` may be NULL. out needs 160 bytes. */
 void o3_model_file_stem(const char *model, bool (*is_taken)(void *ctx, const char *stem, const char *model), void *ctx,
                         char *out, size_t size);
 

@@ -10,8 +10,8 @@ struct o3_rand {
 
 void o3_rand_seed(struct o3_rand *r, uint64_t seed);
 uint64_t o3_rand_u64(struct o3_rand *r);
-double o3_rand_uniform(struct o3_rand *r);                     /* [0, 1) with 53 bits */
-double o3_rand_normal(struct o3_rand *r);                      /* mean 0, sd 1 (Box-Muller, one value per call) */
-uint64_t o3_rand_below(struct o3_rand *r, uint64_t n);         /* 0..n-1, unbiased; n > 0 */
+double o3_rand_uniform(struct o3_rand *r);             /* [0, 1) with 53 bits */
+double o3_rand_normal(struct o3_rand *r);              /* mean 0, sd 1 (Box-Muller, one value per call) */
+uint64_t o3_rand_below(struct o3_rand *r, uint64_t n); /* 0..n-1, unbiased; n > 0 */
 
 #endif

@@ -12,8 +12,8 @@ enum o3_probe_kind { O3_PROBE_DECODE, O3_PROBE_PREFILL, O3_PROBE_EMBED, O3_PROBE
 /* Closed set of the metric label `result`. */
 enum o3_outcome {
     O3_OUTCOME_OK,
-    O3_OUTCOME_INCOMPLETE,   /* fewer tokens than asked, stopped by itself */
-    O3_OUTCOME_NO_METRICS,   /* status 200 but no done object (ollama.md 0.8) */
+    O3_OUTCOME_INCOMPLETE, /* fewer tokens than asked, stopped by itself */
+    O3_OUTCOME_NO_METRICS, /* status 200 but no done object (ollama.md 0.8) */
     O3_OUTCOME_TIMEOUT,
     O3_OUTCOME_REFUSED,      /* connect failed */
     O3_OUTCOME_HTTP_ERROR,   /* status >= 400, not 503 */
@@ -30,30 +30,30 @@ bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK
 
 /* Why an admitted outcome stays out of the idle baseline. 0 = admitted. */
 enum o3_sample_flag {
-    O3_SAMPLE_WARMUP = 1,     /* first probes after a load */
-    O3_SAMPLE_BUSY = 2,       /* overlapped user requests: queue wait or activity seen */
-    O3_SAMPLE_TAINTED = 4,    /* our own loop was late, or a clock jumped */
-    O3_SAMPLE_INCOMPLETE = 8, /* durations missing or tokens short */
+    O3_SAMPLE_WARMUP = 1,      /* first probes after a load */
+    O3_SAMPLE_BUSY = 2,        /* overlapped user requests: queue wait or activity seen */
+    O3_SAMPLE_TAINTED = 4,     /* our own loop was late, or a clock jumped */
+    O3_SAMPLE_INCOMPLETE = 8,  /* durations missing or tokens short */
     O3_SAMPLE_IMPLAUSIBLE = 16 /* TTFT equals the total of a multi-token answer, or times that contradict each other */
 };
 
 struct o3_sample {
-    int64_t wall_ms, mono_ns;      /* when the request was sent */
+    int64_t wall_ms, mono_ns; /* when the request was sent */
     char model[O3_MODEL_NAME_SIZE];
     char digest[65];
     enum o3_probe_kind kind;
     enum o3_outcome outcome;
     uint32_t flags;
-    int http_status;               /* 0 none */
-    int64_t num_ctx, num_batch, num_predict; /* as in force; -1 unknown */
-    int64_t ttft_ns, ttfc_ns, wall_ns;       /* client side; -1 none */
+    int http_status;                                                                   /* 0 none */
+    int64_t num_ctx, num_batch, num_predict;                                           /* as in force; -1 unknown */
+    int64_t ttft_ns, ttfc_ns, wall_ns;                                                 /* client side; -1 none */
     int64_t total_ns, load_ns, prompt_eval_ns, eval_ns, prompt_eval_count, eval_count; /* server side; -1 none */
-    int64_t queue_ns;              /* total - load - prompt_eval - eval, at least 0; -1 unknown */
-    double decode_tps;             /* (eval_count - 1) / eval_duration; NaN when it cannot be formed */
-    double prefill_tps;            /* prompt_eval_count / prompt_eval_duration, prefill probes only; NaN else */
-    double tpot_s;                 /* eval_duration / (eval_count - 1); NaN */
+    int64_t queue_ns;               /* total - load - prompt_eval - eval, at least 0; -1 unknown */
+    double decode_tps;              /* (eval_count - 1) / eval_duration; NaN when it cannot be formed */
+    double prefill_tps;             /* prompt_eval_count / prompt_eval_duration, prefill probes only; NaN else */
+    double tpot_s;                  /* eval_duration / (eval_count - 1); NaN */
     int64_t size_bytes, vram_bytes; /* /api/ps at the time; -1 unknown */
-    char detail[120];              /* error text for people; "" */
+    char detail[120];               /* error text for people; "" */
 };
 
 /* What was asked, and how the transport ended. */
@@ -61,9 +61,9 @@ struct o3_probe_asked {
     enum o3_probe_kind kind;
     int64_t num_predict;
     int64_t sent_mono_ns, sent_wall_ms, end_mono_ns;
-    int64_t n_prompt_min;   /* prefill: tokens the prompt surely has; below it the prompt was truncated. 0 unknown */
-    int http_status;        /* 0: no status line arrived */
-    int transport;          /* 0 complete; O3_E_TIMEOUT, O3_E_UNREACHABLE, O3_E_CANCELLED, O3_E_HTTP (broken in mid-stream) */
+    int64_t n_prompt_min; /* prefill: tokens the prompt surely has; below it the prompt was truncated. 0 unknown */
+    int http_status;      /* 0: no status line arrived */
+    int transport; /* 0 complete; O3_E_TIMEOUT, O3_E_UNREACHABLE, O3_E_CANCELLED, O3_E_HTTP (broken in mid-stream) */
 };
 /* Forms the sample's measured fields, outcome and the flags INCOMPLETE and IMPLAUSIBLE from a finished stream
  * (generate) whose body text on error is `error_text` (may be NULL). Leaves identity fields (model, digest, num_ctx,

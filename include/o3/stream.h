@@ -20,13 +20,14 @@ struct o3_stream_result {
     char done_reason[17];
     /* from the done object; -1 when absent, negative or not an integer */
     int64_t total_ns, load_ns, prompt_eval_ns, eval_ns, prompt_eval_count, eval_count;
-    char error[200];          /* text of an error object; "" none */
-    uint32_t n_bad_lines;     /* not JSON, not an object, or invalid UTF-8 */
-    uint32_t n_long_lines;    /* over the limit, skipped to the next newline */
+    char error[200];       /* text of an error object; "" none */
+    uint32_t n_bad_lines;  /* not JSON, not an object, or invalid UTF-8 */
+    uint32_t n_long_lines; /* over the limit, skipped to the next newline */
     int64_t n_bytes;
 };
 
-/* max_line: bytes kept of one line (the done object of a non-raw reply carries the whole context: 1 MiB is ample). NULL on no memory. */
+/* max_line: bytes kept of one line (the done object of a non-raw reply carries the whole context: 1 MiB is ample). NULL
+ * on no memory. */
 struct o3_stream *o3_stream_new(size_t max_line);
 void o3_stream_free(struct o3_stream *s);
 void o3_stream_feed(struct o3_stream *s, const char *bytes, size_t n, int64_t mono_ns);

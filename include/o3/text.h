@@ -29,7 +29,8 @@ void o3_rfc3339_format(int64_t wall_ms, char *out, size_t size);
 /* "2026-11-21T04:06:06.161588035Z"; as Ollama prints times. out needs 40 bytes. */
 void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size);
 
-/* Length of the UTF-8 sequence at s with n bytes left; 0 when it is not valid (overlong, surrogate, beyond U+10FFFF, cut). */
+/* Length of the UTF-8 sequence at s with n bytes left; 0 when it is not valid (overlong, surrogate, beyond U+10FFFF,
+ * cut). */
 size_t o3_utf8_sequence(const char *s, size_t n);
 bool o3_utf8_valid(const char *s, size_t n);
 /* Copies at most size-1 bytes, never cutting a UTF-8 sequence; always terminates. Returns false if it was cut. */

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The HTTP surface. Everything is answered from memory within the loop turn, except stored samples (a job) and a reload. */
+/* The HTTP surface. Everything is answered from memory within the loop turn, except stored samples (a job) and a
+ * reload. */
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -34,12 +35,19 @@ static void reply_buf(struct o3_daemon *d, struct o3_request *rq, const char *ty
     reply(d, rq, (struct o3_reply){.status = 200, .content_type = type, .bytes = o3_buf_str(b), .n = b->len});
 }
 
-static void reply_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text, const struct o3_header *header) {
+static void reply_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
+                             const struct o3_header *header) {
     json_t *root = json_pack("{s:s}", "error", text);
     char *body = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
     const char *bytes = body ? body : "{}";
-    reply(d, rq, (struct o3_reply){.status = status, .content_type = JSON_TYPE, .bytes = bytes, .n = strlen(bytes), .headers = header, .n_headers = header ? 1 : 0});
+    reply(d, rq,
+          (struct o3_reply){.status = status,
+                            .content_type = JSON_TYPE,
+                            .bytes = bytes,
+                            .n = strlen(bytes),
+                            .headers = header,
+                            .n_headers = header ? 1 : 0});
     free(body);
 }
 
@@ -52,8 +60,10 @@ void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int 
 static void get_index(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    if (o3_page_render(d->sidecar, o3_now_read(), &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the page could not be rendered");
-    else reply_buf(d, rq, "text/html; charset=utf-8", &b);
+    if (o3_page_render(d->sidecar, o3_now_read(), &b) < 0)
+        o3_daemon_reply_json_error(d, rq, 500, "the page could not be rendered");
+    else
+        reply_buf(d, rq, "text/html; charset=utf-8", &b);
 }
 
 static void set_self_metrics(struct o3_daemon *d) {
@@ -73,8 +83,10 @@ static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {
     enum o3_exposition f = o3_exposition_negotiate(o3_request_header(rq, "Accept"));
     O3_AUTO_BUF b;
     o3_buf_init(&b, METRICS_BYTES_MAX);
-    if (o3_metrics_render(d->metrics, f, &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the metrics do not fit into their limit");
-    else reply_buf(d, rq, o3_exposition_content_type(f), &b);
+    if (o3_metrics_render(d->metrics, f, &b) < 0)
+        o3_daemon_reply_json_error(d, rq, 500, "the metrics do not fit into their limit");
+    else
+        reply_buf(d, rq, o3_exposition_content_type(f), &b);
 }
 
 static void get_fine(struct o3_daemon *d, struct o3_request *rq) {
@@ -85,13 +97,17 @@ static void get_fine(struct o3_daemon *d, struct o3_request *rq) {
 static void get_config(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    if (o3_config_dump(d->config, true, &b) < 0) o3_daemon_reply_json_error(d, rq, 500, "the configuration could not be printed");
-    else reply_buf(d, rq, TEXT_TYPE, &b);
+    if (o3_config_dump(d->config, true, &b) < 0)
+        o3_daemon_reply_json_error(d, rq, 500, "the configuration could not be printed");
+    else
+        reply_buf(d, rq, TEXT_TYPE, &b);
 }
 
 static void reply_json(struct o3_daemon *d, struct o3_request *rq, int result, const struct o3_buf *b) {
-    if (result < 0) o3_daemon_reply_json_error(d, rq, 500, o3_error_row(result)->meaning);
-    else reply_buf(d, rq, JSON_TYPE, b);
+    if (result < 0)
+        o3_daemon_reply_json_error(d, rq, 500, o3_error_row(result)->meaning);
+    else
+        reply_buf(d, rq, JSON_TYPE, b);
 }
 
 static void get_status(struct o3_daemon *d, struct o3_request *rq) {
@@ -129,8 +145,10 @@ static void get_preset(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
     int r = o3_sidecar_preset_json(d->sidecar, model, preset, &b);
-    if (r == O3_E_NOT_FOUND) o3_daemon_reply_json_error(d, rq, 404, "no preset of this model yet");
-    else reply_json(d, rq, r, &b);
+    if (r == O3_E_NOT_FOUND)
+        o3_daemon_reply_json_error(d, rq, 404, "no preset of this model yet");
+    else
+        reply_json(d, rq, r, &b);
 }
 
 /* ---- what is stored ---- */
@@ -178,8 +196,10 @@ static void done_stored(void *job) {
     struct stored_job *j = job;
     if (j->rq) {
         o3_request_set_tag(j->rq, NULL);
-        if (j->result < 0) o3_daemon_reply_json_error(j->daemon, j->rq, 503, j->err.text);
-        else reply_json(j->daemon, j->rq, j->json.err, &j->json);
+        if (j->result < 0)
+            o3_daemon_reply_json_error(j->daemon, j->rq, 503, j->err.text);
+        else
+            reply_json(j->daemon, j->rq, j->json.err, &j->json);
     }
     o3_buf_done(&j->json);
     free(j);
@@ -189,18 +209,24 @@ static void done_stored(void *job) {
 static bool parse_since(const char *text, int64_t now_ms, int64_t *ret_ms) {
     int64_t v;
     double seconds;
-    if (o3_duration_parse(text, &v)) *ret_ms = now_ms - v;
-    else if (o3_rfc3339_parse(text, &v)) *ret_ms = v;
-    else if (o3_double_parse(text, &seconds) && seconds >= 0 && seconds < 1e11) *ret_ms = (int64_t)(seconds * 1000);
-    else return false;
+    if (o3_duration_parse(text, &v))
+        *ret_ms = now_ms - v;
+    else if (o3_rfc3339_parse(text, &v))
+        *ret_ms = v;
+    else if (o3_double_parse(text, &seconds) && seconds >= 0 && seconds < 1e11)
+        *ret_ms = (int64_t)(seconds * 1000);
+    else
+        return false;
     return true;
 }
 
 static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *run) {
-    const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"), *limit = o3_request_query(rq, "limit");
+    const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"),
+               *limit = o3_request_query(rq, "limit");
     int64_t since_ms = 0, max = STORED_DEFAULT;
     if (since && !parse_since(since, o3_now_read().wall_ms, &since_ms)) {
-        o3_daemon_reply_json_error(d, rq, 400, "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
+        o3_daemon_reply_json_error(d, rq, 400,
+                                   "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
         return;
     }
     if (limit && (!o3_int_parse(limit, &max) || max < 1 || max > STORED_MAX)) {
@@ -264,8 +290,10 @@ static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
 
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error) {
     static const char TEXT[] = "reloaded\n";
-    if (error) o3_daemon_reply_json_error(d, rq, 500, error);
-    else reply(d, rq, (struct o3_reply){.status = 200, .content_type = TEXT_TYPE, .bytes = TEXT, .n = sizeof TEXT - 1});
+    if (error)
+        o3_daemon_reply_json_error(d, rq, 500, error);
+    else
+        reply(d, rq, (struct o3_reply){.status = 200, .content_type = TEXT_TYPE, .bytes = TEXT, .n = sizeof TEXT - 1});
 }
 
 static void forget_reloader(struct o3_daemon *d, int i) {
@@ -315,6 +343,9 @@ void o3_daemon_handle(void *daemon, struct o3_request *rq) {
     }
     bool is_get = !strcmp(route->method, "GET");
     bool is_allowed = !strcmp(method, route->method) || (is_get && !strcmp(method, "HEAD"));
-    if (is_allowed) route->fn(d, rq);
-    else reply_error_with(d, rq, 405, is_get ? "only GET and HEAD here" : "only POST here", &(struct o3_header){"Allow", is_get ? "GET, HEAD" : "POST"});
+    if (is_allowed)
+        route->fn(d, rq);
+    else
+        reply_error_with(d, rq, 405, is_get ? "only GET and HEAD here" : "only POST here",
+                         &(struct o3_header){"Allow", is_get ? "GET, HEAD" : "POST"});
 }

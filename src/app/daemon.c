@@ -85,7 +85,8 @@ void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, co
     memcpy(d->config_sha256, sha256, sizeof d->config_sha256);
     if (d->log) o3_log_configure(d->log, (enum o3_log_format)d->values->log_format, log_level(d));
     o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS, 1);
-    o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, O3_NO_LABELS, (double)wall_ms / 1000.0);
+    o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, O3_NO_LABELS,
+                  (double)wall_ms / 1000.0);
 }
 
 static int load_config(struct o3_daemon *d, struct o3_err *e) {
@@ -94,7 +95,8 @@ static int load_config(struct o3_daemon *d, struct o3_err *e) {
     struct o3_config *config = NULL;
     char sha256[65];
     const struct o3_config_args *a = d->params.args;
-    int r = o3_config_source_load(a->file, a->flags, a->n_flags, o3_daemon_collect_warning, &warnings, &config, sha256, e);
+    int r = o3_config_source_load(a->file, a->flags, a->n_flags, o3_daemon_collect_warning, &warnings, &config, sha256,
+                                  e);
     if (r < 0) return r;
     o3_daemon_set_config(d, config, sha256, o3_now_read().wall_ms);
     d->log = o3_log_new(STDERR_FILENO, (enum o3_log_format)d->values->log_format, log_level(d));
@@ -150,17 +152,20 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     if (r == 0) r = start_sidecar(d, seed, e);
     if (r < 0) return r;
     o3_daemon_watch_config(d);
-    struct o3_loop_hooks hooks = {.deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .on_lag = on_lag, .ctx = d};
+    struct o3_loop_hooks hooks = {
+        .deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .on_lag = on_lag, .ctx = d};
     o3_loop_set_hooks(d->loop, &hooks);
     char listen[300];
     const char *address = d->values->web_listen, *colon = strrchr(address, ':');
-    snprintf(listen, sizeof listen, "%.*s:%u", colon ? (int)(colon - address) : 0, address, (unsigned)o3_server_port(d->server));
-    O3_DAEMON_EVENT(d, O3_EV_STARTED, O3_F_STR("version", O3_VERSION), O3_F_STR("listen", listen), O3_F_STR("ollama", d->values->ollama_url),
-                    O3_F_INT("seed", (int64_t)seed));
+    snprintf(listen, sizeof listen, "%.*s:%u", colon ? (int)(colon - address) : 0, address,
+             (unsigned)o3_server_port(d->server));
+    O3_DAEMON_EVENT(d, O3_EV_STARTED, O3_F_STR("version", O3_VERSION), O3_F_STR("listen", listen),
+                    O3_F_STR("ollama", d->values->ollama_url), O3_F_INT("seed", (int64_t)seed));
     return 0;
 }
 
-/* ---- stop: no new probes, cancel the running one, finish files, the server last so that readiness stays truthful ---- */
+/* ---- stop: no new probes, cancel the running one, finish files, the server last so that readiness stays truthful ----
+ */
 
 static void stop(struct o3_daemon *d) {
     d->is_stopping = true;
@@ -199,7 +204,9 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
         if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);
         stop(d);
         o3_loop_end_within(0, 0);
-        if (r == 0) O3_DAEMON_EVENT(d, O3_EV_STOPPED, O3_F_DBL("seconds", (double)((o3_now_read().mono_ns - since_ns) / NS_PER_MS) / 1000.0));
+        if (r == 0)
+            O3_DAEMON_EVENT(d, O3_EV_STOPPED,
+                            O3_F_DBL("seconds", (double)((o3_now_read().mono_ns - since_ns) / NS_PER_MS) / 1000.0));
         o3_log_flush(d->log);
     }
     free_all(d);

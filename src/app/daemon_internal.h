@@ -76,8 +76,9 @@ struct o3_daemon {
 
 /* daemon.c */
 void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n);
-#define O3_DAEMON_EVENT(d, ev, ...) \
-    o3_daemon_event(d, ev, (const struct o3_field[]){__VA_ARGS__}, sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
+#define O3_DAEMON_EVENT(d, ev, ...)                                                                                    \
+    o3_daemon_event(d, ev, (const struct o3_field[]){__VA_ARGS__},                                                     \
+                    sizeof((const struct o3_field[]){__VA_ARGS__}) / sizeof(struct o3_field))
 
 /* daemon_ollama.c: the sidecar's ops that reach Ollama and its host */
 void o3_daemon_fill_ollama_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
@@ -90,7 +91,8 @@ O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /
 void o3_daemon_restore(struct o3_daemon *d);
 void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_flush(struct o3_daemon *d);
-void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n);
+void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f,
+                           size_t n);
 void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version);
 
 /* daemon_reload.c */
@@ -98,7 +100,8 @@ void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_cha
 void o3_daemon_watch_config(struct o3_daemon *d);
 void o3_daemon_reload_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, const char sha256[65], int64_t wall_ms);
-void o3_daemon_collect_warning(void *buf, const char *text); /* an o3_conf_warn_fn: one line each into a struct o3_buf */
+void o3_daemon_collect_warning(void *buf,
+                               const char *text); /* an o3_conf_warn_fn: one line each into a struct o3_buf */
 void o3_daemon_tell_warnings(struct o3_daemon *d, const struct o3_buf *lines);
 
 /* api.c, page.c */

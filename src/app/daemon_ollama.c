@@ -69,16 +69,19 @@ static void sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) {
     if (!d->is_ollama_local) return;
     uint16_t own[OWN_PORTS_MAX];
     size_t n_own = o3_http_local_ports(d->http, own, OWN_PORTS_MAX);
-    /* Each table costs the kernel a walk over all its buckets: between two full looks only those where Ollama listens. */
+    /* Each table costs the kernel a walk over all its buckets: between two full looks only those where Ollama listens.
+     */
     int64_t now_ns = o3_now_read().mono_ns;
     bool is_full = now_ns >= d->all_sockets_at_ns || !d->listening_families;
     if (is_full) d->all_sockets_at_ns = now_ns + ALL_SOCKETS_EVERY_NS;
     struct o3_host_sockets seen = {0};
-    o3_host_read_sockets(PROC_ROOT, d->ollama_port, own, n_own, is_full ? O3_HOST_TCP | O3_HOST_TCP6 : d->listening_families, &seen);
+    o3_host_read_sockets(PROC_ROOT, d->ollama_port, own, n_own,
+                         is_full ? O3_HOST_TCP | O3_HOST_TCP6 : d->listening_families, &seen);
     d->listening_families = seen.listening_families;
     /* Without a listener here the server is in another network namespace, and the counts say nothing about it. */
-    *ret = (struct o3_sidecar_sockets){
-        .is_readable = seen.listening_families != 0, .n_established = seen.count.n_established, .n_with_bytes = seen.count.n_with_bytes};
+    *ret = (struct o3_sidecar_sockets){.is_readable = seen.listening_families != 0,
+                                       .n_established = seen.count.n_established,
+                                       .n_with_bytes = seen.count.n_with_bytes};
 }
 
 static bool are_runners_alive(const struct o3_daemon *d) {
@@ -90,7 +93,8 @@ static bool are_runners_alive(const struct o3_daemon *d) {
 static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max) {
     struct o3_daemon *d = ctx;
     if (!d->is_ollama_local) return 0;
-    if (is_thorough || !are_runners_alive(d)) d->n_runners = o3_host_read_runners(PROC_ROOT, d->runners, O3_DAEMON_RUNNERS_MAX);
+    if (is_thorough || !are_runners_alive(d))
+        d->n_runners = o3_host_read_runners(PROC_ROOT, d->runners, O3_DAEMON_RUNNERS_MAX);
     size_t n = d->n_runners < max ? d->n_runners : max;
     memcpy(out, d->runners, n * sizeof *out);
     return n;

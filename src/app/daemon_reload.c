@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Reload: by SIGHUP, by POST /-/reload, or because the mounted file's content changed (a ConfigMap swaps a symlink). The file
- * is read as a job; the new configuration is swapped in whole, or the old one stays. A storm of requests becomes one reload. */
+/* Reload: by SIGHUP, by POST /-/reload, or because the mounted file's content changed (a ConfigMap swaps a symlink).
+ * The file is read as a job; the new configuration is swapped in whole, or the old one stays. A storm of requests
+ * becomes one reload. */
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -61,7 +62,8 @@ static void run_reload(void *job) {
         j->result = o3_err_set(&j->err, O3_E_CONFIG, "%.120s: a pipe is read only once, at the start", path);
         return;
     }
-    j->result = o3_config_source_load(a->file, a->flags, a->n_flags, o3_daemon_collect_warning, &j->warnings, &j->config, j->sha256, &j->err);
+    j->result = o3_config_source_load(a->file, a->flags, a->n_flags, o3_daemon_collect_warning, &j->warnings,
+                                      &j->config, j->sha256, &j->err);
 }
 
 static void answer_reloaders(struct o3_daemon *d, const char *error) {
@@ -109,8 +111,10 @@ static void done_reload(void *job) {
     struct o3_daemon *d = j->daemon;
     d->is_reloading = false;
     if (!d->is_stopping && !(j->only_if_changed && is_no_news(d, j))) {
-        if (j->result == 0) accept_config(d, j);
-        else reject_config(d, j);
+        if (j->result == 0)
+            accept_config(d, j);
+        else
+            reject_config(d, j);
     }
     o3_config_free(j->config);
     o3_buf_done(&j->warnings);

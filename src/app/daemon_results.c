@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files and store: o3_results/{defaults,summaries,logs,env}, the configured preset file, and the database. All writing is
- * done in jobs; a job owns copies of what it writes. */
+/* Files and store: o3_results/{defaults,summaries,logs,env}, the configured preset file, and the database. All writing
+ * is done in jobs; a job owns copies of what it writes. */
 #include <dirent.h>
 #include <jansson.h>
 #include <stdio.h>
@@ -60,7 +60,9 @@ static void learn_stems(struct o3_daemon *d) {
         O3_AUTO_BUF text;
         o3_buf_init(&text, PRESET_BYTES_MAX);
         struct o3_preset_doc doc;
-        if (o3_file_read(path, PRESET_BYTES_MAX, &text, NULL) < 0 || o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &doc, NULL) < 0) continue;
+        if (o3_file_read(path, PRESET_BYTES_MAX, &text, NULL) < 0 ||
+            o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &doc, NULL) < 0)
+            continue;
         *dot = '\0';
         remember_stem(d, doc.model, entry->d_name);
     }
@@ -82,13 +84,16 @@ static void sweep_temps(const struct o3_daemon *d) {
 
 void o3_daemon_set_paths(struct o3_daemon *d) {
     const char *state = getenv("STATE_DIRECTORY"), *results = d->values->results_path;
-    if (results[0]) o3_str_copy(d->results_path, sizeof d->results_path, results);
+    if (results[0])
+        o3_str_copy(d->results_path, sizeof d->results_path, results);
     else if (state && *state) /* systemd lists several as a:b; the first one is ours */
         snprintf(d->results_path, sizeof d->results_path, "%.*s/o3_results", (int)strcspn(state, ":"), state);
     else
         o3_str_copy(d->results_path, sizeof d->results_path, "./o3_results");
-    if (d->values->store_path[0]) o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
-    else snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
+    if (d->values->store_path[0])
+        o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
+    else
+        snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
     d->stems = calloc(O3_DAEMON_STEMS_MAX, sizeof *d->stems);
     sweep_temps(d);
     learn_stems(d);
@@ -131,7 +136,8 @@ static int replace_in_new_dir(const char *path, const char *bytes, size_t n, str
 static void run_presets(void *job) {
     struct preset_job *j = job;
     j->has_defaults = replace_in_new_dir(j->doc_path, j->doc, j->doc_len, &j->err) == 0;
-    if (j->summary && replace_in_new_dir(j->summary_path, j->summary, j->summary_len, &j->summary_err) < 0) j->has_summary_failed = true;
+    if (j->summary && replace_in_new_dir(j->summary_path, j->summary, j->summary_len, &j->summary_err) < 0)
+        j->has_summary_failed = true;
     if (!j->file[0]) return;
     if (!j->all) {
         o3_err_set(&j->err, O3_E_LIMIT, "the presets of all models do not fit into one file");
@@ -153,7 +159,9 @@ static void free_preset_job(struct preset_job *j) {
 static void done_presets(void *job) {
     struct preset_job *j = job;
     struct o3_daemon *d = j->daemon;
-    if (j->has_summary_failed) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path), O3_F_STR("error", j->summary_err.text));
+    if (j->has_summary_failed)
+        O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path),
+                        O3_F_STR("error", j->summary_err.text));
     o3_sidecar_preset_written(d->sidecar, j->ticket, j->has_defaults, j->has_file, j->err.text, o3_now_read());
     free_preset_job(j);
 }
@@ -164,14 +172,19 @@ static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     if (j) {
         char stem[160];
         stem_of(d, w->model, stem, sizeof stem);
-        *j = (struct preset_job){.daemon = d, .ticket = w->ticket, .doc_len = w->doc_len, .summary_len = w->summary_len, .all_len = w->all_len};
+        *j = (struct preset_job){.daemon = d,
+                                 .ticket = w->ticket,
+                                 .doc_len = w->doc_len,
+                                 .summary_len = w->summary_len,
+                                 .all_len = w->all_len};
         snprintf(j->doc_path, sizeof j->doc_path, "%s/defaults/%s.yaml", d->results_path, stem);
         snprintf(j->summary_path, sizeof j->summary_path, "%s/summaries/%s.json", d->results_path, stem);
         o3_str_copy(j->file, sizeof j->file, d->values->publish_file);
         j->doc = copy_bytes(w->doc, w->doc_len);
         j->summary = copy_bytes(w->summary, w->summary_len);
         j->all = copy_bytes(w->all, w->all_len);
-        if (j->doc && (j->summary || !w->summary) && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0) return true;
+        if (j->doc && (j->summary || !w->summary) && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0)
+            return true;
         free_preset_job(j);
     }
     return false;
@@ -209,15 +222,18 @@ static void run_flush(void *job) {
 }
 
 static void store_failed(struct o3_daemon *d, const struct o3_err *e) {
-    if (o3_metric_get(d->metrics, O3_M_STORE_UP, O3_NO_LABELS) != 0) O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("error", e->text));
+    if (o3_metric_get(d->metrics, O3_M_STORE_UP, O3_NO_LABELS) != 0)
+        O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("error", e->text));
     o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 0);
 }
 
 static void done_flush(void *job) {
     struct samples_flush *j = job;
     struct o3_daemon *d = j->daemon;
-    if (j->file_err.code) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", j->file_err.text));
-    if (j->store_err.code) store_failed(d, &j->store_err);
+    if (j->file_err.code)
+        O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", j->file_err.text));
+    if (j->store_err.code)
+        store_failed(d, &j->store_err);
     else if (j->store)
         o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
     o3_buf_done(&j->lines);
@@ -343,7 +359,8 @@ void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns) {
         bool may_wait = o3_sidecar_is_probing(d->sidecar) && now_ns < d->flush_by_ns;
         if (may_wait)
             d->flush_at_ns = now_ns + O3_NS_PER_S;
-        else o3_daemon_flush(d);
+        else
+            o3_daemon_flush(d);
     }
     if (now_ns >= d->store_at_ns) {
         d->store_at_ns = now_ns + (d->store ? PRUNE_EVERY_NS : REOPEN_EVERY_NS);
@@ -386,7 +403,8 @@ static void save_state(void *ctx, const char *key, const char *value, size_t n) 
     if (!d->store) return;
     struct state_job *j = calloc(1, sizeof *j);
     if (!j) return;
-    *j = (struct state_job){.daemon = d, .key = strdup(key), .value = copy_bytes(value, n), .n = n, .wall_ms = o3_now_read().wall_ms};
+    *j = (struct state_job){
+        .daemon = d, .key = strdup(key), .value = copy_bytes(value, n), .n = n, .wall_ms = o3_now_read().wall_ms};
     if (!j->key || !j->value || o3_loop_submit(d->loop, run_state, done_state, j) < 0) {
         O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "states waiting to be stored"));
         free_state(j);
@@ -406,7 +424,8 @@ struct event_job {
 
 static void run_event(void *job) {
     struct event_job *j = job;
-    struct o3_store_event ev = {.wall_ms = j->wall_ms, .name = j->name, .model = j->model, .json = o3_buf_str(&j->json)};
+    struct o3_store_event ev = {
+        .wall_ms = j->wall_ms, .name = j->name, .model = j->model, .json = o3_buf_str(&j->json)};
     if (o3_store_add_event(j->daemon->store, &ev, &j->err) == 0) j->err.code = 0;
 }
 
@@ -422,9 +441,12 @@ static void done_event(void *job) {
 }
 
 /* State changes are kept for /api/v1/events; what is said for each probe is in the samples. */
-void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f,
+                           size_t n) {
     const struct o3_event_row *row = o3_event_row(ev);
-    if (!d->store || d->is_stopping || row->level == O3_LOG_DEBUG || ev == O3_EV_PROBE_FAILED || ev == O3_EV_STORE_FAILED) return;
+    if (!d->store || d->is_stopping || row->level == O3_LOG_DEBUG || ev == O3_EV_PROBE_FAILED ||
+        ev == O3_EV_STORE_FAILED)
+        return;
     struct event_job *j = calloc(1, sizeof *j);
     if (!j) return;
     j->daemon = d;
@@ -433,7 +455,8 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
     for (size_t i = 0; i < n; i++)
         if (!strcmp(f[i].name, "model") && f[i].type == O3_FIELD_STR) o3_str_copy(j->model, sizeof j->model, f[i].s);
     o3_buf_init(&j->json, 16 * 1024);
-    if (o3_event_encode_json(wall_ms, ev, f, n, &j->json) < 0 || o3_loop_submit(d->loop, run_event, done_event, j) < 0) free_event(j);
+    if (o3_event_encode_json(wall_ms, ev, f, n, &j->json) < 0 || o3_loop_submit(d->loop, run_event, done_event, j) < 0)
+        free_event(j);
 }
 
 void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops) {
@@ -451,7 +474,9 @@ int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {
         return 0;
     }
     o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 0);
-    if (r == O3_E_LOCKED) return o3_err_set(e, r, "another o3 uses the store %s: stop it, or give this one another store.path", d->store_path);
+    if (r == O3_E_LOCKED)
+        return o3_err_set(e, r, "another o3 uses the store %s: stop it, or give this one another store.path",
+                          d->store_path);
     d->store = NULL;
     d->store_at_ns = o3_now_read().mono_ns + REOPEN_EVERY_NS;
     O3_DAEMON_EVENT(d, O3_EV_STORE_FAILED, O3_F_STR("path", d->store_path), O3_F_STR("error", err.text));
@@ -483,7 +508,8 @@ void o3_daemon_restore(struct o3_daemon *d) {
         r = o3_store_each(d->store, PREFIXES[i], restore_one, d, &e);
     if (r < 0) store_failed(d, &e);
     const char *file = d->values->publish_file;
-    if (d->is_preset_missing || (file[0] && access(file, F_OK) < 0)) o3_sidecar_publish_again(d->sidecar, "the preset file was missing", o3_now_read());
+    if (d->is_preset_missing || (file[0] && access(file, F_OK) < 0))
+        o3_sidecar_publish_again(d->sidecar, "the preset file was missing", o3_now_read());
 }
 
 /* ---- environment snapshot ---- */
@@ -520,7 +546,8 @@ static void run_env(void *job) {
     if (is_newest_equal(j->dir, j->text)) return;
     char path[1400];
     snprintf(path, sizeof path, "%s/%s", j->dir, j->name);
-    if (replace_in_new_dir(path, j->text, strlen(j->text), NULL) == 0) (void)o3_file_keep_newest(j->dir, ".json", ENVS_KEPT, NULL);
+    if (replace_in_new_dir(path, j->text, strlen(j->text), NULL) == 0)
+        (void)o3_file_keep_newest(j->dir, ".json", ENVS_KEPT, NULL);
 }
 
 static void done_env(void *job) {
@@ -554,7 +581,8 @@ void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version) {
         json_object_set_new(o, "ollama_url", json_string(d->values->ollama_url));
         json_object_set_new(o, "kernel", json_sprintf("%s %s %s", os.sysname, os.release, os.machine));
         json_object_set_new(o, "cpus_online", json_integer(sysconf(_SC_NPROCESSORS_ONLN)));
-        json_object_set_new(o, "memory_bytes", json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
+        json_object_set_new(o, "memory_bytes",
+                            json_integer((json_int_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE)));
         put_cpu_model(o);
         put_first_line(o, "cgroup_memory_max", "/sys/fs/cgroup/memory.max");
         put_first_line(o, "cgroup_cpu_max", "/sys/fs/cgroup/cpu.max");

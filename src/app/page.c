@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* The status page at /: the verdict first, then each model, then where to find more. Model names are outside text: escaped. */
+/* The status page at /: the verdict first, then each model, then where to find more. Model names are outside text:
+ * escaped. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -9,19 +10,30 @@
 static const char HEAD[] =
     "<!doctype html><html lang=\"en\"><head><meta charset=\"utf-8\"><title>O3 Sidecar</title>"
     "<meta name=\"viewport\" content=\"width=device-width\"><meta http-equiv=\"refresh\" content=\"15\"><style>"
-    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 1rem;color:#1c2330;background:#fff}"
-    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid #d8dde6;vertical-align:top}"
+    "body{font:16px/1.5 system-ui,sans-serif;margin:2rem auto;max-width:60rem;padding:0 "
+    "1rem;color:#1c2330;background:#fff}"
+    "table{border-collapse:collapse;width:100%}th,td{text-align:left;padding:.4rem .6rem;border-bottom:1px solid "
+    "#d8dde6;vertical-align:top}"
     "th{font-weight:600}.good{color:#146c2e}.bad{color:#b3261e;font-weight:600}.dim{color:#5b6472}"
     "</style></head><body><h1>O3 Sidecar</h1>";
 
 static void add_escaped(struct o3_buf *out, const char *s) {
     for (; s && *s; s++) {
         switch (*s) {
-        case '&': o3_buf_adds(out, "&amp;"); break;
-        case '<': o3_buf_adds(out, "&lt;"); break;
-        case '>': o3_buf_adds(out, "&gt;"); break;
-        case '"': o3_buf_adds(out, "&quot;"); break;
-        default: o3_buf_add(out, s, 1);
+        case '&':
+            o3_buf_adds(out, "&amp;");
+            break;
+        case '<':
+            o3_buf_adds(out, "&lt;");
+            break;
+        case '>':
+            o3_buf_adds(out, "&gt;");
+            break;
+        case '"':
+            o3_buf_adds(out, "&quot;");
+            break;
+        default:
+            o3_buf_add(out, s, 1);
         }
     }
 }
@@ -39,7 +51,9 @@ static double number_of(const json_t *o, const char *key) {
 static const struct {
     const char *name, *words, *unit;
     double scale;
-} SIGNALS[] = {{"decode_rate", "decode rate", "tok/s", 1}, {"ttft", "time to first token", "ms", 1000}, {"prefill_rate", "prefill rate", "tok/s", 1}};
+} SIGNALS[] = {{"decode_rate", "decode rate", "tok/s", 1},
+               {"ttft", "time to first token", "ms", 1000},
+               {"prefill_rate", "prefill rate", "tok/s", 1}};
 enum { N_SIGNALS = sizeof SIGNALS / sizeof *SIGNALS };
 
 static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
@@ -50,8 +64,8 @@ static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
     if (!isfinite(normal)) {
         o3_buf_addf(out, "<span class=\"dim\">is being learned, %.0f samples so far</span>", number_of(sig, "samples"));
     } else if (is_bad || !strcmp(state, "suspect")) {
-        o3_buf_addf(out, "<span class=\"%s\">%s</span> %.1f &rarr; %.1f %s (%+.1f %%) since ", is_bad ? "bad" : "dim", is_bad ? "changed" : "may have changed", normal,
-                    normal * (1 + change), unit, change * 100);
+        o3_buf_addf(out, "<span class=\"%s\">%s</span> %.1f &rarr; %.1f %s (%+.1f %%) since ", is_bad ? "bad" : "dim",
+                    is_bad ? "changed" : "may have changed", normal, normal * (1 + change), unit, change * 100);
         add_escaped(out, text_of(sig, "changed_since"));
     } else {
         o3_buf_addf(out, "<span class=\"good\">steady</span> at %.1f %s", normal, unit);
@@ -63,12 +77,14 @@ static void add_model(struct o3_buf *out, const json_t *m) {
     bool is_loaded = json_is_true(json_object_get(m, "loaded"));
     o3_buf_adds(out, "<tr><td>");
     add_escaped(out, text_of(m, "model"));
-    o3_buf_addf(out, "<div class=\"dim\">%s, context %.0f</div></td><td>", is_loaded ? "loaded" : "not loaded", number_of(m, "num_ctx"));
+    o3_buf_addf(out, "<div class=\"dim\">%s, context %.0f</div></td><td>", is_loaded ? "loaded" : "not loaded",
+                number_of(m, "num_ctx"));
     for (int i = 0; i < N_SIGNALS; i++) {
         const json_t *sig = json_object_get(json_object_get(m, "signals"), SIGNALS[i].name);
         if (sig) add_signal(out, i, sig);
     }
-    if (json_is_true(json_object_get(m, "stuck"))) o3_buf_adds(out, "<div class=\"bad\">the runner does not answer</div>");
+    if (json_is_true(json_object_get(m, "stuck")))
+        o3_buf_adds(out, "<div class=\"bad\">the runner does not answer</div>");
     const char *paused = text_of(m, "paused");
     if (*paused) o3_buf_addf(out, "<div class=\"dim\">probing paused: %s</div>", paused);
     o3_buf_addf(out, "</td><td>%.0f s</td></tr>", number_of(m, "probe_interval_seconds"));
@@ -113,7 +129,8 @@ int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf 
         json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
         o3_buf_adds(out, "</table><p><a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/status\">status</a> · "
                          "<a href=\"/api/v1/models\">models</a> · <a href=\"/api/v1/samples\">samples</a> · "
-                         "<a href=\"/api/v1/events\">events</a> · <a href=\"/api/v1/presets\">presets</a> · <a href=\"/config\">configuration</a></p>"
+                         "<a href=\"/api/v1/events\">events</a> · <a href=\"/api/v1/presets\">presets</a> · <a "
+                         "href=\"/config\">configuration</a></p>"
                          "<p class=\"dim\">o3 " O3_VERSION "</p></body></html>\n");
     }
     int result = status && models ? out->err : O3_E_NOMEM;

@@ -53,7 +53,8 @@ void o3_duration_format(int64_t ms, char *out, size_t size) {
     if (!n) snprintf(out, size, "0s");
 }
 
-/* Days since 1970-01-01 of a proleptic Gregorian date, and back (Hinnant, "chrono-compatible low-level date algorithms"). */
+/* Days since 1970-01-01 of a proleptic Gregorian date, and back (Hinnant, "chrono-compatible low-level date
+ * algorithms"). */
 static int64_t days_from_civil(int64_t y, int m, int d) {
     y -= m <= 2;
     int64_t era = (y >= 0 ? y : y - 399) / 400;

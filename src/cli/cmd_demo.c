@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* o3 demo: the simulator as a child process and the sidecar beside it, with the shipped detector; the story on the screen. */
+/* o3 demo: the simulator as a child process and the sidecar beside it, with the shipped detector; the story on the
+ * screen. */
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -18,8 +19,10 @@
 
 static const char HELP[] =
     "usage: o3 demo [--seed N] [--KEY VALUE ...]\n"
-    "Starts the built-in simulator and the sidecar on loopback, so that you see the main job without an Ollama server:\n"
-    "the sidecar probes every second (the probe budget is lifted), the simulated server slows down after 35 s, the shipped\n"
+    "Starts the built-in simulator and the sidecar on loopback, so that you see the main job without an Ollama "
+    "server:\n"
+    "the sidecar probes every second (the probe budget is lifted), the simulated server slows down after 35 s, the "
+    "shipped\n"
     "detector confirms it within about 75 s, and the preset file is rewritten. Ctrl-C ends it.\n\n"
     "  --seed N        of the simulated noise (1)\n"
     "  --KEY VALUE     any key of the configuration, as for \"o3 serve\"\n";
@@ -40,9 +43,19 @@ struct demo {
 static void run_simulator(int out, const char *seed) {
     (void)prctl(PR_SET_PDEATHSIG, SIGTERM);
     if (dup2(out, STDOUT_FILENO) < 0) _exit(71);
-    char *const argv[] = {(char[]){"o3"}, (char[]){"sim"}, (char[]){"--listen"}, (char[]){"127.0.0.1:0"}, (char[]){"--gpu"}, (char[]){"24GiB"},
-                          (char[]){"--preload"}, (char[]){"sim-small:8192"}, (char[]){"--event"}, (char[]){"at " SLOWS_AT " decode -40 %"},
-                          (char[]){"--seed"}, strdup(seed), NULL};
+    char *const argv[] = {(char[]){"o3"},
+                          (char[]){"sim"},
+                          (char[]){"--listen"},
+                          (char[]){"127.0.0.1:0"},
+                          (char[]){"--gpu"},
+                          (char[]){"24GiB"},
+                          (char[]){"--preload"},
+                          (char[]){"sim-small:8192"},
+                          (char[]){"--event"},
+                          (char[]){"at " SLOWS_AT " decode -40 %"},
+                          (char[]){"--seed"},
+                          strdup(seed),
+                          NULL};
     execv("/proc/self/exe", argv);
     _exit(71);
 }
@@ -123,9 +136,11 @@ static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const stru
     (void)wall_ms;
     const char *model = text_field(f, n, "model"), *signal = text_field(f, n, "signal");
     if (ev == O3_EV_STARTED) {
-        printf("metrics        http://%s/metrics\nstatus page    http://%s/\nsimulator      %s\nresults        %s\npreset file    %s\n", text_field(f, n, "listen"),
-               text_field(f, n, "listen"), d->url, d->results, d->preset_file);
-        printf("Probing every second: the probe budget is lifted for the demo. The simulated server slows down at " SLOWS_AT ".\n\n");
+        printf("metrics        http://%s/metrics\nstatus page    http://%s/\nsimulator      %s\nresults        "
+               "%s\npreset file    %s\n",
+               text_field(f, n, "listen"), text_field(f, n, "listen"), d->url, d->results, d->preset_file);
+        printf("Probing every second: the probe budget is lifted for the demo. The simulated server slows down "
+               "at " SLOWS_AT ".\n\n");
     } else if (ev == O3_EV_OLLAMA_UP) {
         print_time(d);
         printf("Ollama %s answers\n", text_field(f, n, "version"));
@@ -137,13 +152,15 @@ static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const stru
         printf("%s of %s: normal level %.4g\n", signal, model, number_field(f, n, "value"));
     } else if (ev == O3_EV_DRIFT_SUSPECT) {
         print_time(d);
-        printf("%s of %s may have changed (%+.0f %%); waiting for confirmation\n", signal, model, number_field(f, n, "change_ratio") * 100);
+        printf("%s of %s may have changed (%+.0f %%); waiting for confirmation\n", signal, model,
+               number_field(f, n, "change_ratio") * 100);
     } else if (ev == O3_EV_DRIFT_CONFIRMED) {
         d->is_confirmed = true;
         print_time(d);
-        printf("VERDICT: %s of %s changed %+.1f %%: %.4g -> %.4g, 95 %% interval %+.1f to %+.1f %%, since %s, n=%.0f\n", signal, model, number_field(f, n, "change_ratio") * 100,
-               number_field(f, n, "from"), number_field(f, n, "to"), number_field(f, n, "change_lo") * 100, number_field(f, n, "change_hi") * 100, text_field(f, n, "since"),
-               number_field(f, n, "n"));
+        printf("VERDICT: %s of %s changed %+.1f %%: %.4g -> %.4g, 95 %% interval %+.1f to %+.1f %%, since %s, n=%.0f\n",
+               signal, model, number_field(f, n, "change_ratio") * 100, number_field(f, n, "from"),
+               number_field(f, n, "to"), number_field(f, n, "change_lo") * 100, number_field(f, n, "change_hi") * 100,
+               text_field(f, n, "since"), number_field(f, n, "n"));
     } else if (ev == O3_EV_PRESET_WRITTEN) {
         print_time(d);
         printf("preset file written: %s\n", text_field(f, n, "reason"));
@@ -218,7 +235,8 @@ int o3_cmd_demo(int argc, char **argv) {
         return 0;
     }
     int64_t number;
-    if (argc == 3 && !strcmp(argv[1], "--seed") && o3_int_parse(argv[2], &number)) seed = argv[2];
+    if (argc == 3 && !strcmp(argv[1], "--seed") && o3_int_parse(argv[2], &number))
+        seed = argv[2];
     else if (argc > 1) {
         bool is_seed = !strcmp(argv[1], "--seed");
         if (is_seed)

@@ -15,8 +15,10 @@ static void print_url(const char *listen, const char *page, char *out, size_t si
     const char *colon = strrchr(listen, ':');
     int n = colon ? (int)(colon - listen) : 0;
     bool is_any = n == 0 || !strncmp(listen, "0.0.0.0", 7) || !strncmp(listen, "[::]", 4);
-    if (is_any) snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
-    else snprintf(out, size, "http://%s%s", listen, page);
+    if (is_any)
+        snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
+    else
+        snprintf(out, size, "http://%s%s", listen, page);
 }
 
 static int ask(const char *url) {
@@ -26,13 +28,18 @@ static int ask(const char *url) {
         fprintf(stderr, "o3 healthcheck: %s\n", e.text);
         return 1;
     }
-    struct o3_http_req rq = {.method = "GET", .url = url, .connect_timeout_ms = 2000, .total_timeout_ms = 4000, .max_bytes = 4096};
+    struct o3_http_req rq = {
+        .method = "GET", .url = url, .connect_timeout_ms = 2000, .total_timeout_ms = 4000, .max_bytes = 4096};
     struct o3_exchange reply = {0};
     o3_exchange_run(&x, &rq, &reply);
     bool is_good = reply.transport == 0 && reply.status == 200;
-    if (is_good) puts("healthy");
-    else if (reply.transport) fprintf(stderr, "o3 healthcheck: %s: %s\n", url, reply.text[0] ? reply.text : o3_error_row(reply.transport)->meaning);
-    else fprintf(stderr, "o3 healthcheck: %s: status %d\n", url, reply.status);
+    if (is_good)
+        puts("healthy");
+    else if (reply.transport)
+        fprintf(stderr, "o3 healthcheck: %s: %s\n", url,
+                reply.text[0] ? reply.text : o3_error_row(reply.transport)->meaning);
+    else
+        fprintf(stderr, "o3 healthcheck: %s: status %d\n", url, reply.status);
     o3_buf_done(&reply.body);
     o3_exchanger_done(&x);
     return is_good ? 0 : 1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* o3 probe: the sidecar's own measurement, by hand. Never loads a model, never names other options than those in force. */
+/* o3 probe: the sidecar's own measurement, by hand. Never loads a model, never names other options than those in force.
+ */
 #include <getopt.h>
 #include <jansson.h>
 #include <math.h>
@@ -61,7 +62,8 @@ static int fail(int status, const char *text) {
 }
 
 /* A small request; prints what went wrong. 0, or the exit status. */
-static int control(struct session *s, const char *method, const char *path, const struct o3_buf *body, struct o3_buf *ret) {
+static int control(struct session *s, const char *method, const char *path, const struct o3_buf *body,
+                   struct o3_buf *ret) {
     char url[1200];
     snprintf(url, sizeof url, "%s%s", s->config->ollama_url, path);
     struct o3_http_req rq = {.method = method,
@@ -76,8 +78,11 @@ static int control(struct session *s, const char *method, const char *path, cons
     *ret = e.body;
     if (e.transport == 0 && e.status == 200) return 0;
     char text[1600];
-    if (e.transport) snprintf(text, sizeof text, "%s: %s", s->config->ollama_url, e.text[0] ? e.text : o3_error_row(e.transport)->meaning);
-    else snprintf(text, sizeof text, "%s: status %d", url, e.status);
+    if (e.transport)
+        snprintf(text, sizeof text, "%s: %s", s->config->ollama_url,
+                 e.text[0] ? e.text : o3_error_row(e.transport)->meaning);
+    else
+        snprintf(text, sizeof text, "%s: status %d", url, e.status);
     return fail(e.transport == O3_E_CANCELLED ? o3_error_row(O3_E_CANCELLED)->exit_status : UNREACHABLE, text);
 }
 
@@ -85,7 +90,8 @@ static int read_version(struct session *s) {
     O3_AUTO_BUF body = {0};
     struct o3_err e;
     int r = control(s, "GET", "/api/version", NULL, &body);
-    if (r == 0 && o3_ollama_parse_version(o3_buf_str(&body), body.len, &s->version, &e) < 0) r = fail(UNREACHABLE, e.text);
+    if (r == 0 && o3_ollama_parse_version(o3_buf_str(&body), body.len, &s->version, &e) < 0)
+        r = fail(UNREACHABLE, e.text);
     return r;
 }
 
@@ -160,7 +166,9 @@ static int find_loaded(struct session *s) {
     o3_ollama_models_free(list);
     if (!is_found) return explain_not_loaded(s);
     if (s->model.is_remote) return fail(NO, "this model runs elsewhere and is never probed");
-    return s->model.context_length > 0 ? 0 : fail(NO, "this server does not show the context in force; a probe might load the model again");
+    return s->model.context_length > 0
+               ? 0
+               : fail(NO, "this server does not show the context in force; a probe might load the model again");
 }
 
 static int read_show(struct session *s) {
@@ -168,7 +176,8 @@ static int read_show(struct session *s) {
     o3_buf_init(&rq, 4096);
     O3_AUTO_BUF body = {0};
     struct o3_err e;
-    int r = o3_ollama_write_show(s->model.name, &rq) < 0 ? fail(NO, "no memory") : control(s, "POST", "/api/show", &rq, &body);
+    int r = o3_ollama_write_show(s->model.name, &rq) < 0 ? fail(NO, "no memory")
+                                                         : control(s, "POST", "/api/show", &rq, &body);
     if (r == 0 && o3_ollama_parse_show(o3_buf_str(&body), body.len, &s->show, &e) < 0) r = fail(UNREACHABLE, e.text);
     return r;
 }
@@ -185,13 +194,17 @@ static void find_runner(struct session *s) {
 
 static int write_probe(struct session *s, enum o3_probe_kind kind, int64_t num_predict, struct o3_buf *body) {
     const struct o3_runner_cmdline *runner = s->has_runner ? &s->runner : NULL;
-    struct o3_runner_options options = kind == O3_PROBE_EMBED ? o3_embed_options_in_force(s->model.context_length, s->show.context_length, runner)
-                                                               : o3_options_in_force(s->model.context_length, runner);
+    struct o3_runner_options options = kind == O3_PROBE_EMBED
+                                           ? o3_embed_options_in_force(s->model.context_length, s->show.context_length,
+                                                                       runner)
+                                           : o3_options_in_force(s->model.context_length, runner);
     if (kind == O3_PROBE_EMBED) return o3_ollama_write_embed(s->model.name, o3_decode_prompt(), &options, body);
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, 64 * 1024);
-    if (kind == O3_PROBE_PREFILL) (void)o3_prefill_prompt(o3_rand_u64(&s->rand), s->prefill_tokens, &prompt);
-    else o3_buf_adds(&prompt, o3_decode_prompt());
+    if (kind == O3_PROBE_PREFILL)
+        (void)o3_prefill_prompt(o3_rand_u64(&s->rand), s->prefill_tokens, &prompt);
+    else
+        o3_buf_adds(&prompt, o3_decode_prompt());
     struct o3_ollama_generate g = {.model = s->model.name,
                                    .prompt = o3_buf_str(&prompt),
                                    .is_raw = true,
@@ -209,13 +222,17 @@ struct receiver {
 
 static void on_data(void *ctx, int status, const char *bytes, size_t n, int64_t mono_ns) {
     struct receiver *r = ctx;
-    if (status == 200 && r->stream) o3_stream_feed(r->stream, bytes, n, mono_ns);
-    else (void)o3_buf_add(&r->rest, bytes, n);
+    if (status == 200 && r->stream)
+        o3_stream_feed(r->stream, bytes, n, mono_ns);
+    else
+        (void)o3_buf_add(&r->rest, bytes, n);
 }
 
-static void form_sample(struct o3_probe_asked *asked, struct receiver *r, const struct o3_exchange *ex, struct o3_sample *ret) {
+static void form_sample(struct o3_probe_asked *asked, struct receiver *r, const struct o3_exchange *ex,
+                        struct o3_sample *ret) {
     char error[200] = "";
-    if (ex->status != 200 && !o3_ollama_parse_error(o3_buf_str(&r->rest), r->rest.len, error, sizeof error)) o3_str_copy(error, sizeof error, ex->text);
+    if (ex->status != 200 && !o3_ollama_parse_error(o3_buf_str(&r->rest), r->rest.len, error, sizeof error))
+        o3_str_copy(error, sizeof error, ex->text);
     asked->http_status = ex->status;
     asked->transport = ex->transport;
     asked->sent_mono_ns = ex->sent.mono_ns;
@@ -227,7 +244,9 @@ static void form_sample(struct o3_probe_asked *asked, struct receiver *r, const 
         return;
     }
     struct o3_ollama_embed embed = {-1, -1, -1, -1};
-    if (ex->transport == 0 && ex->status == 200 && o3_ollama_parse_embed(o3_buf_str(&r->rest), r->rest.len, &embed, NULL) < 0) asked->transport = O3_E_HTTP;
+    if (ex->transport == 0 && ex->status == 200 &&
+        o3_ollama_parse_embed(o3_buf_str(&r->rest), r->rest.len, &embed, NULL) < 0)
+        asked->transport = O3_E_HTTP;
     o3_sample_from_embed(asked, &embed, error, ret);
 }
 
@@ -265,11 +284,16 @@ static void keep(struct figures *f, double v) {
 static void print_line(const struct session *s, const struct o3_sample *p) {
     if (s->is_json) return;
     printf("%-8s ", o3_probe_kind_name(p->kind));
-    if (p->outcome != O3_OUTCOME_OK) printf("%s %s", o3_outcome_name(p->outcome), p->detail);
+    if (p->outcome != O3_OUTCOME_OK)
+        printf("%s %s", o3_outcome_name(p->outcome), p->detail);
     else if (p->kind == O3_PROBE_DECODE)
-        printf("ttft=%.1f ms  %.2f tok/s  tokens=%lld  queue=%.0f ms", (double)p->ttft_ns / 1e6, p->decode_tps, (long long)p->eval_count, (double)p->queue_ns / 1e6);
-    else if (p->kind == O3_PROBE_PREFILL) printf("ttft=%.1f ms  %.1f tok/s  tokens=%lld", (double)p->ttft_ns / 1e6, p->prefill_tps, (long long)p->prompt_eval_count);
-    else printf("time=%.1f ms", (double)p->wall_ns / 1e6);
+        printf("ttft=%.1f ms  %.2f tok/s  tokens=%lld  queue=%.0f ms", (double)p->ttft_ns / 1e6, p->decode_tps,
+               (long long)p->eval_count, (double)p->queue_ns / 1e6);
+    else if (p->kind == O3_PROBE_PREFILL)
+        printf("ttft=%.1f ms  %.1f tok/s  tokens=%lld", (double)p->ttft_ns / 1e6, p->prefill_tps,
+               (long long)p->prompt_eval_count);
+    else
+        printf("time=%.1f ms", (double)p->wall_ns / 1e6);
     putchar('\n');
     fflush(stdout);
 }
@@ -280,13 +304,17 @@ static bool measure(struct session *s, enum o3_probe_kind kind, bool is_warmup) 
     int64_t num_predict = kind == O3_PROBE_PREFILL ? O3_PREFILL_NUM_PREDICT : s->decode_tokens;
     if (send_probe(s, kind, num_predict, &p) < 0 || p.outcome == O3_OUTCOME_CANCELLED) return false;
     if (p.load_ns >= O3_RELOAD_NS) {
-        fprintf(stderr, "o3 probe: the model was loaded again (%.1f s): its options are not those that /api/ps shows; stopping\n", (double)p.load_ns / 1e9);
+        fprintf(
+            stderr,
+            "o3 probe: the model was loaded again (%.1f s): its options are not those that /api/ps shows; stopping\n",
+            (double)p.load_ns / 1e9);
         s->n_failed++;
         return false;
     }
     if (is_warmup) {
         if (isfinite(p.decode_tps)) s->decode_tokens = o3_decode_tokens_for(p.decode_tps);
-        if (isfinite(p.prefill_tps)) s->prefill_tokens = o3_prefill_tokens_for(p.prefill_tps, s->config->probe_prefill_tokens);
+        if (isfinite(p.prefill_tps))
+            s->prefill_tokens = o3_prefill_tokens_for(p.prefill_tps, s->config->probe_prefill_tokens);
         if (p.outcome == O3_OUTCOME_OK) return true;
     }
     s->n_sent++;
@@ -295,8 +323,10 @@ static bool measure(struct session *s, enum o3_probe_kind kind, bool is_warmup) 
         s->n_failed++;
         return !is_warmup;
     }
-    if (kind == O3_PROBE_PREFILL) keep(&s->prefill, p.prefill_tps);
-    else keep(&s->ttft, (double)(kind == O3_PROBE_EMBED ? p.wall_ns : p.ttft_ns) / 1e9);
+    if (kind == O3_PROBE_PREFILL)
+        keep(&s->prefill, p.prefill_tps);
+    else
+        keep(&s->ttft, (double)(kind == O3_PROBE_EMBED ? p.wall_ns : p.ttft_ns) / 1e9);
     if (kind == O3_PROBE_DECODE) keep(&s->decode, p.decode_tps);
     return true;
 }
@@ -305,7 +335,9 @@ static void run_rounds(struct session *s) {
     enum o3_probe_kind main_kind = s->show.can_embed_only ? O3_PROBE_EMBED : O3_PROBE_DECODE;
     s->decode_tokens = O3_DECODE_TOKENS_FIRST;
     s->prefill_tokens = O3_PREFILL_TOKENS_FIRST;
-    if (!s->is_json) printf("probing %s: context %lld, %s\n", s->model.name, (long long)s->model.context_length, s->has_runner ? "options read from the runner" : "options as /api/ps shows them");
+    if (!s->is_json)
+        printf("probing %s: context %lld, %s\n", s->model.name, (long long)s->model.context_length,
+               s->has_runner ? "options read from the runner" : "options as /api/ps shows them");
     bool is_going = measure(s, main_kind, true) && (main_kind == O3_PROBE_EMBED || measure(s, O3_PROBE_PREFILL, true));
     /* Once nobody reads the lines, going on would only disturb. */
     for (int i = 0; is_going && i < s->n_rounds && !s->x.signo && !ferror(stdout); i++) {
@@ -334,8 +366,10 @@ static void print_summary_line(const char *name, struct figures *f, double scale
     if (!f->n) return;
     struct o3_interval ci = o3_median_interval(f->v, f->n, 0.95);
     printf("%-8s median %.4g %s", name, o3_median(f->v, f->n) * scale, unit);
-    if (ci.level > 0) printf("  (%.1f %% interval %.4g to %.4g)", ci.level * 100, ci.lo * scale, ci.hi * scale);
-    else printf("  (an interval needs at least 6)");
+    if (ci.level > 0)
+        printf("  (%.1f %% interval %.4g to %.4g)", ci.level * 100, ci.lo * scale, ci.hi * scale);
+    else
+        printf("  (an interval needs at least 6)");
     printf("  n=%zu\n", f->n);
 }
 
@@ -347,9 +381,10 @@ static void print_summary(struct session *s) {
         print_summary_line("prefill", &s->prefill, 1, "tok/s");
         return;
     }
-    json_t *o = json_pack("{s:s, s:I, s:i, s:i, s:o, s:o, s:o}", "model", s->model.name, "num_ctx", (json_int_t)s->model.context_length, "probes", s->n_sent, "failed",
-                          s->n_failed, "ttft_seconds", figures_json(&s->ttft, 1), "decode_tokens_per_second", figures_json(&s->decode, 1),
-                          "prefill_tokens_per_second", figures_json(&s->prefill, 1));
+    json_t *o = json_pack("{s:s, s:I, s:i, s:i, s:o, s:o, s:o}", "model", s->model.name, "num_ctx",
+                          (json_int_t)s->model.context_length, "probes", s->n_sent, "failed", s->n_failed,
+                          "ttft_seconds", figures_json(&s->ttft, 1), "decode_tokens_per_second",
+                          figures_json(&s->decode, 1), "prefill_tokens_per_second", figures_json(&s->prefill, 1));
     char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(9)) : NULL;
     if (text) puts(text);
     free(text);
@@ -374,14 +409,18 @@ static int run(struct session *s) {
 }
 
 static int parse_args(int argc, char **argv, struct session *s) {
-    static const struct option OPTIONS[] = {
-        {"count", required_argument, NULL, 'n'}, {"interval", required_argument, NULL, 'i'}, {"json", no_argument, NULL, 'j'}, {"help", no_argument, NULL, 'h'}, {0}};
+    static const struct option OPTIONS[] = {{"count", required_argument, NULL, 'n'},
+                                            {"interval", required_argument, NULL, 'i'},
+                                            {"json", no_argument, NULL, 'j'},
+                                            {"help", no_argument, NULL, 'h'},
+                                            {0}};
     int64_t n = 8;
     s->interval_ms = 1000;
     for (int c; (c = getopt_long(argc, argv, "n:i:h", OPTIONS, NULL)) != -1;) {
         switch (c) {
         case 'n':
-            if (!o3_int_parse(optarg, &n) || n < 1 || n > ROUNDS_MAX) return fail(USAGE, "-n: expected a number from 1 to 1000");
+            if (!o3_int_parse(optarg, &n) || n < 1 || n > ROUNDS_MAX)
+                return fail(USAGE, "-n: expected a number from 1 to 1000");
             break;
         case 'i':
             if (!o3_duration_parse(optarg, &s->interval_ms)) return fail(USAGE, "-i: expected a duration such as 1s");
@@ -412,7 +451,8 @@ int o3_cmd_probe(int argc, char **argv) {
     if (!s) return fail(NO, "no memory");
     struct o3_config *config = NULL;
     int r = parse_args(argc, argv, s);
-    if (r == 0 && o3_config_source_load(args.file, args.flags, args.n_flags, NULL, NULL, &config, NULL, &e) < 0) r = fail(USAGE, e.text);
+    if (r == 0 && o3_config_source_load(args.file, args.flags, args.n_flags, NULL, NULL, &config, NULL, &e) < 0)
+        r = fail(USAGE, e.text);
     if (r == 0) {
         s->config = o3_config_values(config);
         r = run(s);

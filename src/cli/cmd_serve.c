@@ -12,7 +12,8 @@ static const char HELP[] =
     "  --KEY VALUE          any key of the configuration, for example --probe.interval 30s; it wins over the file\n"
     "                       and over the environment; \"o3 config dump --origin\" prints all keys\n"
     "  --help               this text\n\n"
-    "SIGHUP reads the configuration again. Exit status: 0 stopped by a signal, 2 configuration, 75 the port or the store is taken.\n";
+    "SIGHUP reads the configuration again. Exit status: 0 stopped by a signal, 2 configuration, 75 the port or the "
+    "store is taken.\n";
 
 int o3_cmd_serve(int argc, char **argv) {
     struct o3_config_args args;

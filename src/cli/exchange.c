@@ -33,7 +33,8 @@ int o3_exchanger_init(struct o3_exchanger *x, struct o3_err *e) {
         o3_exchanger_done(x);
         return r;
     }
-    struct o3_loop_hooks hooks = {.deadline_ns = no_deadline, .turn = no_turn, .on_signal = on_signal, .on_lag = no_lag, .ctx = x};
+    struct o3_loop_hooks hooks = {
+        .deadline_ns = no_deadline, .turn = no_turn, .on_signal = on_signal, .on_lag = no_lag, .ctx = x};
     o3_loop_set_hooks(x->loop, &hooks);
     return 0;
 }
@@ -51,8 +52,10 @@ struct running {
 
 static void on_data(void *ctx, int status, const char *bytes, size_t n, int64_t mono_ns) {
     struct o3_exchange *e = ((struct running *)ctx)->exchange;
-    if (e->on_data) e->on_data(e->ctx, status, bytes, n, mono_ns);
-    else (void)o3_buf_add(&e->body, bytes, n);
+    if (e->on_data)
+        e->on_data(e->ctx, status, bytes, n, mono_ns);
+    else
+        (void)o3_buf_add(&e->body, bytes, n);
 }
 
 static void on_end(void *ctx, const struct o3_http_result *r, int64_t mono_ns) {

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_CLI_EXCHANGE_H
 #define O3_CLI_EXCHANGE_H
-/* One HTTP exchange at a time, for commands: drives its own loop until the answer is whole, the time is over or a signal came. */
+/* One HTTP exchange at a time, for commands: drives its own loop until the answer is whole, the time is over or a
+ * signal came. */
 #include "io/http_client.h"
 #include "o3/buf.h"
 

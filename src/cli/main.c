@@ -30,7 +30,8 @@ static void print_usage(FILE *to) {
     for (int i = 0; i < N_COMMANDS; i++)
         fprintf(to, "  %-13s %s\n", COMMANDS[i].name, COMMANDS[i].help);
     fputs("\n\"o3 COMMAND --help\" tells more about each.\n"
-          "exit status: 0 good, 1 the answer is \"no\", 2 usage or configuration, 69 Ollama not reachable, 75 try later\n",
+          "exit status: 0 good, 1 the answer is \"no\", 2 usage or configuration, 69 Ollama not reachable, 75 try "
+          "later\n",
           to);
 }
 
@@ -90,7 +91,9 @@ int main(int argc, char **argv) {
     if (!strcmp(name, "--version")) name = "version";
     for (int i = 0; i < N_COMMANDS; i++)
         if (!strcmp(name, COMMANDS[i].name)) return finish_output(run_command(COMMANDS[i].run, argc, argv), name);
-    if (*name) print_unknown(name);
-    else print_usage(stderr);
+    if (*name)
+        print_unknown(name);
+    else
+        print_usage(stderr);
     return 2;
 }

@@ -16,7 +16,7 @@ enum {
     MAX_CMDLINE = 16 * 1024,
     CHUNK = 8 * 1024,
     PAGE = 4096,
-    MAX_LINE = 256, /* of a table of sockets: 150 and 190 bytes */
+    MAX_LINE = 256,   /* of a table of sockets: 150 and 190 bytes */
     MAX_CHUNKS = 2048 /* 16 MiB of sockets: about 100,000 */
 };
 
@@ -37,9 +37,9 @@ struct socket_filter {
     size_t n_own;
 };
 
-/* In pieces of whole lines: the table of a busy node can be megabytes. The kernel fills a page with lines as long as there
- * are any; a piece that leaves room for more lines is the last one, and asking for the end would make it walk its whole
- * hash table again (1.7 ms with 262144 buckets). */
+/* In pieces of whole lines: the table of a busy node can be megabytes. The kernel fills a page with lines as long as
+ * there are any; a piece that leaves room for more lines is the last one, and asking for the end would make it walk its
+ * whole hash table again (1.7 ms with 262144 buckets). */
 static bool count_file(const char *root, const char *rest, const struct socket_filter *f, struct o3_net_tcp_count *c) {
     char path[PATH_MAX], buf[CHUNK];
     if (!join(path, root, rest)) return false;
@@ -63,14 +63,16 @@ static bool count_file(const char *root, const char *rest, const struct socket_f
     return true;
 }
 
-static void add_family(const char *root, const char *rest, unsigned family, const struct socket_filter *f, struct o3_host_sockets *ret) {
+static void add_family(const char *root, const char *rest, unsigned family, const struct socket_filter *f,
+                       struct o3_host_sockets *ret) {
     int n_listening = ret->count.n_listening;
     if (!count_file(root, rest, f, &ret->count)) return;
     ret->is_readable = true;
     if (ret->count.n_listening > n_listening) ret->listening_families |= family;
 }
 
-void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families, struct o3_host_sockets *ret) {
+void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families,
+                          struct o3_host_sockets *ret) {
     *ret = (struct o3_host_sockets){0};
     const struct socket_filter f = {server_port, own, n_own};
     if (families & O3_HOST_TCP) add_family(root, "net/tcp", O3_HOST_TCP, &f, ret);
@@ -119,7 +121,8 @@ bool o3_host_is_runner_alive(const char *root, const struct o3_runner_cmdline *r
     struct o3_runner_cmdline now;
     snprintf(pid, sizeof pid, "%lld", (long long)runner->pid);
     size_t len = runner->pid > 0 ? read_cmdline(root, pid, cmdline, sizeof cmdline) : 0;
-    return len && o3_runner_cmdline_parse(cmdline, len, &now) && now.port == runner->port && !strcmp(now.blob, runner->blob);
+    return len && o3_runner_cmdline_parse(cmdline, len, &now) && now.port == runner->port &&
+           !strcmp(now.blob, runner->blob);
 }
 
 /* --- this process --- */

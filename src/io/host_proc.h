@@ -12,13 +12,17 @@ struct o3_host_sockets {
     struct o3_net_tcp_count count;
 };
 /* families: which tables to read. */
-void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families, struct o3_host_sockets *ret);
+void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families,
+                          struct o3_host_sockets *ret);
 /* Runners whose command line is readable (same PID namespace, or same user); returns how many. */
 size_t o3_host_read_runners(const char *root, struct o3_runner_cmdline *out, size_t max);
 /* Is that very runner (pid, blob, port) still there? Much cheaper than a search. */
 bool o3_host_is_runner_alive(const char *root, const struct o3_runner_cmdline *runner);
 /* -1: unknown. */
-struct o3_host_self { int64_t rss_kib, rss_anon_kib, open_fds, max_fds; double cpu_seconds, start_time_s; };
+struct o3_host_self {
+    int64_t rss_kib, rss_anon_kib, open_fds, max_fds;
+    double cpu_seconds, start_time_s;
+};
 void o3_host_read_self(const char *root, struct o3_host_self *ret);
 int64_t o3_host_memory_available_bytes(const char *root); /* -1 unknown */
 

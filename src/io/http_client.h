@@ -14,18 +14,19 @@ O3_MUST_CHECK int o3_http_new(struct o3_loop *l, struct o3_http **ret, struct o3
 void o3_http_free(struct o3_http *h); /* cancels all; before the loop is freed, not from a callback */
 
 struct o3_http_req {
-    const char *method;               /* "GET", "POST" */
+    const char *method; /* "GET", "POST" */
     const char *url;
-    const char *body; size_t body_len; /* copied; JSON */
-    int64_t connect_timeout_ms;       /* 0: 5 s; also bounds the name lookup */
-    int64_t first_byte_timeout_ms;    /* of the body, from the start; 0: none */
-    int64_t total_timeout_ms;         /* 0: 10 min */
-    size_t max_bytes;                 /* of the reply body; more ends the transfer with O3_E_LIMIT */
+    const char *body;
+    size_t body_len;               /* copied; JSON */
+    int64_t connect_timeout_ms;    /* 0: 5 s; also bounds the name lookup */
+    int64_t first_byte_timeout_ms; /* of the body, from the start; 0: none */
+    int64_t total_timeout_ms;      /* 0: 10 min */
+    size_t max_bytes;              /* of the reply body; more ends the transfer with O3_E_LIMIT */
 };
 struct o3_http_result {
-    int code;              /* 0 complete; O3_E_UNREACHABLE (no connection, or none in time), O3_E_TIMEOUT, O3_E_LIMIT,
-                              O3_E_HTTP (cut in the middle, or not HTTP), O3_E_NOMEM */
-    int status;            /* 0: no status line */
+    int code;   /* 0 complete; O3_E_UNREACHABLE (no connection, or none in time), O3_E_TIMEOUT, O3_E_LIMIT,
+                   O3_E_HTTP (cut in the middle, or not HTTP), O3_E_NOMEM */
+    int status; /* 0: no status line */
     char text[160];
 };
 struct o3_http_cb {
@@ -35,7 +36,8 @@ struct o3_http_cb {
 };
 /* 0, or O3_E_CONFIG (not a usable URL), O3_E_NOMEM, O3_E_LIMIT: then no callback comes. Callbacks come later, never
  * from inside this call. *ret is valid until on_end returns. Start and cancel are allowed inside callbacks. */
-O3_MUST_CHECK int o3_http_start(struct o3_http *h, const struct o3_http_req *rq, const struct o3_http_cb *cb, struct o3_xfer **ret);
+O3_MUST_CHECK int o3_http_start(struct o3_http *h, const struct o3_http_req *rq, const struct o3_http_cb *cb,
+                                struct o3_xfer **ret);
 void o3_xfer_cancel(struct o3_xfer *x); /* no callback after this returns; NULL allowed */
 /* Local ports of the transfers' sockets now open: the idle gate leaves them out. Returns how many were written. */
 size_t o3_http_local_ports(const struct o3_http *h, uint16_t *out, size_t max);

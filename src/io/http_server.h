@@ -16,20 +16,23 @@
 struct o3_server;
 struct o3_request;
 struct o3_server_params {
-    const char *listen;      /* "127.0.0.1:21434", "[::1]:21434", "localhost:21434", ":21434" (all addresses); port 0 picks one */
-    int max_connections;     /* 0: 128 */
-    int timeout_s;           /* 0: 10 */
-    size_t max_body;         /* 0: 64 KiB */
-    void (*handle)(void *ctx, struct o3_request *rq);         /* must answer now, or begin a stream, or answer later */
-    void (*on_gone)(void *ctx, struct o3_request *rq, void *tag); /* an unanswered or streaming request's client went away; rq is dead after this.
-                                                                     Also called from o3_server_free. NULL allowed */
+    const char
+        *listen; /* "127.0.0.1:21434", "[::1]:21434", "localhost:21434", ":21434" (all addresses); port 0 picks one */
+    int max_connections;                              /* 0: 128 */
+    int timeout_s;                                    /* 0: 10 */
+    size_t max_body;                                  /* 0: 64 KiB */
+    void (*handle)(void *ctx, struct o3_request *rq); /* must answer now, or begin a stream, or answer later */
+    void (*on_gone)(void *ctx, struct o3_request *rq,
+                    void *tag); /* an unanswered or streaming request's client went away; rq is dead after this.
+                                   Also called from o3_server_free. NULL allowed */
     void *ctx;
 };
 struct o3_server_stats {
     int n_connections;
     int64_t n_evicted, n_refused; /* pushed out to make room; closed at once because all others were being served */
 };
-O3_MUST_CHECK int o3_server_new(struct o3_loop *l, const struct o3_server_params *p, struct o3_server **ret, struct o3_err *e);
+O3_MUST_CHECK int o3_server_new(struct o3_loop *l, const struct o3_server_params *p, struct o3_server **ret,
+                                struct o3_err *e);
 void o3_server_free(struct o3_server *s);
 uint16_t o3_server_port(const struct o3_server *s);
 void o3_server_stats(const struct o3_server *s, struct o3_server_stats *ret);
@@ -41,20 +44,27 @@ const char *o3_request_header(const struct o3_request *rq, const char *name); /*
 const char *o3_request_body(const struct o3_request *rq, size_t *ret_n);
 void o3_request_set_tag(struct o3_request *rq, void *tag);
 
-struct o3_header { const char *name, *value; };
-/* Answers at once; bytes are copied. content_type may be NULL. HEAD gets the headers only. gzip when `gzip` is set and the client accepts it. */
+struct o3_header {
+    const char *name, *value;
+};
+/* Answers at once; bytes are copied. content_type may be NULL. HEAD gets the headers only. gzip when `gzip` is set and
+ * the client accepts it. */
 struct o3_reply {
     int status;
     const char *content_type;
-    const char *bytes; size_t n;
+    const char *bytes;
+    size_t n;
     bool gzip;
-    const struct o3_header *headers; size_t n_headers;
+    const struct o3_header *headers;
+    size_t n_headers;
 };
 void o3_request_reply(struct o3_request *rq, const struct o3_reply *r);
 /* Chunked answers, piece by piece; the request stays alive until end or abort (or on_gone). */
 void o3_request_stream(struct o3_request *rq, int status, const char *content_type);
-void o3_request_write(struct o3_request *rq, const char *bytes, size_t n); /* a client that leaves 4 MiB unread is cut off */
+void o3_request_write(struct o3_request *rq, const char *bytes,
+                      size_t n); /* a client that leaves 4 MiB unread is cut off */
 void o3_request_end(struct o3_request *rq);
-void o3_request_abort(struct o3_request *rq); /* what was written is sent, then the connection is cut without the last chunk */
+void o3_request_abort(
+    struct o3_request *rq); /* what was written is sent, then the connection is cut without the last chunk */
 
 #endif

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_IO_LOOP_H
 #define O3_IO_LOOP_H
-/* The one loop: curl_multi_poll is the only blocking call; other descriptors (server epoll, signalfd, inotify, job eventfd)
- * are handed to it. Everything here runs on the loop thread except the `run` half of a job. */
+/* The one loop: curl_multi_poll is the only blocking call; other descriptors (server epoll, signalfd, inotify, job
+ * eventfd) are handed to it. Everything here runs on the loop thread except the `run` half of a job. */
 #include <stdbool.h>
 #include "o3/err.h"
 #include "o3/text.h"
@@ -15,10 +15,10 @@ struct o3_now o3_now_read(void); /* fresh reading of both clocks (CLOCK_MONOTONI
 
 /* Runs until o3_loop_stop. `deadline` and `turn` of the hooks are called every turn: */
 struct o3_loop_hooks {
-    int64_t (*deadline_ns)(void *ctx);              /* mono time at which `turn` wants to run; INT64_MAX none */
-    void (*turn)(void *ctx, struct o3_now now);     /* timers are due, or something happened */
-    void (*on_signal)(void *ctx, int signo);        /* SIGTERM, SIGINT, SIGHUP: blocked and read by signalfd */
-    void (*on_lag)(void *ctx, int64_t lag_ns);      /* how much later than the deadline the turn ran */
+    int64_t (*deadline_ns)(void *ctx);          /* mono time at which `turn` wants to run; INT64_MAX none */
+    void (*turn)(void *ctx, struct o3_now now); /* timers are due, or something happened */
+    void (*on_signal)(void *ctx, int signo);    /* SIGTERM, SIGINT, SIGHUP: blocked and read by signalfd */
+    void (*on_lag)(void *ctx, int64_t lag_ns);  /* how much later than the deadline the turn ran */
     void *ctx;
 };
 void o3_loop_set_hooks(struct o3_loop *l, const struct o3_loop_hooks *h);
@@ -34,7 +34,8 @@ void o3_loop_once(struct o3_loop *l, int max_wait_ms);
 typedef void o3_fd_fn(void *ctx, int fd);
 int o3_loop_add_fd(struct o3_loop *l, int fd, o3_fd_fn *fn, void *ctx); /* readable -> fn; 0 or O3_E_LIMIT (16) */
 void o3_loop_remove_fd(struct o3_loop *l, int fd);
-/* Called before each wait: return the longest wait in ms that this source allows (-1: any). For libmicrohttpd's timeout. */
+/* Called before each wait: return the longest wait in ms that this source allows (-1: any). For libmicrohttpd's
+ * timeout. */
 typedef int o3_wait_fn(void *ctx);
 int o3_loop_add_wait(struct o3_loop *l, o3_wait_fn *fn, void *ctx);
 void o3_loop_remove_wait(struct o3_loop *l, void *ctx);
@@ -45,8 +46,8 @@ void o3_loop_remove_wait(struct o3_loop *l, void *ctx);
 typedef void o3_job_fn(void *job);
 int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job);
 
-/* For http_client.c only. CURLOPT_PRIVATE of every easy handle on the multi points at a struct o3_curl_done: fn is called
- * outside libcurl when the transfer has ended. */
+/* For http_client.c only. CURLOPT_PRIVATE of every easy handle on the multi points at a struct o3_curl_done: fn is
+ * called outside libcurl when the transfer has ended. */
 struct o3_curl_done {
     void (*fn)(struct o3_curl_done *d, int curl_code, int64_t mono_ns);
 };

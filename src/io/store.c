@@ -27,6 +27,7 @@ enum {
     MAX_PRUNE_BATCHES = 1000,
     MAX_SAMPLES = 1000000,
     MAX_EVENTS = 10000,
+    MAX_STATES = 2000, /* 64 models with four settings of three signals are 800 */
     MAX_VALUE_BYTES = 8 * 1024 * 1024
 };
 
@@ -520,6 +521,12 @@ int o3_store_prune(struct o3_store *s, int64_t before_ms, struct o3_err *e) {
             "DELETE FROM event WHERE id IN (SELECT id FROM event WHERE id <= (SELECT max(id) FROM event) - ?1"
             " ORDER BY id LIMIT ?2)",
             MAX_EVENTS, e);
+    if (!r)
+        r = delete_all(
+            s,
+            "DELETE FROM state WHERE key IN (SELECT key FROM (SELECT key, wall_ms FROM state ORDER BY wall_ms DESC"
+            " LIMIT -1 OFFSET ?1) ORDER BY wall_ms LIMIT ?2)",
+            MAX_STATES, e);
     if (!r) r = exec(s, "DELETE FROM model WHERE id NOT IN (SELECT model_id FROM sample)", "prune", e);
     if (!r) r = exec(s, "PRAGMA incremental_vacuum; PRAGMA optimize", "prune", e);
     return r;

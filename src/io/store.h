@@ -2,8 +2,9 @@
 #ifndef O3_IO_STORE_H
 #define O3_IO_STORE_H
 /* The SQLite store: one file, WAL, one connection, numbered migrations, user_version checked (newer: O3_E_STORE_NEWER).
- * Blocking: every call runs as a job (one thread at a time). A lock file beside it (flock on <path>.lock) keeps a second
- * sidecar out: O3_E_LOCKED. A broken store is an error the daemon survives: it keeps measuring without history. */
+ * Blocking: every call runs as a job (one thread at a time). A lock file beside it (flock on <path>.lock) keeps a
+ * second sidecar out: O3_E_LOCKED. A broken store is an error the daemon survives: it keeps measuring without history.
+ */
 #include "o3/sample.h"
 
 struct o3_store;
@@ -13,20 +14,29 @@ void o3_store_close(struct o3_store *s);
 void o3_store_hurry(struct o3_store *s);
 /* One transaction for all n. */
 O3_MUST_CHECK int o3_store_add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e);
-/* The newest `max` with wall_ms >= since_ms, newest last; model "" = all. *ret is malloc'ed; NULL when there is none. */
+/* The newest `max` with wall_ms >= since_ms, newest last; model "" = all. *ret is malloc'ed; NULL when there is none.
+ */
 O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, size_t max,
                                    struct o3_sample **ret, size_t *ret_n, struct o3_err *e);
 /* Small named states (detectors, reload strikes, presets): whole old or whole new. */
-O3_MUST_CHECK int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t n, int64_t wall_ms, struct o3_err *e);
-O3_MUST_CHECK int o3_store_get(struct o3_store *s, const char *key, struct o3_buf *out, struct o3_err *e); /* NOT_FOUND */
+O3_MUST_CHECK int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t n, int64_t wall_ms,
+                               struct o3_err *e);
+O3_MUST_CHECK int o3_store_get(struct o3_store *s, const char *key, struct o3_buf *out,
+                               struct o3_err *e); /* NOT_FOUND */
 O3_MUST_CHECK int o3_store_each(struct o3_store *s, const char *key_prefix,
-                                void (*fn)(void *ctx, const char *key, const char *value, size_t n), void *ctx, struct o3_err *e);
-struct o3_store_event { int64_t wall_ms; const char *name, *model, *json; };
+                                void (*fn)(void *ctx, const char *key, const char *value, size_t n), void *ctx,
+                                struct o3_err *e);
+struct o3_store_event {
+    int64_t wall_ms;
+    const char *name, *model, *json;
+};
 O3_MUST_CHECK int o3_store_add_event(struct o3_store *s, const struct o3_store_event *ev, struct o3_err *e);
 /* Events from `since_ms` on, the newest `max`, newest first. The strings are borrowed for the call. */
 O3_MUST_CHECK int o3_store_each_event(struct o3_store *s, int64_t since_ms, size_t max,
-                                      void (*fn)(void *ctx, const struct o3_store_event *ev), void *ctx, struct o3_err *e);
-/* Deletes samples older than before_ms and keeps the file bounded: a million samples, ten thousand events at most. */
+                                      void (*fn)(void *ctx, const struct o3_store_event *ev), void *ctx,
+                                      struct o3_err *e);
+/* Deletes samples older than before_ms and keeps the file bounded: a million samples, ten thousand
+ * events, the two thousand states written last. */
 O3_MUST_CHECK int o3_store_prune(struct o3_store *s, int64_t before_ms, struct o3_err *e);
 
 #endif

@@ -13,7 +13,8 @@ const char *o3_decode_prompt(void) {
 }
 
 int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out) {
-    static const char *const WORDS[] = {"the", "sea", "is", "wide", "and", "the", "road", "goes", "on", "by", "day", "and", "night", "to", "a", "far", "hill"};
+    static const char *const WORDS[] = {"the", "sea", "is",  "wide",  "and", "the", "road", "goes", "on",
+                                        "by",  "day", "and", "night", "to",  "a",   "far",  "hill"};
     o3_buf_addf(out, "%016llx", (unsigned long long)nonce); /* about ten tokens by itself */
     for (int64_t i = 10; i < n_tokens; i++)
         o3_buf_addf(out, " %s", WORDS[i % (int64_t)(sizeof WORDS / sizeof *WORDS)]);
@@ -43,7 +44,8 @@ struct o3_runner_options o3_options_in_force(int64_t context_length, const struc
     return o;
 }
 
-struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length, const struct o3_runner_cmdline *runner) {
+struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64_t trained_context_length,
+                                                   const struct o3_runner_cmdline *runner) {
     static const int64_t SERVER_DEFAULTS[] = {4096, 32768, 262144};
     bool is_automatic = trained_context_length <= 0 || context_length == trained_context_length;
     for (size_t i = 0; i < sizeof SERVER_DEFAULTS / sizeof *SERVER_DEFAULTS; i++)
@@ -65,7 +67,8 @@ void o3_token_budget_init(struct o3_token_budget *b) {
 
 static void roll(struct o3_token_budget *b, int64_t now_ns) {
     int64_t hour = now_ns / HOUR_NS;
-    if (hour - b->cell_hour >= N_CELLS) memset(b->cell, 0, sizeof b->cell);
+    if (hour - b->cell_hour >= N_CELLS)
+        memset(b->cell, 0, sizeof b->cell);
     else
         for (int64_t h = b->cell_hour + 1; h <= hour; h++)
             b->cell[h % N_CELLS] = 0;

@@ -232,6 +232,8 @@ static void old_samples_are_pruned(void **state) {
     o3_store_close(s);
     set_by_hand("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20050)"
                 "INSERT INTO event (wall_ms, name, model, json) SELECT i, 'n', '', '{}' FROM n");
+    set_by_hand("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+                "INSERT INTO state (key, value, wall_ms) SELECT 'k' || i, 'v', i FROM n");
     s = open_store();
     assert_int_equal(o3_store_prune(s, N - 100, NULL), 0);
     struct o3_sample *out;
@@ -240,6 +242,10 @@ static void old_samples_are_pruned(void **state) {
     assert_int_equal(n, 100);
     assert_int_equal(out[0].wall_ms, N - 100);
     free(out);
+    O3_AUTO_BUF value;
+    o3_buf_init(&value, 100);
+    assert_int_equal(o3_store_get(s, "k500", &value, NULL), O3_E_NOT_FOUND); /* the oldest 500 went */
+    assert_int_equal(o3_store_get(s, "k501", &value, NULL), 0);
     int n_events = 0;
     assert_int_equal(o3_store_each_event(s, 0, 100000, count_event, &n_events, NULL), 0);
     assert_int_equal(n_events, 10000);

@@ -70,16 +70,17 @@ static void test_options_in_force(void **state) {
 static void test_embedding_options_in_force(void **state) {
     (void)state;
     struct o3_runner_cmdline c = {.batch = 256, .threads = -1};
-    assert_int_equal(o3_embed_options_in_force(512, 512, &c).num_ctx, -1);    /* clamped to the model's own: automatic */
+    assert_int_equal(o3_embed_options_in_force(512, 512, &c).num_ctx, -1); /* clamped to the model's own: automatic */
     assert_int_equal(o3_embed_options_in_force(512, 512, &c).num_batch, -1);
     assert_int_equal(o3_embed_options_in_force(4096, 8192, NULL).num_ctx, -1); /* a server default */
-    assert_int_equal(o3_embed_options_in_force(256, 512, &c).num_ctx, 256);   /* only a user can have asked for it */
+    assert_int_equal(o3_embed_options_in_force(256, 512, &c).num_ctx, 256);    /* only a user can have asked for it */
     assert_int_equal(o3_embed_options_in_force(256, 512, &c).num_batch, 256);
 }
 
 static void test_selection(void **state) {
     (void)state;
-    struct o3_conf_list none = {0}, include = {.n = 2, .v = {"qwen3:8b", "llama*"}}, exclude = {.n = 1, .v = {"llama3"}};
+    struct o3_conf_list none = {0}, include = {.n = 2, .v = {"qwen3:8b", "llama*"}},
+                        exclude = {.n = 1, .v = {"llama3"}};
     assert_true(o3_model_is_selected("anything", &none, &none));
     assert_true(o3_model_is_selected("qwen3:8b", &include, &none));
     assert_false(o3_model_is_selected("qwen3:8b-q8", &include, &none));
