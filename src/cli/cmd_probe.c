@@ -12,6 +12,7 @@
 #include "cli/exchange.h"
 #include "io/host_proc.h"
 #include "o3/plan.h"
+#include "o3/probe.h"
 #include "o3/rand.h"
 #include "o3/sample.h"
 #include "o3/stat.h"
@@ -192,72 +193,45 @@ static void find_runner(struct session *s) {
         }
 }
 
-static int write_probe(struct session *s, enum o3_probe_kind kind, int64_t num_predict, struct o3_buf *body) {
-    const struct o3_runner_cmdline *runner = s->has_runner ? &s->runner : NULL;
-    struct o3_runner_options options = kind == O3_PROBE_EMBED
-                                           ? o3_embed_options_in_force(s->model.context_length, s->show.context_length,
-                                                                       runner)
-                                           : o3_options_in_force(s->model.context_length, runner);
-    if (kind == O3_PROBE_EMBED) return o3_ollama_write_embed(s->model.name, o3_decode_prompt(), &options, body);
-    O3_AUTO_BUF prompt;
-    o3_buf_init(&prompt, 64 * 1024);
-    if (kind == O3_PROBE_PREFILL)
-        (void)o3_prefill_prompt(o3_rand_u64(&s->rand), s->prefill_tokens, &prompt);
-    else
-        o3_buf_adds(&prompt, o3_decode_prompt());
-    struct o3_ollama_generate g = {.model = s->model.name,
-                                   .prompt = o3_buf_str(&prompt),
-                                   .is_raw = true,
-                                   .send_think_false = s->show.can_think && s->version.has_think,
-                                   .num_predict = num_predict,
-                                   .seed = 42,
-                                   .options = options};
-    return prompt.err ? prompt.err : o3_ollama_write_generate(&g, body);
+static int write_probe(struct session *s, const struct o3_probe_asked *asked, struct o3_buf *body) {
+    struct o3_probe_spec spec = {.kind = asked->kind,
+                                 .model = s->model.name,
+                                 .num_predict = asked->num_predict,
+                                 .prefill_tokens = s->prefill_tokens,
+                                 .nonce = o3_rand_u64(&s->rand),
+                                 .send_think_false = s->show.can_think && s->version.has_think,
+                                 .context_length = s->model.context_length,
+                                 .trained_context_length = s->show.context_length,
+                                 .runner = s->has_runner ? &s->runner : NULL};
+    return o3_probe_write(&spec, body);
 }
-
-struct receiver {
-    struct o3_stream *stream;
-    struct o3_buf rest; /* an error's body, or an embedding */
-};
 
 static void on_data(void *ctx, int status, const char *bytes, size_t n, int64_t mono_ns) {
-    struct receiver *r = ctx;
-    if (status == 200 && r->stream)
-        o3_stream_feed(r->stream, bytes, n, mono_ns);
-    else
-        (void)o3_buf_add(&r->rest, bytes, n);
+    o3_probe_reply_data(ctx, status, bytes, n, mono_ns);
 }
 
-static void form_sample(struct o3_probe_asked *asked, struct receiver *r, const struct o3_exchange *ex,
+static void form_sample(struct o3_probe_asked *asked, struct o3_probe_reply *reply, const struct o3_exchange *ex,
                         struct o3_sample *ret) {
-    char error[200] = "";
-    if (ex->status != 200 && !o3_ollama_parse_error(o3_buf_str(&r->rest), r->rest.len, error, sizeof error))
-        o3_str_copy(error, sizeof error, ex->text);
     asked->http_status = ex->status;
     asked->transport = ex->transport;
     asked->sent_mono_ns = ex->sent.mono_ns;
     asked->sent_wall_ms = ex->sent.wall_ms;
     asked->end_mono_ns = ex->ended.mono_ns;
-    if (r->stream) {
-        o3_stream_end(r->stream, ex->ended.mono_ns);
-        o3_sample_from_stream(asked, o3_stream_result(r->stream), error, ret);
-        return;
-    }
-    struct o3_ollama_embed embed = {-1, -1, -1, -1};
-    if (ex->transport == 0 && ex->status == 200 &&
-        o3_ollama_parse_embed(o3_buf_str(&r->rest), r->rest.len, &embed, NULL) < 0)
-        asked->transport = O3_E_HTTP;
-    o3_sample_from_embed(asked, &embed, error, ret);
+    *ret = (struct o3_sample){0};
+    o3_probe_reply_sample(reply, asked, ex->text, ret);
 }
 
 static int send_probe(struct session *s, enum o3_probe_kind kind, int64_t num_predict, struct o3_sample *ret) {
     O3_AUTO_BUF body;
     o3_buf_init(&body, 128 * 1024);
-    struct receiver receiver = {.stream = kind == O3_PROBE_EMBED ? NULL : o3_stream_new(1u << 20)};
-    o3_buf_init(&receiver.rest, 1u << 20);
-    if (write_probe(s, kind, num_predict, &body) < 0 || (kind != O3_PROBE_EMBED && !receiver.stream)) return O3_E_NOMEM;
+    struct o3_probe_asked asked = {.kind = kind, .num_predict = num_predict};
+    struct o3_probe_reply reply;
+    if (o3_probe_reply_init(&reply, kind) < 0 || write_probe(s, &asked, &body) < 0) {
+        o3_probe_reply_done(&reply);
+        return O3_E_NOMEM;
+    }
     char url[1200];
-    snprintf(url, sizeof url, "%s%s", s->config->ollama_url, kind == O3_PROBE_EMBED ? "/api/embed" : "/api/generate");
+    snprintf(url, sizeof url, "%s%s", s->config->ollama_url, o3_probe_path(kind));
     struct o3_http_req rq = {.method = "POST",
                              .url = url,
                              .body = o3_buf_str(&body),
@@ -266,13 +240,10 @@ static int send_probe(struct session *s, enum o3_probe_kind kind, int64_t num_pr
                              .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
                              .total_timeout_ms = s->config->timeouts_base_ms,
                              .max_bytes = PROBE_BYTES_MAX};
-    struct o3_exchange ex = {.on_data = on_data, .ctx = &receiver};
-    struct o3_probe_asked asked = {.kind = kind, .num_predict = num_predict};
+    struct o3_exchange ex = {.on_data = on_data, .ctx = &reply};
     o3_exchange_run(&s->x, &rq, &ex);
-    *ret = (struct o3_sample){0};
-    form_sample(&asked, &receiver, &ex, ret);
-    o3_stream_free(receiver.stream);
-    o3_buf_done(&receiver.rest);
+    form_sample(&asked, &reply, &ex, ret);
+    o3_probe_reply_done(&reply);
     o3_buf_done(&ex.body);
     return 0;
 }

@@ -6,6 +6,7 @@
  * together. */
 #include "o3/gate.h"
 #include "o3/plan.h"
+#include "o3/probe.h"
 #include "o3/rand.h"
 #include "o3/sidecar.h"
 #include "o3/stat.h"
@@ -118,8 +119,7 @@ struct probe_run {
     uint64_t id; /* 0: none in flight */
     struct model *model;
     struct o3_probe_asked asked;
-    struct o3_stream *stream; /* generate */
-    struct o3_buf body;       /* embed, and the body of an error status */
+    struct o3_probe_reply reply;
     bool is_stuck_test, is_tainted, saw_user;
     int sockets_at_start;
 };

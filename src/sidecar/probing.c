@@ -6,14 +6,11 @@
 #include <string.h>
 #include "sidecar/internal.h"
 
-#define LINE_BYTES_MAX (1u << 20)
-#define BODY_BYTES_MAX (1u << 20)
 #define STREAM_BYTES_MAX (8u << 20)
 #define N_WARMUP_GPU 1
 #define N_WARMUP_CPU 2
 #define PROBE_SECONDS_GAIN 0.2
-#define FIRST_PREFILL_AFTER 3 /* decode probes since the load */
-#define PROBE_SEED 42
+#define FIRST_PREFILL_AFTER 3   /* decode probes since the load */
 #define DECODE_PROMPT_TOKENS 32 /* at most */
 #define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
 
@@ -64,33 +61,23 @@ int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, st
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
                       struct o3_buf *body) {
-    const struct o3_runner_cmdline *runner = m->has_runner ? &m->runner : NULL;
-    struct o3_runner_options options = asked->kind == O3_PROBE_EMBED
-                                           ? o3_embed_options_in_force(m->ps.context_length, m->show.context_length,
-                                                                       runner)
-                                           : o3_options_in_force(m->ps.context_length, runner);
-    if (asked->kind == O3_PROBE_EMBED) return o3_ollama_write_embed(m->ps.name, o3_decode_prompt(), &options, body);
-    O3_AUTO_BUF prompt;
-    o3_buf_init(&prompt, 64 * 1024);
-    if (asked->kind == O3_PROBE_PREFILL) {
-        if (o3_prefill_prompt(o3_rand_u64(&s->rand), prefill_tokens(s, m), &prompt) < 0) return prompt.err;
-    } else {
-        o3_buf_adds(&prompt, o3_decode_prompt());
-    }
     bool can_think = m->show_state == SHOW_KNOWN ? m->show.can_think : m->ps.can_think;
-    struct o3_ollama_generate g = {.model = m->ps.name,
-                                   .prompt = o3_buf_str(&prompt),
-                                   .is_raw = true,
-                                   .send_think_false = can_think && s->version.has_think,
-                                   .num_predict = asked->num_predict,
-                                   .seed = PROBE_SEED,
-                                   .options = options};
-    return o3_ollama_write_generate(&g, body);
+    struct o3_probe_spec spec = {.kind = asked->kind,
+                                 .model = m->ps.name,
+                                 .num_predict = asked->num_predict,
+                                 .send_think_false = can_think && s->version.has_think,
+                                 .context_length = m->ps.context_length,
+                                 .trained_context_length = m->show.context_length,
+                                 .runner = m->has_runner ? &m->runner : NULL};
+    if (asked->kind == O3_PROBE_PREFILL) {
+        spec.prefill_tokens = prefill_tokens(s, m);
+        spec.nonce = o3_rand_u64(&s->rand);
+    }
+    return o3_probe_write(&spec, body);
 }
 
 static void clear_run(struct probe_run *p) {
-    o3_stream_free(p->stream);
-    o3_buf_done(&p->body);
+    o3_probe_reply_done(&p->reply);
     *p = (struct probe_run){0};
 }
 
@@ -108,15 +95,12 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     }
     O3_AUTO_BUF body;
     o3_buf_init(&body, 128 * 1024);
-    o3_buf_init(&p->body, BODY_BYTES_MAX);
-    bool is_ready = write_body(s, m, &p->asked, &body) == 0;
-    if (p->asked.kind != O3_PROBE_EMBED) is_ready = (p->stream = o3_stream_new(LINE_BYTES_MAX)) != NULL && is_ready;
-    if (!is_ready) {
+    if (o3_probe_reply_init(&p->reply, p->asked.kind) < 0 || write_body(s, m, &p->asked, &body) < 0) {
         clear_run(p);
         return false;
     }
     struct o3_sidecar_call c = {.method = "POST",
-                                .path = p->asked.kind == O3_PROBE_EMBED ? "/api/embed" : "/api/generate",
+                                .path = o3_probe_path(p->asked.kind),
                                 .body = o3_buf_str(&body),
                                 .body_len = body.len,
                                 .connect_timeout_ms = s->config->timeouts_connect_ms,
@@ -133,23 +117,8 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
 static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now now, struct o3_sample *ret) {
     struct probe_run *p = &s->probe;
     const struct model *m = p->model;
-    char error[200] = "";
-    if (p->asked.http_status != 200 && !o3_ollama_parse_error(o3_buf_str(&p->body), p->body.len, error, sizeof error))
-        o3_str_copy(error, sizeof error, text ? text : "");
     p->asked.end_mono_ns = now.mono_ns;
-    if (p->asked.kind == O3_PROBE_EMBED) {
-        struct o3_ollama_embed r = {-1, -1, -1, -1};
-        struct o3_err e;
-        bool is_ok = p->asked.transport == 0 && p->asked.http_status == 200;
-        if (is_ok && o3_ollama_parse_embed(o3_buf_str(&p->body), p->body.len, &r, &e) < 0) {
-            p->asked.transport = O3_E_HTTP;
-            o3_str_copy(error, sizeof error, e.text);
-        }
-        o3_sample_from_embed(&p->asked, &r, error, ret);
-    } else {
-        o3_stream_end(p->stream, now.mono_ns);
-        o3_sample_from_stream(&p->asked, o3_stream_result(p->stream), error, ret);
-    }
+    o3_probe_reply_sample(&p->reply, &p->asked, text, ret);
     enum o3_batch_source source;
     o3_str_copy(ret->model, sizeof ret->model, m->ps.name);
     o3_str_copy(ret->digest, sizeof ret->digest, m->ps.digest);

@@ -57,8 +57,7 @@ void o3_sidecar_free(struct o3_sidecar *s) {
         free(s->restored[i].value);
     }
     o3_buf_done(&s->control.body);
-    o3_stream_free(s->probe.stream);
-    o3_buf_done(&s->probe.body);
+    o3_probe_reply_done(&s->probe.reply);
     free(s);
 }
 
@@ -182,10 +181,7 @@ void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
 
 void o3_sidecar_data(struct o3_sidecar *s, uint64_t id, int status, const char *bytes, size_t n, int64_t mono_ns) {
     if (id == s->probe.id && id) {
-        if (s->probe.stream && status == 200)
-            o3_stream_feed(s->probe.stream, bytes, n, mono_ns);
-        else
-            (void)o3_buf_add(&s->probe.body, bytes, n);
+        o3_probe_reply_data(&s->probe.reply, status, bytes, n, mono_ns);
     } else if (id == s->control.id && id) {
         (void)o3_buf_add(&s->control.body, bytes, n);
     }
