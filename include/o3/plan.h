@@ -12,19 +12,21 @@
 #define O3_DECODE_TOKENS_MIN 8
 #define O3_DECODE_TOKENS_MAX 64
 #define O3_DECODE_TOKENS_FIRST 16 /* before the rate of a runner is known */
-#define O3_PREFILL_TOKENS_MIN 16
-#define O3_PREFILL_TOKENS_FIRST 64
+#define O3_PREFILL_WORDS_MIN 16
+#define O3_PREFILL_WORDS_FIRST 64
 #define O3_PREFILL_NUM_PREDICT 2 /* the least that does not mean "unlimited" and still has an eval_duration */
 #define O3_STUCK_NUM_PREDICT 8
 
 /* The one short constant prompt of decode probes: it stays one entry of the runner's prompt cache. */
 const char *o3_decode_prompt(void);
-/* About n_tokens tokens (one short word each) that begin with `nonce`, so that no cached prefix serves them. */
-int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out);
+/* Short words, each a token with usual tokenizers, that begin with `nonce` (counted as ten), so that no cached prefix
+ * serves them. */
+int o3_prefill_prompt(uint64_t nonce, int64_t n_words, struct o3_buf *out);
 
 /* About a second of decode, half a second of prefill, within limits; then constant for the life of a runner. */
 int64_t o3_decode_tokens_for(double decode_tps);
-int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens);
+/* In words of our prompt, of which the tokenizer made `tokens` out of `words` in the trial. */
+int64_t o3_prefill_words_for(double prefill_tps, int64_t max_tokens, int64_t words, int64_t tokens);
 
 /* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic
  * and an explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows

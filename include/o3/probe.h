@@ -8,10 +8,10 @@
 
 struct o3_probe_spec {
     enum o3_probe_kind kind;
-    const char *model;      /* as /api/ps prints it */
-    int64_t num_predict;    /* generate: >= 2 */
-    int64_t prefill_tokens; /* prefill: about this many */
-    uint64_t nonce;         /* prefill: fresh each time, so that no cached prefix serves it */
+    const char *model;     /* as /api/ps prints it */
+    int64_t num_predict;   /* generate: >= 2 */
+    int64_t prefill_words; /* prefill: length of the prompt */
+    uint64_t nonce;        /* prefill: fresh each time, so that no cached prefix serves it */
     bool send_think_false;
     int64_t context_length;                 /* in force, as /api/ps shows it */
     int64_t trained_context_length;         /* the model's own; <= 0 unknown */

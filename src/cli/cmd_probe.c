@@ -52,7 +52,7 @@ struct session {
     struct o3_runner_cmdline runner;
     bool has_runner;
     struct o3_rand rand;
-    int64_t decode_tokens, prefill_tokens;
+    int64_t decode_tokens, prefill_words;
     struct figures ttft, decode, prefill;
     int n_failed, n_sent;
 };
@@ -197,7 +197,7 @@ static int write_probe(struct session *s, const struct o3_probe_asked *asked, st
     struct o3_probe_spec spec = {.kind = asked->kind,
                                  .model = s->model.name,
                                  .num_predict = asked->num_predict,
-                                 .prefill_tokens = s->prefill_tokens,
+                                 .prefill_words = s->prefill_words,
                                  .nonce = o3_rand_u64(&s->rand),
                                  .send_think_false = s->show.can_think && s->version.has_think,
                                  .context_length = s->model.context_length,
@@ -285,7 +285,8 @@ static bool measure(struct session *s, enum o3_probe_kind kind, bool is_warmup) 
     if (is_warmup) {
         if (isfinite(p.decode_tps)) s->decode_tokens = o3_decode_tokens_for(p.decode_tps);
         if (isfinite(p.prefill_tps))
-            s->prefill_tokens = o3_prefill_tokens_for(p.prefill_tps, s->config->probe_prefill_tokens);
+            s->prefill_words = o3_prefill_words_for(p.prefill_tps, s->config->probe_prefill_tokens, s->prefill_words,
+                                                    p.prompt_eval_count);
         if (p.outcome == O3_OUTCOME_OK) return true;
     }
     s->n_sent++;
@@ -305,7 +306,7 @@ static bool measure(struct session *s, enum o3_probe_kind kind, bool is_warmup) 
 static void run_rounds(struct session *s) {
     enum o3_probe_kind main_kind = s->show.can_embed_only ? O3_PROBE_EMBED : O3_PROBE_DECODE;
     s->decode_tokens = O3_DECODE_TOKENS_FIRST;
-    s->prefill_tokens = O3_PREFILL_TOKENS_FIRST;
+    s->prefill_words = O3_PREFILL_WORDS_FIRST;
     if (!s->is_json)
         printf("probing %s: context %lld, %s\n", s->model.name, (long long)s->model.context_length,
                s->has_runner ? "options read from the runner" : "options as /api/ps shows them");

@@ -12,11 +12,11 @@ const char *o3_decode_prompt(void) {
     return "Count upwards from one in words, one number per line:\none\ntwo\nthree\n";
 }
 
-int o3_prefill_prompt(uint64_t nonce, int64_t n_tokens, struct o3_buf *out) {
+int o3_prefill_prompt(uint64_t nonce, int64_t n_words, struct o3_buf *out) {
     static const char *const WORDS[] = {"the", "sea", "is",  "wide",  "and", "the", "road", "goes", "on",
                                         "by",  "day", "and", "night", "to",  "a",   "far",  "hill"};
     o3_buf_addf(out, "%016llx", (unsigned long long)nonce); /* about ten tokens by itself */
-    for (int64_t i = 10; i < n_tokens; i++)
+    for (int64_t i = 10; i < n_words; i++)
         o3_buf_addf(out, " %s", WORDS[i % (int64_t)(sizeof WORDS / sizeof *WORDS)]);
     return out->err;
 }
@@ -30,8 +30,11 @@ int64_t o3_decode_tokens_for(double decode_tps) {
     return clamp(decode_tps, O3_DECODE_TOKENS_MIN, O3_DECODE_TOKENS_MAX);
 }
 
-int64_t o3_prefill_tokens_for(double prefill_tps, int64_t max_tokens) {
-    return clamp(prefill_tps * 0.5, O3_PREFILL_TOKENS_MIN, max_tokens);
+int64_t o3_prefill_words_for(double prefill_tps, int64_t max_tokens, int64_t words, int64_t tokens) {
+    double wanted = prefill_tps * 0.5;
+    if (wanted > (double)max_tokens) wanted = (double)max_tokens;
+    double words_per_token = tokens > 0 ? (double)words / (double)tokens : 1;
+    return clamp(wanted * words_per_token, O3_PREFILL_WORDS_MIN, max_tokens);
 }
 
 struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner) {

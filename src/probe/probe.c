@@ -16,7 +16,7 @@ static int write_generate(const struct o3_probe_spec *p, struct o3_buf *body) {
     O3_AUTO_BUF prompt;
     o3_buf_init(&prompt, PROMPT_BYTES_MAX);
     if (p->kind == O3_PROBE_PREFILL)
-        (void)o3_prefill_prompt(p->nonce, p->prefill_tokens, &prompt);
+        (void)o3_prefill_prompt(p->nonce, p->prefill_words, &prompt);
     else
         o3_buf_adds(&prompt, o3_decode_prompt());
     if (prompt.err) return prompt.err;

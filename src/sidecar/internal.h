@@ -40,8 +40,8 @@ struct epoch {
     int64_t num_ctx, num_batch;
     struct o3_drift *series[SIGNAL_COUNT]; /* NULL until the first sample */
     int n_unsaved[SIGNAL_COUNT];
-    int n_changed[SIGNAL_COUNT];           /* samples behind the changed level of a confirmed change */
-    int64_t decode_tokens, prefill_tokens; /* probe sizes; 0 until chosen */
+    int n_changed[SIGNAL_COUNT];          /* samples behind the changed level of a confirmed change */
+    int64_t decode_tokens, prefill_words; /* probe sizes; 0 until chosen */
     int64_t used_ns;
 };
 

@@ -44,7 +44,7 @@ void o3_sc_keep_sizes(struct o3_sidecar *s, const struct epoch *ep) {
     char key[200], value[64];
     snprintf(key, sizeof key, "sizes/%s/%lld/%lld/%s", ep->digest, (long long)ep->num_ctx, (long long)ep->num_batch,
              ep->version);
-    int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_tokens);
+    int n = snprintf(value, sizeof value, "%lld %lld", (long long)ep->decode_tokens, (long long)ep->prefill_words);
     o3_sc_keep_state(s, key, value, (size_t)n);
 }
 
@@ -89,7 +89,7 @@ static void restore_sizes(struct o3_sidecar *s, struct epoch *ep) {
     long long decode = 0, prefill = 0;
     if (!value || sscanf(value, "%lld %lld", &decode, &prefill) != 2) return;
     if (decode >= O3_DECODE_TOKENS_MIN && decode <= O3_DECODE_TOKENS_MAX) ep->decode_tokens = decode;
-    if (prefill >= O3_PREFILL_TOKENS_MIN && prefill <= s->config->probe_prefill_tokens) ep->prefill_tokens = prefill;
+    if (prefill >= O3_PREFILL_WORDS_MIN && prefill <= s->config->probe_prefill_tokens) ep->prefill_words = prefill;
 }
 
 static void restore_series(struct o3_sidecar *s, struct epoch *ep) {

@@ -47,8 +47,8 @@ static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, 
     return m->epoch && m->epoch->decode_tokens ? m->epoch->decode_tokens : O3_DECODE_TOKENS_FIRST;
 }
 
-static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m) {
-    int64_t n = m->epoch && m->epoch->prefill_tokens ? m->epoch->prefill_tokens : O3_PREFILL_TOKENS_FIRST;
+static int64_t prefill_words(const struct o3_sidecar *s, const struct model *m) {
+    int64_t n = m->epoch && m->epoch->prefill_words ? m->epoch->prefill_words : O3_PREFILL_WORDS_FIRST;
     if (n > s->config->probe_prefill_tokens) n = s->config->probe_prefill_tokens;
     return n > m->ps.context_length / 2 ? m->ps.context_length / 2 : n; /* a longer prompt would be cut silently */
 }
@@ -56,7 +56,7 @@ static int64_t prefill_tokens(const struct o3_sidecar *s, const struct model *m)
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
     enum o3_probe_kind kind = choose_kind(m, false, now);
     if (kind == O3_PROBE_EMBED) return DECODE_PROMPT_TOKENS;
-    return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_tokens(s, m) : DECODE_PROMPT_TOKENS);
+    return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_words(s, m) : DECODE_PROMPT_TOKENS);
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
@@ -70,7 +70,7 @@ static int write_body(struct o3_sidecar *s, const struct model *m, const struct 
                                  .trained_context_length = m->show.context_length,
                                  .runner = m->has_runner ? &m->runner : NULL};
     if (asked->kind == O3_PROBE_PREFILL) {
-        spec.prefill_tokens = prefill_tokens(s, m);
+        spec.prefill_words = prefill_words(s, m);
         spec.nonce = o3_rand_u64(&s->rand);
     }
     return o3_probe_write(&spec, body);
@@ -91,7 +91,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
         m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
-        p->asked.n_prompt_min = prefill_tokens(s, m) - NONCE_WORDS;
+        p->asked.n_prompt_min = prefill_words(s, m) - NONCE_WORDS;
     }
     O3_AUTO_BUF body;
     o3_buf_init(&body, 128 * 1024);
@@ -189,8 +189,9 @@ static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_
         ep->decode_tokens = o3_decode_tokens_for(sample->decode_tps);
         is_new = true;
     }
-    if (!ep->prefill_tokens && isfinite(sample->prefill_tps)) {
-        ep->prefill_tokens = o3_prefill_tokens_for(sample->prefill_tps, s->config->probe_prefill_tokens);
+    if (!ep->prefill_words && isfinite(sample->prefill_tps)) {
+        ep->prefill_words = o3_prefill_words_for(sample->prefill_tps, s->config->probe_prefill_tokens,
+                                                 prefill_words(s, m), sample->prompt_eval_count);
         is_new = true;
     }
     if (is_new) o3_sc_keep_sizes(s, ep);
@@ -259,7 +260,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     if (is_death_possible(sample->outcome)) m->runner_died = true;
     m->has_timed_out = sample->outcome == O3_OUTCOME_TIMEOUT && !s->probe.saw_user;
     count_cost(s, m, sample, now);
-    if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_tokens) sample->flags |= O3_SAMPLE_WARMUP;
+    if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_words) sample->flags |= O3_SAMPLE_WARMUP;
     if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens)
         sample->flags |= O3_SAMPLE_WARMUP;
     if (!is_test) choose_sizes(s, m, sample);

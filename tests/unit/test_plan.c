@@ -12,9 +12,11 @@ static void test_sizes_stay_in_their_limits(void **state) {
     assert_int_equal(o3_decode_tokens_for(0.3), 8);
     assert_int_equal(o3_decode_tokens_for(38.7), 38);
     assert_int_equal(o3_decode_tokens_for(1e9), 64);
-    assert_int_equal(o3_prefill_tokens_for(NAN, 256), 16);
-    assert_int_equal(o3_prefill_tokens_for(300, 256), 150);
-    assert_int_equal(o3_prefill_tokens_for(INFINITY, 256), 256);
+    assert_int_equal(o3_prefill_words_for(NAN, 256, 64, 64), 16);
+    assert_int_equal(o3_prefill_words_for(300, 256, 64, 64), 150);
+    assert_int_equal(o3_prefill_words_for(INFINITY, 256, 64, 64), 256);
+    assert_int_equal(o3_prefill_words_for(INFINITY, 256, 64, 256), 64); /* four tokens a word */
+    assert_int_equal(o3_prefill_words_for(INFINITY, 256, 64, -1), 256);
 }
 
 static void test_interval_follows_the_busy_ratio(void **state) {

@@ -45,7 +45,7 @@ static void test_prefill_differs_from_its_first_byte_on(void **state) {
     struct o3_probe_spec p = DECODE;
     p.kind = O3_PROBE_PREFILL;
     p.num_predict = 2;
-    p.prefill_tokens = 64;
+    p.prefill_words = 64;
     p.nonce = 1;
     O3_AUTO_BUF a;
     O3_AUTO_BUF b;
