@@ -241,7 +241,8 @@ static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *ru
     struct stored_job *j = calloc(1, sizeof *j);
     if (j) {
         *j = (struct stored_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
-        o3_str_copy(j->model, sizeof j->model, model ? model : "");
+        /* Ollama prints "name:latest" for what people call "name". */
+        if (model) snprintf(j->model, sizeof j->model, "%s%s", model, strchr(model, ':') || !*model ? "" : ":latest");
         o3_buf_init(&j->json, JSON_BYTES_MAX);
     }
     if (!j || o3_loop_submit(d->loop, run, done_stored, j) < 0) {

@@ -60,6 +60,7 @@ def test_api_shows_samples_models_and_presets(start, simulator):
     sidecar.wait_sum("o3_probes_total", 3, result="ok")
     assert model in str(sidecar.json("/api/v1/models"))
     assert model in str(sidecar.json(f"/api/v1/samples?model={model}"))
+    assert model in str(sidecar.json(f"/api/v1/samples?model={model.removesuffix(':latest')}"))
     assert model not in str(sidecar.json("/api/v1/samples?model=another"))
     harness.wait_for("a preset", lambda: sidecar.get(f"/api/v1/preset?model={model}&name=max_context").status_code == 200)
     preset = sidecar.json(f"/api/v1/preset?model={model}&name=max_context")
