@@ -7,7 +7,7 @@
 #include "o3/text.h"
 
 static const char HELP[] =
-    "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--ready]\n"
+    "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--ready] [--json]\n"
     "Asks the sidecar that listens on web.listen whether it is healthy (or ready). Exit status: 0 yes, 1 no.\n";
 
 static void print_url(const char *listen, const char *page, char *out, size_t size) {
@@ -21,7 +21,7 @@ static void print_url(const char *listen, const char *page, char *out, size_t si
         snprintf(out, size, "http://%s%s", listen, page);
 }
 
-static int ask(const char *url) {
+static int ask(const char *url, bool is_json) {
     struct o3_exchanger x;
     struct o3_err e;
     if (o3_exchanger_init(&x, &e) < 0) {
@@ -33,12 +33,14 @@ static int ask(const char *url) {
     struct o3_exchange reply = {0};
     o3_exchange_run(&x, &rq, &reply);
     bool is_good = reply.transport == 0 && reply.status == 200;
-    if (is_good)
+    if (is_json)
+        printf("{\"healthy\":%s,\"status\":%d}\n", is_good ? "true" : "false", reply.transport ? 0 : reply.status);
+    else if (is_good)
         puts("healthy");
-    else if (reply.transport)
+    if (reply.transport)
         fprintf(stderr, "o3 healthcheck: %s: %s\n", url,
                 reply.text[0] ? reply.text : o3_error_row(reply.transport)->meaning);
-    else
+    else if (!is_good)
         fprintf(stderr, "o3 healthcheck: %s: status %d\n", url, reply.status);
     o3_buf_done(&reply.body);
     o3_exchanger_done(&x);
@@ -52,16 +54,18 @@ int o3_cmd_healthcheck(int argc, char **argv) {
         fprintf(stderr, "o3 healthcheck: %s\n", e.text);
         return 2;
     }
-    bool is_first_good = argc > 1 && !strcmp(argv[1], "--ready");
-    bool is_ready = argc == 2 && is_first_good;
-    if (argc == 2 && !strcmp(argv[1], "--help")) {
-        fputs(HELP, stdout);
-        return 0;
-    }
-    if (argc > 2 || (argc == 2 && !is_ready)) {
-        fprintf(stderr, "o3 healthcheck: unknown argument \"%s\"; see \"o3 healthcheck --help\"\n",
-                argv[is_first_good ? 2 : 1]);
-        return 2;
+    bool is_ready = false, is_json = false;
+    for (int i = 1; i < argc; i++) {
+        if (!strcmp(argv[i], "--help")) {
+            fputs(HELP, stdout);
+            return 0;
+        }
+        is_ready |= !strcmp(argv[i], "--ready");
+        is_json |= !strcmp(argv[i], "--json");
+        if (strcmp(argv[i], "--ready") && strcmp(argv[i], "--json")) {
+            fprintf(stderr, "o3 healthcheck: unknown argument \"%s\"; see \"o3 healthcheck --help\"\n", argv[i]);
+            return 2;
+        }
     }
     struct o3_config *config = NULL;
     int r = o3_config_source_load(args.file, args.flags, args.n_flags, NULL, NULL, &config, NULL, &e);
@@ -72,5 +76,5 @@ int o3_cmd_healthcheck(int argc, char **argv) {
     char url[400];
     print_url(o3_config_values(config)->web_listen, is_ready ? "/-/ready" : "/-/healthy", url, sizeof url);
     o3_config_free(config);
-    return ask(url);
+    return ask(url, is_json);
 }

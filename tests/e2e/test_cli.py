@@ -105,6 +105,7 @@ preset_categories:
 def test_healthcheck(start, simulator):
     sidecar = start(harness.Sidecar, simulator.url, harness.FAST)
     assert run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}").returncode == 0
+    assert json.loads(run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}", "--json", "--ready").stdout) == {"healthy": True, "status": 200}
     sidecar.stop()
     done = run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}")
     assert done.returncode in (1, 69), done
