@@ -27,6 +27,7 @@ struct o3_runner_cmdline {
     int64_t port;       /* -1 absent */
     int64_t pid;        /* where it was read; 0 unknown */
     bool is_embedding;
+    bool has_other_kv_type; /* the KV cache is not f16, which is the default */
 };
 /* False when the process is not a model runner (short-lived discovery processes have no --model). */
 bool o3_runner_cmdline_parse(const char *bytes, size_t n, struct o3_runner_cmdline *ret);

@@ -72,6 +72,8 @@ static const char *const BATCH[] = {"-b", "--batch-size", NULL};
 static const char *const THREADS[] = {"-t", "--threads", NULL};
 static const char *const GPU_LAYERS[] = {"-ngl", "--n-gpu-layers", "--gpu-layers", NULL};
 static const char *const PORT[] = {"--port", NULL};
+static const char *const KV_TYPE[] = {"--cache-type-k", "-ctk", "--kv-cache-type", NULL};
+static const char *const F16[] = {"f16", NULL};
 static const char *const EMBEDDING[] = {"--embedding", "--embeddings", NULL};
 
 static void take_option(struct argument name, struct argument value, struct o3_runner_cmdline *c) {
@@ -81,6 +83,7 @@ static void take_option(struct argument name, struct argument value, struct o3_r
     if (is_any(name, THREADS)) take_number(value, 1, INT32_MAX, &c->threads);
     if (is_any(name, GPU_LAYERS)) take_number(value, INT32_MIN, INT32_MAX, &c->gpu_layers);
     if (is_any(name, PORT)) take_number(value, 1, UINT16_MAX, &c->port);
+    if (is_any(name, KV_TYPE)) c->has_other_kv_type = !is_any(value, F16);
 }
 
 bool o3_runner_cmdline_parse(const char *bytes, size_t n, struct o3_runner_cmdline *ret) {

@@ -47,7 +47,7 @@ static struct o3_performance performance_now(const struct o3_sidecar *s, const s
 static struct o3_preset observed_preset(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
     struct o3_preset p = {.is_set = true,
                           .num_ctx = m->ps.context_length,
-                          .f16_kv = true,
+                          .f16_kv = !m->has_runner || !m->runner.has_other_kv_type,
                           .source = O3_SOURCE_OBSERVED,
                           .as_of_ms = wall_ms};
     p.batch = o3_sc_effective_batch(s, m, &p.batch_source);

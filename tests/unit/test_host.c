@@ -117,6 +117,22 @@ static void runners_are_understood(void **state) {
     assert_false(c.is_embedding);
 }
 
+static void the_type_of_the_cache_is_seen(void **state) {
+    (void)state;
+    struct o3_runner_cmdline c;
+    assert_true(
+        o3_runner_cmdline_parse(ARGS("llama-server\0--model\0/m\0--cache-type-k\0q8_0\0--cache-type-v\0q8_0\0"), &c));
+    assert_true(c.has_other_kv_type);
+    assert_true(o3_runner_cmdline_parse(ARGS("llama-server\0--model\0/m\0--cache-type-k\0"
+                                             "f16\0"),
+                                        &c));
+    assert_false(c.has_other_kv_type);
+    assert_true(o3_runner_cmdline_parse(ARGS("ollama\0runner\0--model\0/m\0--kv-cache-type\0q4_0\0"), &c));
+    assert_true(c.has_other_kv_type);
+    assert_true(o3_runner_cmdline_parse(ARGS("llama-server\0--model\0/m\0"), &c));
+    assert_false(c.has_other_kv_type);
+}
+
 static void absent_and_wrong_options_are_unknown(void **state) {
     (void)state;
     struct o3_runner_cmdline c;
@@ -309,11 +325,18 @@ static void the_real_tree_is_read(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(sockets_are_counted),    cmocka_unit_test(any_bytes_are_survived),
-        cmocka_unit_test(runners_are_understood), cmocka_unit_test(absent_and_wrong_options_are_unknown),
-        cmocka_unit_test(others_are_no_runners),  cmocka_unit_test(proc_texts_are_read),
-        TREE_TEST(a_fake_tree_is_read),           TREE_TEST(long_tables_are_read_in_pieces),
-        TREE_TEST(an_empty_tree_is_unknown),      cmocka_unit_test(the_real_tree_is_read),
+        cmocka_unit_test(sockets_are_counted),
+        cmocka_unit_test(any_bytes_are_survived),
+        cmocka_unit_test(runners_are_understood),
+        cmocka_unit_test(absent_and_wrong_options_are_unknown),
+        cmocka_unit_test(the_type_of_the_cache_is_seen),
+        cmocka_unit_test(absent_and_wrong_options_are_unknown),
+        cmocka_unit_test(others_are_no_runners),
+        cmocka_unit_test(proc_texts_are_read),
+        TREE_TEST(a_fake_tree_is_read),
+        TREE_TEST(long_tables_are_read_in_pieces),
+        TREE_TEST(an_empty_tree_is_unknown),
+        cmocka_unit_test(the_real_tree_is_read),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
