@@ -43,15 +43,18 @@ struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64
 /* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */
 int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio);
 
-/* Tokens of the last 24 hours, in hourly cells. limit 0 = none. */
+/* Tokens of the last 24 hours, in hourly cells. limit 0 = none. Times are wall clock, so that the count outlives a
+ * restart; a clock set back spends in the newest cell. */
 struct o3_token_budget {
     int64_t cell[24];
-    int64_t cell_hour; /* mono hour of the newest cell */
+    int64_t cell_hour; /* hour of the newest cell, since 1970 */
 };
 void o3_token_budget_init(struct o3_token_budget *b);
-void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t now_ns);
-int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t now_ns);
-bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t now_ns);
+void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t wall_ms);
+int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t wall_ms);
+bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t wall_ms);
+int o3_token_budget_encode(const struct o3_token_budget *b, struct o3_buf *out);
+bool o3_token_budget_decode(const char *text, struct o3_token_budget *ret); /* false, and ret untouched, on damage */
 
 /* Is a model name selected by models.include and models.exclude? A pattern may end in '*'; an empty include means all.
  */

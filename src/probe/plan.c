@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/plan.h"
+#include <stdlib.h>
 #include <string.h>
 #include "o3/config.h"
 #include "o3/text.h"
 
-#define HOUR_NS (3600LL * O3_NS_PER_S)
+#define HOUR_MS (3600LL * O3_MS_PER_S)
 enum { N_CELLS = 24 };
 
 const char *o3_decode_prompt(void) {
@@ -68,8 +69,8 @@ void o3_token_budget_init(struct o3_token_budget *b) {
     *b = (struct o3_token_budget){0};
 }
 
-static void roll(struct o3_token_budget *b, int64_t now_ns) {
-    int64_t hour = now_ns / HOUR_NS;
+static void roll(struct o3_token_budget *b, int64_t wall_ms) {
+    int64_t hour = wall_ms / HOUR_MS;
     if (hour - b->cell_hour >= N_CELLS)
         memset(b->cell, 0, sizeof b->cell);
     else
@@ -78,21 +79,43 @@ static void roll(struct o3_token_budget *b, int64_t now_ns) {
     if (hour > b->cell_hour) b->cell_hour = hour;
 }
 
-void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t now_ns) {
-    roll(b, now_ns);
+void o3_token_budget_spend(struct o3_token_budget *b, int64_t tokens, int64_t wall_ms) {
+    roll(b, wall_ms);
     if (tokens > 0) b->cell[b->cell_hour % N_CELLS] += tokens;
 }
 
-int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t now_ns) {
-    roll(b, now_ns);
+int64_t o3_token_budget_used(struct o3_token_budget *b, int64_t wall_ms) {
+    roll(b, wall_ms);
     int64_t sum = 0;
     for (int i = 0; i < N_CELLS; i++)
         sum += b->cell[i];
     return sum;
 }
 
-bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t now_ns) {
-    return limit == 0 || o3_token_budget_used(b, now_ns) + tokens <= limit;
+bool o3_token_budget_allows(struct o3_token_budget *b, int64_t tokens, int64_t limit, int64_t wall_ms) {
+    return limit == 0 || o3_token_budget_used(b, wall_ms) + tokens <= limit;
+}
+
+int o3_token_budget_encode(const struct o3_token_budget *b, struct o3_buf *out) {
+    o3_buf_addf(out, "%lld", (long long)b->cell_hour);
+    for (int i = 0; i < N_CELLS; i++)
+        o3_buf_addf(out, " %lld", (long long)b->cell[i]);
+    return out->err;
+}
+
+bool o3_token_budget_decode(const char *text, struct o3_token_budget *ret) {
+    struct o3_token_budget b;
+    char *end;
+    b.cell_hour = strtoll(text, &end, 10);
+    bool is_whole = end != text && b.cell_hour >= 0;
+    for (int i = 0; is_whole && i < N_CELLS; i++) {
+        const char *from = end;
+        b.cell[i] = strtoll(from, &end, 10);
+        is_whole = end != from && b.cell[i] >= 0 && b.cell[i] < INT64_MAX / N_CELLS;
+    }
+    if (!is_whole || *end) return false;
+    *ret = b;
+    return true;
 }
 
 static bool matches(const char *name, const char *pattern) {

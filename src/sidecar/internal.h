@@ -150,6 +150,7 @@ struct o3_sidecar {
 
     struct o3_gate gate;
     struct o3_token_budget budget;
+    int64_t n_tokens_unsaved;
     struct model **models;
     int n_models, max_models;
     struct model *pending; /* its probe waits for a fresh list of loaded models */
@@ -175,6 +176,7 @@ bool o3_sc_is_probed(const struct o3_sidecar *s, const struct model *m); /* its 
 /* NULL when there is no room. */
 struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now);
 bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret);
+void o3_sc_save_budget(struct o3_sidecar *s);
 const char *o3_sc_find_restored(const struct o3_sidecar *s, const char *key); /* NULL none */
 /* Saves a state whose owner leaves memory, or that is looked up again and again. */
 void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, size_t n);

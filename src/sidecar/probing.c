@@ -10,6 +10,7 @@
 #define N_WARMUP_GPU 1
 #define N_WARMUP_CPU 2
 #define PROBE_SECONDS_GAIN 0.2
+#define BUDGET_SAVE_TOKENS 500
 #define FIRST_PREFILL_AFTER 3   /* decode probes since the load */
 #define DECODE_PROMPT_TOKENS 32 /* at most */
 #define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
@@ -200,7 +201,9 @@ static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_
 static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
     int64_t prompt = sample->prompt_eval_count > 0 ? sample->prompt_eval_count : 0;
     int64_t output = sample->eval_count > 0 ? sample->eval_count : 0;
-    o3_token_budget_spend(&s->budget, prompt + output, now.mono_ns);
+    o3_token_budget_spend(&s->budget, prompt + output, now.wall_ms);
+    s->n_tokens_unsaved += prompt + output;
+    if (s->n_tokens_unsaved >= BUDGET_SAVE_TOKENS) o3_sc_save_budget(s);
     o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "prompt"), (double)prompt);
     o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "output"), (double)output);
     /* Busy is what the server worked for us: without the wait behind users. */

@@ -48,7 +48,7 @@ enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct 
     if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS)
         return SKIP_EXPIRING;
     if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day,
-                                now.mono_ns))
+                                now.wall_ms))
         return SKIP_BUDGET;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
     return SKIP_NONE;

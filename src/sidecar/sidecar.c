@@ -4,6 +4,7 @@
 #include "sidecar/internal.h"
 
 #define CLOCK_JUMP_MS 2000
+#define BUDGET_KEY "budget"
 
 const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
 const char *const SKIP_NAMES[SKIP_COUNT] = {"",         "paused", "not_loaded", "options_unknown", "idle",
@@ -92,8 +93,20 @@ static void put_restored(struct o3_sidecar *s, const char *key, const char *valu
 }
 
 /* Models with presets are known from the start, loaded or not: their documents belong into the file of all models. */
+void o3_sc_save_budget(struct o3_sidecar *s) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1024);
+    if (o3_token_budget_encode(&s->budget, &text) == 0)
+        s->ops.save_state(s->ops.ctx, BUDGET_KEY, o3_buf_str(&text), text.len);
+    s->n_tokens_unsaved = 0;
+}
+
 void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now) {
     static const char PRESET[] = "preset/";
+    if (!strcmp(key, BUDGET_KEY)) {
+        (void)o3_token_budget_decode(value, &s->budget);
+        return;
+    }
     put_restored(s, key, value, n);
     if (strncmp(key, PRESET, sizeof PRESET - 1)) return;
     struct o3_ollama_model ps = {.size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1};
@@ -212,5 +225,6 @@ void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now) {
     s->control.id = 0;
     for (int i = 0; i < s->n_models; i++)
         o3_sc_save_series(s, s->models[i], true);
+    if (s->n_tokens_unsaved) o3_sc_save_budget(s);
     s->is_stopped = true;
 }

@@ -280,6 +280,10 @@ static void test_budget_stops_probing(void **state) {
                    rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt"));
     assert_true(spent <= 1100);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "budget")), 1, 0);
+    rig_restart_sidecar(r); /* the budget is the day's, not the process's */
+    int n = r->n_samples;
+    rig_run_until(r, 7 * RIG_MINUTE_MS);
+    assert_true(r->n_samples <= n + 1);
     rig_free(r);
 }
 

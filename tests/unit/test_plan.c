@@ -4,7 +4,7 @@
 #include "o3/plan.h"
 #include "o3_test.h"
 
-#define HOUR_NS 3600000000000LL
+#define HOUR_MS 3600000LL
 
 static void test_sizes_stay_in_their_limits(void **state) {
     (void)state;
@@ -33,13 +33,22 @@ static void test_budget_slides_over_a_day(void **state) {
     struct o3_token_budget b;
     o3_token_budget_init(&b);
     for (int h = 0; h < 24; h++)
-        o3_token_budget_spend(&b, 100, h * HOUR_NS);
-    assert_int_equal(o3_token_budget_used(&b, 23 * HOUR_NS), 2400);
-    assert_int_equal(o3_token_budget_used(&b, 24 * HOUR_NS), 2300);
-    assert_false(o3_token_budget_allows(&b, 101, 2400, 24 * HOUR_NS));
-    assert_true(o3_token_budget_allows(&b, 100, 2400, 24 * HOUR_NS));
-    assert_true(o3_token_budget_allows(&b, 1000000, 0, 24 * HOUR_NS));
-    assert_int_equal(o3_token_budget_used(&b, 1000 * HOUR_NS), 0);
+        o3_token_budget_spend(&b, 100, h * HOUR_MS);
+    assert_int_equal(o3_token_budget_used(&b, 23 * HOUR_MS), 2400);
+    assert_int_equal(o3_token_budget_used(&b, 24 * HOUR_MS), 2300);
+    assert_false(o3_token_budget_allows(&b, 101, 2400, 24 * HOUR_MS));
+    assert_true(o3_token_budget_allows(&b, 100, 2400, 24 * HOUR_MS));
+    assert_true(o3_token_budget_allows(&b, 1000000, 0, 24 * HOUR_MS));
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1000);
+    assert_int_equal(o3_token_budget_encode(&b, &text), 0);
+    struct o3_token_budget again = {0};
+    assert_true(o3_token_budget_decode(o3_buf_str(&text), &again));
+    assert_memory_equal(&again, &b, sizeof b);
+    assert_false(o3_token_budget_decode("12 3 4", &again));
+    assert_false(o3_token_budget_decode("", &again));
+    assert_memory_equal(&again, &b, sizeof b);
+    assert_int_equal(o3_token_budget_used(&b, 1000 * HOUR_MS), 0);
 }
 
 static void test_prefill_prompt_begins_with_its_nonce(void **state) {
