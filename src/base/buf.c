@@ -71,6 +71,10 @@ int o3_buf_add_double(struct o3_buf *b, double v) {
     if (isnan(v)) return o3_buf_adds(b, "NaN");
     if (isinf(v)) return o3_buf_adds(b, v > 0 ? "+Inf" : "-Inf");
     char text[40];
+    if (fabs(v) < 1e15 && v == (double)(int64_t)v && !(v == 0 && signbit(v))) { /* most values: counts */
+        snprintf(text, sizeof text, "%lld", (long long)v);
+        return o3_buf_adds(b, text);
+    }
     for (int digits = 15; digits <= 17; digits++) {
         snprintf(text, sizeof text, "%.*g", digits, v);
         if (strtod(text, NULL) == v) break;

@@ -6,6 +6,7 @@
 #include "sidecar/internal.h"
 
 #define VERSION_EVERY_NS (300LL * O3_NS_PER_S)
+#define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
@@ -78,6 +79,8 @@ void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now) {
 }
 
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
+    if (now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
+    s->sockets_at_ns = now_ns;
     struct o3_sidecar_sockets r = {0};
     s->ops.sense_sockets(s->ops.ctx, &r);
     o3_gate_sockets(&s->gate, r.is_readable, r.n_established, r.n_with_bytes, now_ns);

@@ -142,7 +142,8 @@ struct o3_sidecar {
     char last_error[160];
     struct o3_ollama_version version;
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
-    int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
+    int64_t sockets_at_ns; /* of the last look at the sockets */
+    int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;
     int n_over_limit;

@@ -40,6 +40,7 @@ int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct 
     o3_token_budget_init(&s->budget);
     s->started_ns = s->version_due_ns = s->ps_due_ns = now.mono_ns;
     s->ps_at_ns = INT64_MIN;
+    s->sockets_at_ns = now.mono_ns - O3_NS_PER_S;
     s->next_ticket = 1;
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
     o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, 0);
