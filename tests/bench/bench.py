@@ -139,7 +139,7 @@ def measure_binary(folder):
 
 def measure_busy(stack, folder, options):
     probes = 100 if options.quick else 1000
-    n = 500 if options.quick else 3000
+    n = 3000
     exporter = started_exporter(stack, folder)
     simulator = stack.enter_context(harness.started(Simulator, folder, load=None))
     for model in MODELS:
