@@ -93,6 +93,10 @@ void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_flush(struct o3_daemon *d);
 void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f,
                            size_t n);
+/* Replaces a file as a whole and makes its folder first. Blocking: inside jobs. */
+O3_MUST_CHECK int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct o3_err *e);
+
+/* daemon_env.c */
 void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version);
 
 /* daemon_reload.c */
