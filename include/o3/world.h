@@ -23,6 +23,13 @@ struct o3_world_params {
     int64_t keep_alive_ms;         /* OLLAMA_KEEP_ALIVE, default 5 minutes; < 0: for ever */
     bool has_recorded_models;      /* adds the models of the recorded exchanges: o3-tiny, o3-small, o3-embed, o3-loop,
                                       o3-bigctx */
+    double bandwidth;              /* bytes per second of the memory that holds the weights; 0: such that the library's
+                                      rates hold. Rates scale with it */
+    int cores;                     /* of the machine, default 8; runners use that many threads unless told otherwise */
+    /* What no predictor knows of the memory of a runner; all 0: the formulas alone. */
+    int64_t memory_noise_bytes;    /* allocator: 0 to this much x num_batch / 512, drawn for each load */
+    int64_t memory_overhead_bytes; /* of the device context; seen by the device, not in /api/ps */
+    double memory_bias;            /* of the part that does not grow with the context, as a share of the weights */
 };
 /* The world starts with a small library of models (a 3B-like "sim-small:latest", an 8B-like "sim-medium:latest", a
  * thinking model "sim-think:latest", an embedding model "sim-embed:latest", a remote "sim-remote:cloud"); none is
@@ -33,6 +40,33 @@ void o3_world_free(struct o3_world *w);
 int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int64_t mono_ns, struct o3_err *e);
 /* An event line, "at 2m decode -40 %" (grammar in src/sim/README.md); error names line and column. */
 O3_MUST_CHECK int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e);
+
+/* Users of the server: conversations begin by chance, their turns follow each other, the prompt grows by what was said
+ * before. All that chance decides about a request (its time, length, noise) is fixed by the seed, the group and its
+ * number, so that two worlds of one seed give the same users, whatever else happens in them. */
+struct o3_world_users {
+    char model[129];
+    double conversations_per_hour; /* > 0 */
+    double burst;                  /* mean conversations that begin together; 1: Poisson */
+    double daily;                  /* 0..1: share by which traffic falls at night (02:00 UTC) against the day (14:00) */
+    int turns;                     /* mean number of turns, >= 1 */
+    int prompt_tokens, answer_tokens; /* mean of one turn */
+    int64_t pause_ms;                 /* mean time between an answer and the next turn */
+    int64_t num_ctx;                  /* option sent with each request; <= 0: none */
+};
+struct o3_world_users o3_world_users_default(void); /* 12 single-group conversations an hour, 4 turns, 300/200 tokens */
+O3_MUST_CHECK int o3_world_add_users(struct o3_world *w, const struct o3_world_users *u, struct o3_err *e);
+/* A user's request that ended. ttft_ns and total_ns count from the moment the user sent it. */
+struct o3_world_served {
+    int group;                   /* order of o3_world_add_users */
+    uint32_t conversation, turn; /* from 0; the same request in two worlds of one seed has the same three numbers */
+    int64_t sent_ns, ttft_ns, total_ns;
+    bool is_good;                            /* a complete answer */
+    int64_t n_prompt, n_evaluated, n_answer; /* tokens; evaluated: prompt tokens that no cache held */
+    bool has_loaded;                         /* waited for a load */
+};
+/* Takes the next one, oldest first. At most 4096 wait to be taken; older ones are dropped and counted in the truth. */
+bool o3_world_take_served(struct o3_world *w, struct o3_world_served *ret);
 
 /* A request. Returns its id (> 0). Answers come from o3_world_poll. body may be NULL. */
 uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *method, const char *path, const char *body,
@@ -65,7 +99,17 @@ struct o3_world_truth {
     int64_t n_loads, n_reloads, n_unloads, n_requests, n_generated_tokens;
     int n_loaded, n_active_requests;
     double decode_factor; /* product of the events in force */
+    int64_t n_spilled_loads, n_ooms;
+    int64_t n_users_active; /* user requests under way now */
+    int64_t n_users_served, n_served_dropped;
+    int64_t n_prefixes_evicted; /* a user's cached prefix was lost because of a request from the API */
+    int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and still there */
+    int64_t n_tokens_again;     /* prompt tokens that users had to have evaluated again because of such losses */
 };
+/* What a signal of a request on an idle server would be now, without any chance in it: events, machine, memory and
+ * load effects included. NaN when the model is not loaded. */
+enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
+double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret);
 
 #endif

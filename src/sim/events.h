@@ -24,7 +24,19 @@ enum o3_sim_change {
     O3_SIM_CHANGE_RUNNER_KILLED,
     O3_SIM_CHANGE_GPU_LOST,
     O3_SIM_CHANGE_VERSION,
-    O3_SIM_CHANGE_RESTART
+    O3_SIM_CHANGE_RESTART,
+    O3_SIM_CHANGE_LOAD_EFFECT, /* load-effect 4 %: each load draws a factor of its speed */
+    O3_SIM_CHANGE_WARM_UP,     /* warm-up 3 requests: slower ones after a load */
+    O3_SIM_CHANGE_DAILY,       /* daily 10 %: speed falls by so much at 14:00 UTC against 02:00 */
+    O3_SIM_CHANGE_DECAY,       /* decay 4 %/day: of the time since the server started */
+    O3_SIM_CHANGE_THERMAL,     /* thermal 83C: the device throttles there */
+    O3_SIM_CHANGE_AMBIENT,     /* ambient 35C */
+    O3_SIM_CHANGE_QUOTA,       /* quota 4 cores: of the container; fewer than the runner's threads: a convoy */
+    O3_SIM_CHANGE_NEIGHBOUR,   /* neighbour 50 %: takes that share of the device's or processor's time */
+    O3_SIM_CHANGE_TENANT,      /* tenant 6GiB: another process' memory where the weights go */
+    O3_SIM_CHANGE_OOM_LOAD,    /* oom load: loads end in out of memory */
+    O3_SIM_CHANGE_OOM_FILL,    /* oom fill: a runner dies when more than half of its context is in use */
+    O3_SIM_CHANGE_SLOW_DISK    /* disk slow 20x: loads read that much slower */
 };
 
 struct o3_sim_event {
@@ -32,7 +44,9 @@ struct o3_sim_event {
     int64_t until_ns; /* INT64_MAX: for good */
     enum o3_sim_change change;
     bool is_absolute;           /* decode, prefill: value is tok/s, else a factor */
-    double value;               /* factor, tok/s, ns of ttft, CV, HTTP status */
+    double value;               /* factor, tok/s, ns of ttft, CV, HTTP status, share, degrees, cores, bytes, requests */
+    double ar;                  /* noise: correlation over five minutes, 0..0.95 */
+    bool is_unseen;             /* gpu lost: /api/ps goes on claiming the GPU */
     int64_t num_ctx, num_batch; /* load; -1 automatic */
     char model[129];            /* "": every one */
     char version[32];

@@ -291,6 +291,18 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
     case O3_SIM_CHANGE_FREEZE:
     case O3_SIM_CHANGE_TRUNCATE:
     case O3_SIM_CHANGE_MALFORMED:
+    case O3_SIM_CHANGE_LOAD_EFFECT:
+    case O3_SIM_CHANGE_WARM_UP:
+    case O3_SIM_CHANGE_DAILY:
+    case O3_SIM_CHANGE_DECAY:
+    case O3_SIM_CHANGE_THERMAL:
+    case O3_SIM_CHANGE_AMBIENT:
+    case O3_SIM_CHANGE_QUOTA:
+    case O3_SIM_CHANGE_NEIGHBOUR:
+    case O3_SIM_CHANGE_TENANT:
+    case O3_SIM_CHANGE_OOM_LOAD:
+    case O3_SIM_CHANGE_OOM_FILL:
+    case O3_SIM_CHANGE_SLOW_DISK:
         break; /* looked up when they matter */
     }
 }
