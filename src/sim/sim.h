@@ -181,9 +181,10 @@ struct o3_sim_runner {
     struct o3_sim_launch launch;
     int64_t size_bytes, vram_bytes;
     int refs, busy_slots;
-    int64_t session_ns; /* INT64_MAX for ever */
-    int64_t expires_ns; /* mono; valid with has_ended; INT64_MAX for ever */
-    uint64_t serial;    /* order of loading */
+    int64_t session_ns;       /* INT64_MAX for ever */
+    int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
+    int64_t expires_shift_ms; /* of the wall clock when it was set */
+    uint64_t serial;          /* order of loading */
     struct o3_sim_tokens cached[O3_SIM_CACHED_PROMPTS];
     int n_cached;
 };
@@ -246,6 +247,7 @@ struct o3_world {
     bool is_gpu_lost;
     struct o3_rand rand;
     int64_t now_ns;
+    int64_t clock_shift_ms; /* of the wall clock, since the start; whole seconds */
     uint64_t last_id, last_serial;
 
     struct o3_sim_model *models;
