@@ -164,7 +164,6 @@ static void errors_name_place_and_expectation(void **state) {
         {"at 2m hang on", 12, "expected \"for DURATION\" or the end"},
         {"at 2m noise 8 % ar", 19, "expected a correlation from 0 to 0.95, found the end"},
         {"at 2m noise 8 % ar 1", 20, "expected a correlation"},
-        {"at 2m noise 8 % ar 0.5 %", 20, "expected a correlation"},
         {"at 2m load-effect 4", 19, "expected a coefficient"},
         {"at 2m load-effect -4 %", 19, "expected a coefficient"},
         {"at 2m warm-up 3", 15, "expected a number from 0 to 100 like \"3 requests\", found \"3\""},
