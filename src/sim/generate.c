@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "o3/num.h"
 #include "sim/sim.h"
 
 enum { TOKEN_BEGIN = 1, TOKEN_END = 2, TOKEN_HEADER = 32100, TOKEN_HEADER_END = 32101, TOKEN_CONTEXT = 32102 };
@@ -47,7 +48,7 @@ static double noise_cv(const struct o3_world *w, int64_t t) {
 /* Log-normal with median 1. Nothing is drawn without noise. */
 static double log_normal(struct o3_world *w, double cv) {
     if (cv <= 0) return 1;
-    return exp(sqrt(log1p(cv * cv)) * o3_rand_normal(&w->rand));
+    return o3_exp(sqrt(o3_log1p(cv * cv)) * o3_rand_normal(&w->rand));
 }
 
 static int64_t token_gap_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
@@ -343,7 +344,7 @@ static void prepare_text(struct o3_world *w, struct o3_sim_request *rq) {
     uint64_t chance = repeats ? (uint64_t)(int64_t)seed : o3_rand_u64(&w->rand);
     uint64_t h = o3_sim_hash(chance, m->name, strlen(m->name));
     o3_rand_seed(&rq->text, o3_sim_hash(h, rq->tokens.v, rq->n_prompt * sizeof *rq->tokens.v));
-    double length = m->natural_tokens * exp(0.4 * o3_rand_normal(&rq->text));
+    double length = m->natural_tokens * o3_exp(0.4 * o3_rand_normal(&rq->text));
     const int64_t shortest = 96; /* so that short answers end by num_predict only */
     rq->n_natural = m->natural_tokens == 0 ? INT64_MAX : length < (double)shortest ? shortest : (int64_t)length;
     bool thinks = m->can_think && w->profile.has_think && (!rq->body.has_think || rq->body.think);
