@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happens on a runner: slots, the prompt and its cache, tokens one by one, the final figures; embeddings.
+/* What happens on a runner: the prompt, tokens one by one, the final figures; embeddings.
  * Reported durations are differences of the very times at which the pieces are sent. */
 #include <math.h>
 #include <stdio.h>
@@ -13,10 +13,6 @@ enum { TOKEN_BEGIN = 1, TOKEN_END = 2, TOKEN_HEADER = 32100, TOKEN_HEADER_END = 
 static int64_t whole_us(double ns) {
     int64_t v = (int64_t)(ns / 1e3 + 0.5) * US;
     return v > US ? v : US;
-}
-
-static int slots_of(const struct o3_world *w, const struct o3_sim_request *rq) {
-    return rq->model.weights->can_complete ? w->params.parallel : 1;
 }
 
 static bool is_embedding(const struct o3_sim_request *rq) {
@@ -99,23 +95,6 @@ static void fail(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int s
     o3_sim_answer(w, rq, t, status, O3_SIM_JSON);
 }
 
-static void remember_prompt(struct o3_world *w, struct o3_sim_request *rq) {
-    struct o3_sim_runner *r = rq->runner;
-    if (!r || is_embedding(rq) || rq->tokens.n == 0) return;
-    int places = w->profile.has_child_server ? O3_SIM_CACHED_PROMPTS : 1;
-    int at = -1;
-    for (int i = 0; i < r->n_cached; i++)
-        if (o3_sim_tokens_common(&r->cached[i], &rq->tokens) == r->cached[i].n) at = i; /* it grew */
-    if (at < 0 && r->n_cached >= places) at = 0;
-    if (at >= 0) {
-        o3_sim_tokens_done(&r->cached[at]);
-        memmove(&r->cached[at], &r->cached[at + 1], (size_t)(r->n_cached - at - 1) * sizeof *r->cached);
-        r->n_cached--;
-    }
-    r->cached[r->n_cached++] = rq->tokens;
-    rq->tokens = (struct o3_sim_tokens){0};
-}
-
 static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t, struct o3_sim_piece *ret) {
     *ret = (struct o3_sim_piece){.model = rq->body.model, .is_chat = rq->kind == O3_SIM_CHAT, .text = ""};
     o3_sim_wall(w, t, &ret->wall_s, &ret->wall_ns);
@@ -155,7 +134,7 @@ static void send_figures(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 
 static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     send_figures(w, rq, t);
-    remember_prompt(w, rq);
+    o3_sim_cache_keep(w, rq);
     give_back(w, rq, t);
     if (rq->body.no_stream) {
         o3_sim_answer(w, rq, t, 200, O3_SIM_JSON);
@@ -167,7 +146,7 @@ static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 
 /* The stream just ends: no figures, no error. */
 static void end_without_done(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    remember_prompt(w, rq);
+    o3_sim_cache_keep(w, rq);
     give_back(w, rq, t);
     if (rq->body.no_stream) {
         struct o3_sim_piece p;
@@ -350,15 +329,6 @@ static void prepare_text(struct o3_world *w, struct o3_sim_request *rq) {
     rq->n_thinking = thinks ? 24 + (int64_t)o3_rand_below(&rq->text, 60) : 0;
 }
 
-static size_t cached_tokens(const struct o3_sim_request *rq) {
-    size_t best = 0;
-    for (int i = 0; i < rq->runner->n_cached; i++) {
-        size_t n = o3_sim_tokens_common(&rq->runner->cached[i], &rq->tokens);
-        if (n > best) best = n;
-    }
-    return best < rq->n_prompt ? best : rq->n_prompt - 1; /* the last token is always evaluated */
-}
-
 /* ---- embeddings ---- */
 
 static int64_t count_input(struct o3_sim_request *rq, const char *s, int64_t *ret) {
@@ -438,7 +408,7 @@ static void take_slot(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     if (!is_embedding(rq)) {
         prepare_text(w, rq);
         rq->n_limit = limit_of(rq);
-        n -= (int64_t)cached_tokens(rq);
+        n -= (int64_t)o3_sim_cache_common(rq);
     }
     rq->stage = O3_SIM_PROMPT;
     rq->next_ns = rq->prompt_start_ns + prompt_time_ns(w, rq, n, t);
@@ -451,7 +421,7 @@ void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t 
         if (rq->stage != O3_SIM_WAITING || rq->runner != r) continue;
         if (!first || rq->queue_serial < first->queue_serial) first = rq;
     }
-    if (first && r->busy_slots < slots_of(w, first)) take_slot(w, first, t);
+    if (first && r->busy_slots < o3_sim_slots(w, first)) take_slot(w, first, t);
 }
 
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
@@ -487,7 +457,7 @@ static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         return;
     }
     if (!(is_embedding(rq) ? prepare_inputs(w, rq, t) : prepare_prompt(w, rq, t))) return;
-    if (rq->runner->busy_slots < slots_of(w, rq)) {
+    if (rq->runner->busy_slots < o3_sim_slots(w, rq)) {
         take_slot(w, rq, t);
         return;
     }
@@ -497,7 +467,7 @@ static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 }
 
 static void drained(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    remember_prompt(w, rq);
+    o3_sim_cache_keep(w, rq);
     give_back(w, rq, t);
     o3_sim_remove(w, rq);
 }

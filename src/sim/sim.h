@@ -301,6 +301,11 @@ void o3_sim_work_step(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* its runner died */
 void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
 
+/* ---- cache.c ---- */
+int o3_sim_slots(const struct o3_world *w, const struct o3_sim_request *rq); /* requests at once */
+void o3_sim_cache_keep(struct o3_world *w, struct o3_sim_request *rq);       /* takes the tokens of the request */
+size_t o3_sim_cache_common(const struct o3_sim_request *rq);                 /* prompt tokens that need no evaluation */
+
 /* ---- routes.c ---- */
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 
