@@ -38,8 +38,10 @@ struct o3_world *o3_world_new(const struct o3_world_params *p);
 void o3_world_free(struct o3_world *w);
 /* Loads a model as a user's request with these options would (num_ctx <= 0: automatic), at once. */
 int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int64_t mono_ns, struct o3_err *e);
-/* An event line, "at 2m decode -40 %" (grammar in src/sim/README.md); error names line and column. */
+/* An event line, "at 2m decode -40 %" (grammar in src/rehearsal/README.md); error names line and column. */
 O3_MUST_CHECK int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e);
+/* The grammar alone, without a world; `number` is the line to name in an error. ret_at_ns may be NULL. */
+O3_MUST_CHECK int o3_world_check_event(const char *line, uint32_t number, int64_t *ret_at_ns, struct o3_err *e);
 
 /* Users of the server: conversations begin by chance, their turns follow each other, the prompt grows by what was said
  * before. All that chance decides about a request (its time, length, noise) is fixed by the seed, the group and its
