@@ -14,65 +14,6 @@ static bool is_embedding(const struct o3_sim_request *rq) {
     return rq->kind == O3_SIM_EMBED || rq->kind == O3_SIM_EMBEDDINGS;
 }
 
-<<<<<<< HEAD
-/* ---- rates ---- */
-
-/* A spilled model takes as long as its shares do; layers in RAM run at a sixth of the speed. */
-static double placement(const struct o3_world *w, const struct o3_sim_runner *r) {
-    const double cpu_slowness = 6;
-    if (!w->params.has_gpu || r->launch.num_gpu == 0)
-        return r->launch.num_gpu == 0 && w->params.has_gpu ? cpu_slowness : 1;
-    double on_gpu = (double)r->vram_bytes / (double)r->size_bytes;
-    return on_gpu + (1 - on_gpu) * cpu_slowness;
-}
-
-/* Measured: two at once get 25 tok/s each where one gets 39. */
-static double sharing(const struct o3_sim_runner *r) {
-    return 1 + 0.56 * (r->busy_slots > 1 ? r->busy_slots - 1 : 0);
-}
-
-static double noise_cv(const struct o3_world *w, int64_t t) {
-    const struct o3_sim_event *ev = o3_sim_in_force(w, O3_SIM_CHANGE_NOISE, t);
-    return ev ? ev->value : w->params.noise_cv;
-}
-
-/* Log-normal with median 1. Nothing is drawn without noise. */
-static double log_normal(struct o3_world *w, double cv) {
-    if (cv <= 0) return 1;
-    return o3_exp(sqrt(o3_log1p(cv * cv)) * o3_rand_normal(&w->rand));
-}
-
-static int64_t token_gap_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
-    const struct o3_sim_weights *m = rq->model.weights;
-    const struct o3_sim_runner *r = rq->runner;
-    double tps = o3_sim_rate(w, O3_SIM_CHANGE_DECODE, rq->model.name, m->decode_tps, t) * rq->speed;
-    /* A step reads the weights and the cache filled so far. */
-    double cache = (double)(m->layers * m->heads_kv * m->head_size) * 4 * (double)rq->tokens.n;
-    double ns = 1e9 / tps * (1 + cache / (double)m->size_bytes) * placement(w, r) * sharing(r);
-    double cv = noise_cv(w, t);
-    return whole_us(ns * log_normal(w, cv < 0.02 ? cv : 0.02));
-}
-
-/* Measured on CPU: a batch of 8 gives 0.76 of the rate at 512. */
-static double batch_efficiency(int64_t ubatch) {
-    return (1 - 0.24 * sqrt(8.0 / (double)(ubatch > 8 ? ubatch : 8))) / (1 - 0.24 * sqrt(8.0 / 512));
-}
-
-static int64_t prompt_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t n_tokens, int64_t t) {
-    const struct o3_sim_weights *m = rq->model.weights;
-    int64_t ub = o3_sim_ubatch(&rq->runner->launch);
-    double tps = o3_sim_rate(w, O3_SIM_CHANGE_PREFILL, rq->model.name, m->prefill_tps, t) * rq->speed *
-                 batch_efficiency(ub);
-    double step_s = 1 / (o3_sim_rate(w, O3_SIM_CHANGE_DECODE, rq->model.name, m->decode_tps, t) * rq->speed), s = 0;
-    for (int64_t left = n_tokens; left > 0; left -= ub) {
-        double batch_s = (double)(left < ub ? left : ub) / tps;
-        s += batch_s > step_s ? batch_s : step_s; /* the weights are read once for each batch */
-    }
-    return whole_us(s * 1e9 * placement(w, rq->runner) * sharing(rq->runner));
-}
-
-=======
->>>>>>> users
 /* ---- ends ---- */
 
 static void give_back(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
