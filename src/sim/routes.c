@@ -223,7 +223,7 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 500, rq->options.error);
         return;
     }
-    rq->start_ns = t + o3_sim_between(w, 0.3, 0.9);
+    rq->start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_START, 0.3, 0.9);
     o3_sim_sched_request(w, rq, t);
 }
 

@@ -173,12 +173,12 @@ static void fail_by_batch(struct o3_sim_request *rq) {
 
 /* Reading the weights dominates; readiness is polled each 250 ms. */
 static int64_t load_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
-    if (rq->is_failing_load) return o3_sim_between(w, 3500, 9000);
+    if (rq->is_failing_load) return o3_sim_between(w, rq, O3_SIM_DRAW_LOAD, 3500, 9000);
     const double bytes_per_s = 0.55e9, start_s = 0.1, poll_s = 0.25;
     double s = start_s + (double)rq->model.weights->size_bytes / bytes_per_s;
     s = o3_sim_rate(w, O3_SIM_CHANGE_LOAD_TIME, rq->model.name, s, t);
     if (rq->has_oomed) s += 3.5; /* the first try, in vain */
-    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, 5, 25);
+    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, rq, O3_SIM_DRAW_LOAD, 5, 25);
 }
 
 static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {

@@ -204,7 +204,8 @@ enum o3_sim_kind { O3_SIM_PLAIN, O3_SIM_GENERATE, O3_SIM_CHAT, O3_SIM_EMBED, O3_
 
 struct o3_sim_request {
     uint64_t id;
-    bool is_silent; /* nobody listens: an event's load, or a client that left */
+    uint64_t chance; /* the key of all that chance decides about it (physics.c) */
+    bool is_silent;  /* nobody listens: an event's load, or a client that left */
     enum o3_sim_kind kind;
     enum o3_sim_stage stage;
     int64_t next_ns;
@@ -230,7 +231,7 @@ struct o3_sim_request {
     size_t n_prompt;
     int64_t n_limit, n_natural, n_thinking, n_out; /* tokens; n_limit and n_natural INT64_MAX: none */
     double speed;                                  /* of this request, around 1 */
-    struct o3_rand text;
+    struct o3_rand text, jitter;
     struct o3_buf collected, collected_thinking; /* not streamed */
     const char *done_reason;
 };
@@ -244,9 +245,8 @@ struct o3_world {
     struct o3_world_params params;
     struct o3_sim_profile profile;
     bool is_gpu_lost;
-    struct o3_rand rand;
     int64_t now_ns;
-    uint64_t last_id, last_serial;
+    uint64_t last_id, last_serial, n_api_requests;
 
     struct o3_sim_model *models;
     size_t n_models;
@@ -295,11 +295,43 @@ void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r); /* the proc
 void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
                        struct o3_sim_options *options, struct o3_sim_launch *ret);
 
+/* ---- physics.c: how long things take ---- */
+
+/* What is left to chance about a request. Every draw is fixed by the seed of the world, the key of the request and the
+ * purpose, so that no request changes what chance brings to another. */
+enum o3_sim_draw {
+    O3_SIM_DRAW_START,
+    O3_SIM_DRAW_REPLY,
+    O3_SIM_DRAW_READY,
+    O3_SIM_DRAW_BEFORE,
+    O3_SIM_DRAW_TAIL,
+    O3_SIM_DRAW_LOAD,
+    O3_SIM_DRAW_SPEED,
+    O3_SIM_DRAW_JITTER,
+    O3_SIM_DRAW_TEXT
+};
+/* The n-th thing of that kind. */
+uint64_t o3_sim_key(uint64_t seed, const char *kind, uint64_t n);
+uint64_t o3_sim_draw(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what);
+/* Nanoseconds, whole microseconds. */
+int64_t o3_sim_between(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what, double low_ms,
+                       double high_ms);
+/* Begins and ends the work of a request on its runner. */
+void o3_sim_slot_take(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_slot_leave(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
+int64_t o3_sim_token_gap_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+int64_t o3_sim_prompt_time_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t n_tokens, int64_t t);
+
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */
 void o3_sim_work_step(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* its runner died */
 void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
+
+/* ---- cache.c ---- */
+int o3_sim_slots(const struct o3_world *w, const struct o3_sim_request *rq); /* requests at once */
+void o3_sim_cache_keep(struct o3_world *w, struct o3_sim_request *rq);       /* takes the tokens of the request */
+size_t o3_sim_cache_common(const struct o3_sim_request *rq);                 /* prompt tokens that need no evaluation */
 
 /* ---- routes.c ---- */
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
@@ -349,7 +381,6 @@ const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim
 /* Rate in force: base changed by the events up to t. */
 double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t);
 bool o3_sim_is_gpu(const struct o3_world *w);
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms); /* ns, whole microseconds */
 
 #define O3_SIM_JSON "application/json; charset=utf-8"
 #define O3_SIM_JSON_PLAIN "application/json"

@@ -107,7 +107,7 @@ void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
     rq->status = status;
     rq->content_type = type;
     rq->stage = O3_SIM_REPLYING;
-    rq->next_ns = t + o3_sim_between(w, 0.3, 1);
+    rq->next_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_REPLY, 0.3, 1);
 }
 
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
@@ -140,10 +140,6 @@ void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *r
     }
     *ret_s = s + ns / O3_NS_PER_S;
     *ret_ns = ns % O3_NS_PER_S;
-}
-
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms) {
-    return (int64_t)((low_ms + (high_ms - low_ms) * o3_rand_uniform(&w->rand)) * 1e3) * 1000;
 }
 
 bool o3_sim_is_gpu(const struct o3_world *w) {
@@ -226,6 +222,7 @@ static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int6
     rq->is_silent = true;
     rq->kind = O3_SIM_GENERATE;
     rq->is_load_only = true;
+    rq->chance = o3_sim_key(w->params.seed, "load event", (uint64_t)ev->at_ns);
     rq->model = *m;
     rq->start_ns = t;
     o3_str_copy(rq->body.model, sizeof rq->body.model, ev->model);
@@ -440,7 +437,6 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     set_defaults(&w->params);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
-    o3_rand_seed(&w->rand, p->seed);
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
     w->event_next_ns = calloc(O3_SIM_MAX_EVENTS, sizeof *w->event_next_ns);
     if (!w->events || !w->event_next_ns || o3_sim_library_fill(w, p->has_recorded_models) < 0) {
@@ -490,6 +486,7 @@ uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *metho
         return id;
     }
     rq->id = id;
+    rq->chance = o3_sim_key(w->params.seed, "api", ++w->n_api_requests);
     bool fits = o3_str_copy(rq->method, sizeof rq->method, method) && o3_str_copy(rq->path, sizeof rq->path, path);
     if (!fits) o3_str_copy(rq->path, sizeof rq->path, "?"); /* none of ours */
     rq->n_bytes = body ? n : 0;
