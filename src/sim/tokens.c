@@ -30,8 +30,10 @@ int o3_sim_tokens_add(struct o3_sim_tokens *t, uint32_t id) {
     return 0;
 }
 
+enum { TOKEN_BEGIN = 1, TOKEN_END = 2, N_TOKENS = 32000, TOKEN_HEADER = 32100, TOKEN_HEADER_END = 32101 };
+
 uint32_t o3_sim_token_id(const char *piece, size_t n) {
-    return (uint32_t)(o3_sim_hash(0, piece, n) % 32000) + 3;
+    return (uint32_t)(o3_sim_hash(0, piece, n) % N_TOKENS) + 3;
 }
 
 static bool is_word_byte(unsigned char c) {
@@ -86,4 +88,24 @@ void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]) {
     uint64_t last = id / N_CONSONANTS / N_VOWELS;
     if (last < N_CONSONANTS) out[n++] = CONSONANTS[last];
     out[n] = '\0';
+}
+
+uint32_t o3_sim_token_made(uint64_t key, uint64_t i) {
+    uint64_t z = key + (i + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 32)) * 0xd6e8feb86659fd93u;
+    return (uint32_t)(((z >> 32) * N_TOKENS) >> 32) + 3;
+}
+
+int o3_sim_tokens_begin(struct o3_sim_tokens *t) {
+    return o3_sim_tokens_add(t, TOKEN_BEGIN);
+}
+
+int o3_sim_tokens_add_header(struct o3_sim_tokens *t, const char *role) {
+    int r = o3_sim_tokens_add(t, TOKEN_HEADER);
+    if (r == 0) r = o3_sim_tokens_add_text(t, role, strlen(role));
+    return r < 0 ? r : o3_sim_tokens_add(t, TOKEN_HEADER_END);
+}
+
+int o3_sim_tokens_end(struct o3_sim_tokens *t) {
+    return o3_sim_tokens_add(t, TOKEN_END);
 }
