@@ -158,8 +158,8 @@ static void add_word(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 /* What the server says to a user is nowhere spelt out. */
 static void add_tokens(struct o3_world *w, struct o3_sim_request *rq) {
     uint64_t key = o3_sim_draw(w, rq, O3_SIM_DRAW_TEXT);
-    for (int64_t i = 0; i < rq->n_step; i++)
-        (void)o3_sim_tokens_add(&rq->tokens, o3_sim_token_made(key, (uint64_t)rq->n_out++));
+    (void)o3_sim_tokens_add_made(&rq->tokens, key, (uint64_t)rq->n_out, (size_t)rq->n_step);
+    rq->n_out += rq->n_step;
     w->truth.n_generated_tokens += rq->n_step;
 }
 

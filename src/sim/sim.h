@@ -140,7 +140,9 @@ uint64_t o3_sim_hash(uint64_t seed, const void *bytes, size_t n);
 #define O3_SIM_WORD_SIZE 8
 void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]);
 uint32_t o3_sim_token_id(const char *piece, size_t n);
-uint32_t o3_sim_token_made(uint64_t key, uint64_t i); /* the i-th of a text that is nowhere spelt out */
+int o3_sim_tokens_append(struct o3_sim_tokens *t, const uint32_t *v, size_t n);
+/* Tokens first, first + 1, ... of a text that is nowhere spelt out. */
+int o3_sim_tokens_add_made(struct o3_sim_tokens *t, uint64_t key, uint64_t first, size_t n);
 /* A chat: beginning, messages, the header of the answer. */
 int o3_sim_tokens_begin(struct o3_sim_tokens *t);
 int o3_sim_tokens_add_header(struct o3_sim_tokens *t, const char *role);

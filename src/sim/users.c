@@ -157,17 +157,14 @@ static void end(struct o3_world *w, struct conversation *c) {
 
 static int add_question(struct conversation *c) {
     int r = o3_sim_tokens_add_header(&c->tokens, "user");
-    uint64_t key = o3_sim_key(c->chance, "text", 0);
-    for (int64_t i = 0; r == 0 && i < c->n_text; i++)
-        r = o3_sim_tokens_add(&c->tokens, o3_sim_token_made(key, (uint64_t)i));
+    if (r == 0) r = o3_sim_tokens_add_made(&c->tokens, o3_sim_key(c->chance, "text", 0), 0, (size_t)c->n_text);
     if (r == 0) r = o3_sim_tokens_end(&c->tokens);
     return r < 0 ? r : o3_sim_tokens_add(&c->ends, (uint32_t)c->tokens.n);
 }
 
 static int add_answer(struct conversation *c, const struct o3_sim_request *rq) {
     int r = o3_sim_tokens_add_header(&c->tokens, "assistant");
-    for (size_t i = rq->n_prompt; r == 0 && i < rq->tokens.n; i++)
-        r = o3_sim_tokens_add(&c->tokens, rq->tokens.v[i]);
+    if (r == 0) r = o3_sim_tokens_append(&c->tokens, rq->tokens.v + rq->n_prompt, rq->tokens.n - rq->n_prompt);
     if (r == 0) r = o3_sim_tokens_end(&c->tokens);
     return r < 0 ? r : o3_sim_tokens_add(&c->ends, (uint32_t)c->tokens.n);
 }
@@ -193,8 +190,7 @@ int o3_sim_users_prompt(struct o3_world *w, struct o3_sim_request *rq) {
     O3_ASSERT(c && c->request == rq); /* who leaves takes the request along */
     drop_old_messages(c, n_ctx > frame ? n_ctx - frame : 0);
     int r = o3_sim_tokens_begin(&rq->tokens);
-    for (size_t i = 0; r == 0 && i < c->tokens.n; i++)
-        r = o3_sim_tokens_add(&rq->tokens, c->tokens.v[i]);
+    if (r == 0) r = o3_sim_tokens_append(&rq->tokens, c->tokens.v, c->tokens.n);
     return r < 0 ? r : o3_sim_tokens_add_header(&rq->tokens, "assistant");
 }
 
@@ -266,6 +262,7 @@ static void send(struct o3_world *w, struct conversation *c, int64_t t) {
 
 void o3_sim_users_started(struct o3_world *w, struct o3_sim_request *rq) {
     struct conversation *c = find(w, rq->user);
+    O3_ASSERT(c);
     rq->n_limit = INT64_MAX;
     rq->n_natural = c->n_answer;
     size_t had = c->n_lost < rq->n_prompt ? c->n_lost : rq->n_prompt - 1;
