@@ -276,6 +276,7 @@ void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t
     rq->runner = NULL;
     if (!r || --r->refs > 0) return;
     r->has_ended = true;
+    r->ended_ns = t;
     if (r->session_ns <= 0) {
         o3_sim_sched_drop(w, r);
     } else {
@@ -307,6 +308,7 @@ int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const
     if (!make_room(w, &rq) || rq.is_failing_load) return O3_E_LIMIT;
     struct o3_sim_runner *r = o3_sim_sched_start(w, m, &rq.launch);
     r->has_ended = true;
+    r->ended_ns = t;
     r->expires_ns = later(t, r->session_ns);
     w->truth.n_loads++;
     return 0;
