@@ -47,7 +47,7 @@ static bool list_runners(const struct o3_world *w, struct o3_sim_listed out[O3_S
         out[i] = (struct o3_sim_listed){0};
         if (!r->is_used || r->is_loading) continue;
         if (!r->has_ended) return false;
-        out[i] = (struct o3_sim_listed){r->serial, r->ended_ns, r->session_ns, r->vram_bytes};
+        out[i] = (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
     }
     return true;
 }

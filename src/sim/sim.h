@@ -219,7 +219,7 @@ struct o3_sim_runner {
 /* All that the entry of a runner in /api/ps depends on, once a request of it has ended. */
 struct o3_sim_listed {
     uint64_t serial; /* 0: not listed */
-    int64_t ended_ns, session_ns, vram_bytes;
+    int64_t ended_ns, expires_ns, vram_bytes;
 };
 
 enum o3_sim_stage {
