@@ -158,6 +158,11 @@ static bool is_cut_off(const struct o3_world *w, const struct o3_sim_request *rq
 }
 
 static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (o3_sim_fills_up(w, rq, t)) {
+        w->truth.n_ooms++;
+        o3_sim_kill_runner(w, rq->runner, t);
+        return;
+    }
     const int64_t most_equal = 31; /* seen: more than 30 equal tokens end a generate stream */
     char word[O3_SIM_WORD_SIZE];
     next_word(rq, word);
@@ -369,9 +374,9 @@ static void take_slot(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     rq->has_slot = true;
     o3_sim_slot_take(w, rq, t);
     bool is_plain = rq->body.raw || is_embedding(rq);
-    int64_t before = o3_sim_between(w, rq, O3_SIM_DRAW_BEFORE, is_plain ? 8 : 30, is_plain ? 14 : 45);
-    const struct o3_sim_event *delay = o3_sim_in_force(w, O3_SIM_CHANGE_TTFT, t);
-    if (delay) before += (int64_t)delay->value;
+    double low_ms, high_ms;
+    o3_sim_before_ms(w, rq->model.name, is_plain, t, &low_ms, &high_ms);
+    int64_t before = o3_sim_between(w, rq, O3_SIM_DRAW_BEFORE, low_ms, high_ms);
     rq->prompt_start_ns = t + before;
     int64_t n = (int64_t)rq->n_prompt;
     if (!is_embedding(rq)) {
