@@ -58,7 +58,8 @@ struct o3_world_users {
 };
 struct o3_world_users o3_world_users_default(void); /* 12 single-group conversations an hour, 4 turns, 300/200 tokens */
 O3_MUST_CHECK int o3_world_add_users(struct o3_world *w, const struct o3_world_users *u, struct o3_err *e);
-/* A user's request that ended. ttft_ns and total_ns count from the moment the user sent it. */
+/* A user's request that ended. ttft_ns and total_ns count from the moment the user sent it; ttft_ns is -1 when no token
+ * came. */
 struct o3_world_served {
     int group;                   /* order of o3_world_add_users */
     uint32_t conversation, turn; /* from 0; the same request in two worlds of one seed has the same three numbers */
@@ -104,8 +105,10 @@ struct o3_world_truth {
     int64_t n_spilled_loads, n_ooms;
     int64_t n_users_active; /* user requests under way now */
     int64_t n_users_served, n_served_dropped;
+    int64_t n_conversations_dropped; /* did not begin because too many of the group were open */
+    /* Of conversations that go on: */
     int64_t n_prefixes_evicted; /* a user's cached prefix was lost because of a request from the API */
-    int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and still there */
+    int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and not lost there later */
     int64_t n_tokens_again;     /* prompt tokens that users had to have evaluated again because of such losses */
 };
 /* What a signal of a request on an idle server would be now, without any chance in it: events, machine, memory and

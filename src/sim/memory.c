@@ -21,6 +21,10 @@ int64_t o3_sim_kv_bytes(const struct o3_sim_memory_rules *u, const struct o3_sim
     return (int64_t)(of_cell * (double)(cells * parallel) + 0.5);
 }
 
+int64_t o3_sim_kv_token_bytes(const struct o3_sim_weights *m) {
+    return (int64_t)m->layers * m->heads_kv * 2 * m->head_size * 2;
+}
+
 static int64_t max(int64_t a, int64_t b) {
     return a > b ? a : b;
 }

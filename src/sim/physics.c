@@ -100,10 +100,6 @@ static int64_t pace_end(const struct o3_world *w, int64_t t) {
 
 /* ---- the pace of a request ---- */
 
-static double kv_bytes_per_token(const struct o3_sim_weights *m) {
-    return (double)m->layers * m->heads_kv * m->head_size * 4;
-}
-
 static void pace_at(const struct o3_world *w, const struct o3_sim_runner *r, const char *model, int64_t t,
                     struct o3_sim_pace *ret) {
     const double library_bandwidth = 120e9; /* of the machine that the library's rates are those of */
@@ -115,7 +111,7 @@ static void pace_at(const struct o3_world *w, const struct o3_sim_runner *r, con
     ret->from_ns = t;
     ret->until_ns = pace_end(w, t);
     ret->token_s = decode / machine / o3_sim_rate(w, O3_SIM_CHANGE_DECODE, model, m->decode_tps * bandwidth, t);
-    ret->depth_s = ret->token_s * kv_bytes_per_token(m) / (double)m->size_bytes;
+    ret->depth_s = ret->token_s * (double)o3_sim_kv_token_bytes(m) / (double)m->size_bytes;
     ret->prompt_s = prefill / machine / o3_sim_rate(w, O3_SIM_CHANGE_PREFILL, model, m->prefill_tps, t);
     ret->jitter_cv = fmin(0.02, fmax(0, o3_sim_noise_cv(w, model, t)));
     ret->fill_limit = SIZE_MAX;

@@ -293,6 +293,11 @@ static void plain(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
 }
 
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (rq->user) { /* its body is decoded from the start */
+        rq->kind = O3_SIM_CHAT;
+        work(w, rq, t);
+        return;
+    }
     const struct route *found = NULL;
     bool has_path = false;
     for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES && !found; i++) {

@@ -63,15 +63,20 @@ void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r) {
         w->n_busy_runners--;
         o3_sim_heat_settle(w, w->now_ns);
     }
-    for (int i = 0; i < r->n_cached; i++)
-        o3_sim_tokens_done(&r->cached[i]);
+    o3_sim_cache_clear(w, r, r->is_end_by_api);
     *r = (struct o3_sim_runner){0};
+}
+
+static void set_session(const struct o3_sim_request *rq, struct o3_sim_runner *r) {
+    if (!rq->body.has_keep_alive) return;
+    r->session_ns = rq->body.keep_alive_ns;
+    r->is_end_by_api = !rq->user;
 }
 
 static void use(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_runner *r, int64_t t) {
     r->refs++;
     rq->runner = r;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     o3_sim_work_ready(w, rq, t);
 }
 
@@ -93,6 +98,7 @@ void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t
         return;
     }
     rq->stage = O3_SIM_PENDING;
+    rq->has_queued = true;
     rq->next_ns = INT64_MAX;
     rq->queue_serial = ++w->last_serial;
     o3_sim_sched_run(w, t);
@@ -158,26 +164,27 @@ static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t)
     fail_by_batch(rq);
     struct o3_sim_runner *r = start(w, &rq->model, &rq->launch, t);
     r->is_loading = true;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     rq->runner = r;
     rq->has_loaded = true;
     rq->stage = O3_SIM_LOADING;
     rq->next_ns = t + o3_sim_load_time_ns(w, rq, t);
 }
 
-/* Marks the victim to go; true when it is gone. */
-static bool evict(struct o3_world *w, struct o3_sim_runner *victim) {
+/* Marks the victim to go; true when it is gone. cause: NULL when its time is up. */
+static bool evict(struct o3_world *w, struct o3_sim_runner *victim, const struct o3_sim_request *cause) {
     victim->session_ns = 0;
+    if (cause) victim->is_end_by_api = !cause->user;
     if (victim->refs > 0) return false;
     o3_sim_sched_drop(w, victim);
     return true;
 }
 
 /* true when nothing is loaded any more. */
-static bool evict_all(struct o3_world *w) {
+static bool evict_all(struct o3_world *w, const struct o3_sim_request *cause) {
     bool is_done = true;
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        if (w->runners[i].is_used && !evict(w, &w->runners[i])) is_done = false;
+        if (w->runners[i].is_used && !evict(w, &w->runners[i], cause)) is_done = false;
     return is_done;
 }
 
@@ -203,7 +210,7 @@ static bool out_of_memory(struct o3_world *w, struct o3_sim_request *rq) {
 static bool make_room(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const int max_loaded = 3;
     for (;;) {
-        if (rq->is_evicting_all && !evict_all(w)) return false;
+        if (rq->is_evicting_all && !evict_all(w, rq)) return false;
         rq->is_evicting_all = false;
         struct o3_sim_runner *victim = o3_sim_sched_find(w, &rq->model);
         if (victim) rq->has_reloaded = true;
@@ -212,7 +219,7 @@ static bool make_room(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
         int n = n_loaded(w);
         if (!victim && (n >= max_loaded || (n > 0 && !fit.is_full_gpu))) victim = pick_victim(w);
         if (victim) {
-            if (!evict(w, victim)) return false;
+            if (!evict(w, victim, rq)) return false;
         } else if (fit.has_room || out_of_memory(w, rq)) {
             return true;
         }
@@ -279,7 +286,7 @@ void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 }
 
 void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
-    if (r->is_loading || !evict(w, r)) return;
+    if (r->is_loading || !evict(w, r, NULL)) return;
     o3_sim_sched_run(w, t);
 }
 

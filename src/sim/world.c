@@ -80,10 +80,11 @@ void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
             w->n_requests--;
             break;
         }
+    if (rq->user) o3_sim_users_ended(w, rq, w->now_ns);
     free_request(rq);
 }
 
-static struct o3_sim_request *add_request(struct o3_world *w, int64_t t) {
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     if (w->n_requests == O3_SIM_MAX_REQUESTS) return NULL;
     if (w->n_requests == w->cap_requests) {
         size_t cap = w->cap_requests ? w->cap_requests * 2 : 16;
@@ -187,6 +188,7 @@ static void restart(struct o3_world *w, int64_t t) {
 }
 
 static void cut_all(struct o3_world *w, int64_t t) {
+    o3_sim_users_cut(w, t);
     for (size_t i = 0; i < w->n_requests; i++) {
         o3_sim_emit_end(w, w->requests[i], t, true);
         w->requests[i]->is_silent = true; /* what runs goes on until the runner notices */
@@ -195,7 +197,7 @@ static void cut_all(struct o3_world *w, int64_t t) {
 
 static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
     const struct o3_sim_model *m = o3_sim_library_find(w, ev->model);
-    struct o3_sim_request *rq = m ? add_request(w, t) : NULL;
+    struct o3_sim_request *rq = m ? o3_sim_add_request(w, t) : NULL;
     if (!rq) return;
     rq->is_silent = true;
     rq->kind = O3_SIM_GENERATE;
@@ -362,16 +364,18 @@ struct due {
     int64_t at_ns;
     size_t event;  /* index + 1, 0 none */
     size_t runner; /* index + 1, 0 none */
+    bool is_users;
     struct o3_sim_request *request;
 };
 
-/* Of things at one moment events come first, then expiries, then requests in order of arrival. */
+/* Of things at one moment events come first, then expiries, then what users do, then requests in order of arrival. */
 static struct due next_due(const struct o3_world *w) {
     struct due d = {.at_ns = INT64_MAX};
     for (size_t i = 0; i < w->n_events; i++)
         if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (expiry_of(&w->runners[i]) < d.at_ns) d = (struct due){.at_ns = expiry_of(&w->runners[i]), .runner = i + 1};
+    if (w->users && w->users_next_ns < d.at_ns) d = (struct due){.at_ns = w->users_next_ns, .is_users = true};
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->next_ns < d.at_ns)
             d = (struct due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
@@ -388,6 +392,8 @@ static bool step(struct o3_world *w, int64_t limit_ns) {
         act(w, d.event - 1, d.at_ns);
     else if (d.runner)
         o3_sim_sched_expire(w, &w->runners[d.runner - 1], d.at_ns);
+    else if (d.is_users)
+        o3_sim_users_step(w, d.at_ns);
     else
         step_request(w, d.request, d.at_ns);
     return true;
@@ -407,6 +413,7 @@ static void set_defaults(struct o3_world_params *p) {
     if (p->noise_cv < 0) p->noise_cv = 0.03;
     if (p->parallel <= 0) p->parallel = 1;
     if (p->cores <= 0) p->cores = 8;
+    if (p->parallel > O3_SIM_MAX_SLOTS) p->parallel = O3_SIM_MAX_SLOTS;
     if (p->max_queue <= 0) p->max_queue = 512;
     if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
     if (p->keep_alive_ms > INT64_MAX / O3_NS_PER_MS) p->keep_alive_ms = -1;
@@ -436,6 +443,7 @@ void o3_world_free(struct o3_world *w) {
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     for (size_t i = 0; i < w->n_outputs; i++)
         free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+    o3_sim_users_free(w);
     free(w->outputs);
     free(w->requests);
     free(w->events);
@@ -462,7 +470,7 @@ uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *metho
     uint64_t id = ++w->last_id;
     int64_t t = mono_ns > w->now_ns ? mono_ns : w->now_ns;
     struct o3_sim_request none = {.id = id};
-    struct o3_sim_request *rq = add_request(w, t);
+    struct o3_sim_request *rq = o3_sim_add_request(w, t);
     if (!rq) { /* no place for one more */
         o3_sim_emit_end(w, &none, t, true);
         return id;
@@ -493,9 +501,10 @@ static void forget_outputs(struct o3_world *w, uint64_t id) {
     w->n_outputs = kept;
 }
 
-static void leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const int64_t cancel_ns = 130 * O3_NS_PER_MS; /* seen until the slot is idle again */
     rq->is_silent = true;
+    if (rq->stage == O3_SIM_PROMPT) o3_sim_cache_cut(rq, t);
     switch (rq->stage) {
     case O3_SIM_PENDING:
     case O3_SIM_LOADING:
@@ -527,7 +536,7 @@ void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
     forget_outputs(w, id);
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->id == id) {
-            leave(w, w->requests[i], w->now_ns);
+            o3_sim_leave(w, w->requests[i], w->now_ns);
             return;
         }
 }
