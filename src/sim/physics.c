@@ -229,7 +229,7 @@ static const struct o3_sim_runner *loaded_as(const struct o3_world *w, const cha
 }
 
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns) {
-    enum { DEPTH = 128, SHORT = 16 };
+    enum { DEPTH = 128 };
     const double start_ms = 0.6, ready_ms = 3.65; /* the middles of what requests draw */
     const struct o3_sim_runner *r = *model ? loaded_as(w, model) : NULL;
     if (!r) return NAN;
@@ -239,5 +239,5 @@ double o3_world_expected(const struct o3_world *w, const char *model, enum o3_wo
     if (signal == O3_WORLD_PREFILL_RATE) return DEPTH / prompt_s(&p, r, DEPTH);
     double low, high;
     o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
-    return (start_ms + ready_ms + (low + high) / 2) / 1e3 + prompt_s(&p, r, SHORT);
+    return (start_ms + ready_ms + (low + high) / 2) / 1e3;
 }
