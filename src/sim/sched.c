@@ -260,6 +260,7 @@ void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t 
     } else {
         r->is_loading = false;
         w->truth.n_loads++;
+        w->truth.n_api_loads += !rq->is_silent;
         w->truth.n_reloads += rq->has_reloaded;
         use(w, rq, r, t);
     }
@@ -275,10 +276,12 @@ void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t
     rq->runner = NULL;
     if (!r || --r->refs > 0) return;
     r->has_ended = true;
-    if (r->session_ns <= 0)
+    if (r->session_ns <= 0) {
         o3_sim_sched_drop(w, r);
-    else
+    } else {
         r->expires_ns = later(t, r->session_ns);
+        r->expires_shift_ms = w->clock_shift_ms;
+    }
     o3_sim_sched_run(w, t);
 }
 

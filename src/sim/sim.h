@@ -205,10 +205,11 @@ struct o3_sim_runner {
     struct o3_sim_launch launch;
     int64_t size_bytes, vram_bytes;
     int refs, busy_slots;
-    int64_t session_ns; /* INT64_MAX for ever */
-    int64_t expires_ns; /* mono; valid with has_ended; INT64_MAX for ever */
-    uint64_t serial;    /* order of loading */
-    bool is_end_by_api; /* a request from the API set its session time or wants its place */
+    int64_t session_ns;       /* INT64_MAX for ever */
+    int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
+    int64_t expires_shift_ms; /* of the wall clock when it was set */
+    uint64_t serial;          /* order of loading */
+    bool is_end_by_api;       /* a request from the API set its session time or wants its place */
     struct o3_sim_slot slots[O3_SIM_MAX_SLOTS];
     struct o3_sim_prefix *cached; /* oldest first */
     size_t n_cached;
@@ -276,6 +277,7 @@ struct o3_world {
     struct o3_sim_profile profile;
     bool is_gpu_lost;
     int64_t now_ns;
+    int64_t clock_shift_ms; /* of the wall clock, since the start; whole seconds */
     uint64_t last_id, last_serial, n_api_requests;
 
     struct o3_sim_model *models;

@@ -133,7 +133,7 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 /* ---- small helpers ---- */
 
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns) {
-    int64_t s = w->params.start_wall_ms / O3_MS_PER_S + t / O3_NS_PER_S;
+    int64_t s = (w->params.start_wall_ms + w->clock_shift_ms) / O3_MS_PER_S + t / O3_NS_PER_S;
     int64_t ns = w->params.start_wall_ms % O3_MS_PER_S * O3_NS_PER_MS + t % O3_NS_PER_S;
     if (ns < 0) {
         s--;
@@ -579,6 +579,21 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 int64_t o3_world_next_ns(const struct o3_world *w) {
     if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
     return next_due(w).at_ns;
+}
+
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
+    advance(w, mono_ns);
+    w->clock_shift_ms += by_ms / O3_MS_PER_S * O3_MS_PER_S;
+}
+
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->at_ns > mono_ns && ev->at_ns < next) next = ev->at_ns;
+        if (ev->until_ns > mono_ns && ev->until_ns < next) next = ev->until_ns;
+    }
+    return next;
 }
 
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {
