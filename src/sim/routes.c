@@ -223,7 +223,7 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 500, rq->options.error);
         return;
     }
-    rq->start_ns = t + o3_sim_between(w, 0.3, 0.9);
+    rq->start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_START, 0.3, 0.9);
     o3_sim_sched_request(w, rq, t);
 }
 
@@ -293,6 +293,11 @@ static void plain(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
 }
 
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (rq->user) { /* its body is decoded from the start */
+        rq->kind = O3_SIM_CHAT;
+        work(w, rq, t);
+        return;
+    }
     const struct route *found = NULL;
     bool has_path = false;
     for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES && !found; i++) {

@@ -55,15 +55,20 @@ struct o3_sim_runner *o3_sim_sched_start(struct o3_world *w, const struct o3_sim
 
 void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r) {
     if (!r->is_loading) w->truth.n_unloads++;
-    for (int i = 0; i < r->n_cached; i++)
-        o3_sim_tokens_done(&r->cached[i]);
+    o3_sim_cache_clear(w, r, r->is_end_by_api);
     *r = (struct o3_sim_runner){0};
+}
+
+static void set_session(const struct o3_sim_request *rq, struct o3_sim_runner *r) {
+    if (!rq->body.has_keep_alive) return;
+    r->session_ns = rq->body.keep_alive_ns;
+    r->is_end_by_api = !rq->user;
 }
 
 static void use(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_runner *r, int64_t t) {
     r->refs++;
     rq->runner = r;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     o3_sim_work_ready(w, rq, t);
 }
 
@@ -85,6 +90,7 @@ void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t
         return;
     }
     rq->stage = O3_SIM_PENDING;
+    rq->has_queued = true;
     rq->next_ns = INT64_MAX;
     rq->queue_serial = ++w->last_serial;
     o3_sim_sched_run(w, t);
@@ -173,28 +179,29 @@ static void fail_by_batch(struct o3_sim_request *rq) {
 
 /* Reading the weights dominates; readiness is polled each 250 ms. */
 static int64_t load_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
-    if (rq->is_failing_load) return o3_sim_between(w, 3500, 9000);
+    if (rq->is_failing_load) return o3_sim_between(w, rq, O3_SIM_DRAW_LOAD, 3500, 9000);
     const double bytes_per_s = 0.55e9, start_s = 0.1, poll_s = 0.25;
     double s = start_s + (double)rq->model.weights->size_bytes / bytes_per_s;
     s = o3_sim_rate(w, O3_SIM_CHANGE_LOAD_TIME, rq->model.name, s, t);
     if (rq->has_oomed) s += 3.5; /* the first try, in vain */
-    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, 5, 25);
+    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, rq, O3_SIM_DRAW_LOAD, 5, 25);
 }
 
 static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     fail_by_batch(rq);
     struct o3_sim_runner *r = o3_sim_sched_start(w, &rq->model, &rq->launch);
     r->is_loading = true;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     rq->runner = r;
     rq->has_loaded = true;
     rq->stage = O3_SIM_LOADING;
     rq->next_ns = t + load_time_ns(w, rq, t);
 }
 
-/* Marks the victim to go; true when it is gone. */
-static bool evict(struct o3_world *w, struct o3_sim_runner *victim) {
+/* Marks the victim to go; true when it is gone. cause: NULL when its time is up. */
+static bool evict(struct o3_world *w, struct o3_sim_runner *victim, const struct o3_sim_request *cause) {
     victim->session_ns = 0;
+    if (cause) victim->is_end_by_api = !cause->user;
     if (victim->refs > 0) return false;
     o3_sim_sched_drop(w, victim);
     return true;
@@ -223,7 +230,7 @@ static bool make_room(struct o3_world *w, struct o3_sim_request *rq) {
             return true;
         }
         if (!same && !ram) rq->has_oomed = true;
-        if (!evict(w, victim)) return false;
+        if (!evict(w, victim, rq)) return false;
     }
 }
 
@@ -253,6 +260,7 @@ void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t 
     } else {
         r->is_loading = false;
         w->truth.n_loads++;
+        w->truth.n_api_loads += !rq->is_silent;
         w->truth.n_reloads += rq->has_reloaded;
         use(w, rq, r, t);
     }
@@ -268,10 +276,12 @@ void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t
     rq->runner = NULL;
     if (!r || --r->refs > 0) return;
     r->has_ended = true;
-    if (r->session_ns <= 0)
+    if (r->session_ns <= 0) {
         o3_sim_sched_drop(w, r);
-    else
+    } else {
         r->expires_ns = later(t, r->session_ns);
+        r->expires_shift_ms = w->clock_shift_ms;
+    }
     o3_sim_sched_run(w, t);
 }
 
@@ -286,7 +296,7 @@ void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 }
 
 void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
-    if (r->is_loading || !evict(w, r)) return;
+    if (r->is_loading || !evict(w, r, NULL)) return;
     o3_sim_sched_run(w, t);
 }
 

@@ -12,7 +12,12 @@
 #define O3_SIM_MAX_EVENTS 1024
 #define O3_SIM_MAX_BODY ((size_t)4 << 20)
 #define O3_SIM_MAX_REPLY ((size_t)64 << 20)
-#define O3_SIM_CACHED_PROMPTS 8
+#define O3_SIM_MAX_SLOTS 64   /* of one runner */
+#define O3_SIM_MAX_CACHED 512 /* states in the prompt cache of one runner */
+#define O3_SIM_CACHE_BYTES (8 * O3_SIM_GIB)
+#define O3_SIM_MAX_GROUPS 16        /* of users */
+#define O3_SIM_MAX_CONVERSATIONS 64 /* of one group at once */
+#define O3_SIM_MAX_SERVED 4096
 #define O3_SIM_NAME_SIZE 257
 #define O3_SIM_MIB ((int64_t)1 << 20)
 #define O3_SIM_GIB ((int64_t)1 << 30)
@@ -135,6 +140,13 @@ uint64_t o3_sim_hash(uint64_t seed, const void *bytes, size_t n);
 #define O3_SIM_WORD_SIZE 8
 void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]);
 uint32_t o3_sim_token_id(const char *piece, size_t n);
+int o3_sim_tokens_append(struct o3_sim_tokens *t, const uint32_t *v, size_t n);
+/* Tokens first, first + 1, ... of a text that is nowhere spelt out. */
+int o3_sim_tokens_add_made(struct o3_sim_tokens *t, uint64_t key, uint64_t first, size_t n);
+/* A chat: beginning, messages, the header of the answer. */
+int o3_sim_tokens_begin(struct o3_sim_tokens *t);
+int o3_sim_tokens_add_header(struct o3_sim_tokens *t, const char *role);
+int o3_sim_tokens_end(struct o3_sim_tokens *t); /* of a message */
 
 /* ---- request bodies (body.c) ---- */
 enum o3_sim_body_kind {
@@ -175,17 +187,32 @@ int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, 
 void o3_sim_body_done(struct o3_sim_body *b);
 
 /* ---- runners and requests ---- */
+/* A state of the KV cache: the tokens that need not be evaluated again. */
+struct o3_sim_prefix {
+    struct o3_sim_tokens tokens;
+    uint64_t owner;    /* o3_sim_request.user of the request that left it */
+    uint64_t head;     /* hash of its first tokens, set in the prompt cache */
+    bool is_displaced; /* put into the prompt cache by a request from the API */
+};
+struct o3_sim_slot {
+    struct o3_sim_prefix prefix; /* what the last request left; none while busy */
+    bool is_busy;
+    uint64_t used; /* order of last use */
+};
 struct o3_sim_runner {
     bool is_used, is_loading, is_dead, has_ended; /* has_ended: at least one request ended, so an expiry is set */
     struct o3_sim_model model;                    /* the name that loaded it */
     struct o3_sim_launch launch;
     int64_t size_bytes, vram_bytes;
     int refs, busy_slots;
-    int64_t session_ns; /* INT64_MAX for ever */
-    int64_t expires_ns; /* mono; valid with has_ended; INT64_MAX for ever */
-    uint64_t serial;    /* order of loading */
-    struct o3_sim_tokens cached[O3_SIM_CACHED_PROMPTS];
-    int n_cached;
+    int64_t session_ns;       /* INT64_MAX for ever */
+    int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
+    int64_t expires_shift_ms; /* of the wall clock when it was set */
+    uint64_t serial;          /* order of loading */
+    bool is_end_by_api;       /* a request from the API set its session time or wants its place */
+    struct o3_sim_slot slots[O3_SIM_MAX_SLOTS];
+    struct o3_sim_prefix *cached; /* oldest first */
+    size_t n_cached;
 };
 
 enum o3_sim_stage {
@@ -204,7 +231,10 @@ enum o3_sim_kind { O3_SIM_PLAIN, O3_SIM_GENERATE, O3_SIM_CHAT, O3_SIM_EMBED, O3_
 
 struct o3_sim_request {
     uint64_t id;
-    bool is_silent; /* nobody listens: an event's load, or a client that left */
+    uint64_t chance; /* the key of all that chance decides about it (physics.c) */
+    uint64_t user;   /* the conversation it belongs to; 0: a request from the API */
+    bool is_silent;  /* nobody listens: an event's load, or a client that left, or a user */
+    bool has_queued; /* waited for a load or for its turn to load */
     enum o3_sim_kind kind;
     enum o3_sim_stage stage;
     int64_t next_ns;
@@ -227,10 +257,12 @@ struct o3_sim_request {
     uint64_t queue_serial;
     int64_t start_ns, load_ns, prompt_start_ns, prompt_ns, first_ns, last_ns;
     struct o3_sim_tokens tokens; /* prompt, then what was generated */
-    size_t n_prompt;
+    size_t n_prompt, n_cached;   /* cached: not evaluated */
+    int slot;
+    int64_t n_step;                                /* tokens that the step under way makes */
     int64_t n_limit, n_natural, n_thinking, n_out; /* tokens; n_limit and n_natural INT64_MAX: none */
     double speed;                                  /* of this request, around 1 */
-    struct o3_rand text;
+    struct o3_rand text, jitter;
     struct o3_buf collected, collected_thinking; /* not streamed */
     const char *done_reason;
 };
@@ -244,9 +276,9 @@ struct o3_world {
     struct o3_world_params params;
     struct o3_sim_profile profile;
     bool is_gpu_lost;
-    struct o3_rand rand;
     int64_t now_ns;
-    uint64_t last_id, last_serial;
+    int64_t clock_shift_ms; /* of the wall clock, since the start; whole seconds */
+    uint64_t last_id, last_serial, n_api_requests;
 
     struct o3_sim_model *models;
     size_t n_models;
@@ -264,6 +296,9 @@ struct o3_world {
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
     char *lent; /* bytes of the output taken last */
+
+    struct o3_sim_users *users; /* NULL: none */
+    int64_t users_next_ns;      /* when they do something next */
 
     struct o3_world_truth truth;
 };
@@ -295,11 +330,59 @@ void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r); /* the proc
 void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
                        struct o3_sim_options *options, struct o3_sim_launch *ret);
 
+/* ---- physics.c: how long things take ---- */
+
+/* What is left to chance about a request. Every draw is fixed by the seed of the world, the key of the request and the
+ * purpose, so that no request changes what chance brings to another. */
+enum o3_sim_draw {
+    O3_SIM_DRAW_START,
+    O3_SIM_DRAW_REPLY,
+    O3_SIM_DRAW_READY,
+    O3_SIM_DRAW_BEFORE,
+    O3_SIM_DRAW_TAIL,
+    O3_SIM_DRAW_LOAD,
+    O3_SIM_DRAW_SPEED,
+    O3_SIM_DRAW_JITTER,
+    O3_SIM_DRAW_TEXT
+};
+/* The n-th thing of that kind. */
+uint64_t o3_sim_key(uint64_t seed, const char *kind, uint64_t n);
+uint64_t o3_sim_draw(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what);
+/* Nanoseconds, whole microseconds. */
+int64_t o3_sim_between(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what, double low_ms,
+                       double high_ms);
+/* Begins and ends the work of a request on its runner. */
+void o3_sim_slot_take(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_slot_leave(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
+int64_t o3_sim_token_gap_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+int64_t o3_sim_prompt_time_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t n_tokens, int64_t t);
+
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */
 void o3_sim_work_step(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* its runner died */
 void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
+
+/* ---- cache.c ---- */
+int o3_sim_slots(const struct o3_world *w, const struct o3_sim_request *rq); /* requests at once */
+/* Takes a free slot; returns the time that moving states to and from the prompt cache takes. */
+int64_t o3_sim_cache_take(struct o3_world *w, struct o3_sim_request *rq);
+void o3_sim_cache_give(struct o3_world *w, struct o3_sim_request *rq);
+void o3_sim_cache_keep(struct o3_sim_request *rq); /* leaves the tokens of the request in its slot */
+/* The client left while the prompt was being evaluated: the rest of it is not in the slot. */
+void o3_sim_cache_cut(struct o3_sim_request *rq, int64_t t);
+void o3_sim_cache_clear(struct o3_world *w, struct o3_sim_runner *r, bool is_by_api);
+
+/* ---- users.c ---- */
+void o3_sim_users_free(struct o3_world *w);
+void o3_sim_users_step(struct o3_world *w, int64_t t);                    /* lets one thing happen that is due */
+int o3_sim_users_prompt(struct o3_world *w, struct o3_sim_request *rq);   /* builds the tokens */
+void o3_sim_users_started(struct o3_world *w, struct o3_sim_request *rq); /* has its slot */
+void o3_sim_users_answered(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* with the last object */
+void o3_sim_users_ended(struct o3_world *w, struct o3_sim_request *rq, int64_t t);    /* however */
+void o3_sim_users_cut(struct o3_world *w, int64_t t);                                 /* all connections */
+bool o3_sim_users_is_open(const struct o3_world *w, uint64_t user);                   /* the conversation goes on */
+void o3_sim_users_lost(struct o3_world *w, uint64_t user, size_t n_tokens);
 
 /* ---- routes.c ---- */
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
@@ -333,6 +416,8 @@ struct o3_sim_vectors {
 void o3_sim_json_vectors(const struct o3_sim_vectors *v, struct o3_buf *out);
 
 /* ---- world.c ---- */
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t);    /* NULL: no place */
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* the client disconnects */
 void o3_sim_emit_head(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, int status, const char *type,
                       bool chunked);
 void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, const char *bytes, size_t n);
@@ -349,7 +434,6 @@ const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim
 /* Rate in force: base changed by the events up to t. */
 double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t);
 bool o3_sim_is_gpu(const struct o3_world *w);
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms); /* ns, whole microseconds */
 
 #define O3_SIM_JSON "application/json; charset=utf-8"
 #define O3_SIM_JSON_PLAIN "application/json"

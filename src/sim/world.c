@@ -80,10 +80,11 @@ void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
             w->n_requests--;
             break;
         }
+    if (rq->user) o3_sim_users_ended(w, rq, w->now_ns);
     free_request(rq);
 }
 
-static struct o3_sim_request *add_request(struct o3_world *w, int64_t t) {
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     if (w->n_requests == O3_SIM_MAX_REQUESTS) return NULL;
     if (w->n_requests == w->cap_requests) {
         size_t cap = w->cap_requests ? w->cap_requests * 2 : 16;
@@ -107,7 +108,7 @@ void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
     rq->status = status;
     rq->content_type = type;
     rq->stage = O3_SIM_REPLYING;
-    rq->next_ns = t + o3_sim_between(w, 0.3, 1);
+    rq->next_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_REPLY, 0.3, 1);
 }
 
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
@@ -132,7 +133,7 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 /* ---- small helpers ---- */
 
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns) {
-    int64_t s = w->params.start_wall_ms / O3_MS_PER_S + t / O3_NS_PER_S;
+    int64_t s = (w->params.start_wall_ms + w->clock_shift_ms) / O3_MS_PER_S + t / O3_NS_PER_S;
     int64_t ns = w->params.start_wall_ms % O3_MS_PER_S * O3_NS_PER_MS + t % O3_NS_PER_S;
     if (ns < 0) {
         s--;
@@ -140,10 +141,6 @@ void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *r
     }
     *ret_s = s + ns / O3_NS_PER_S;
     *ret_ns = ns % O3_NS_PER_S;
-}
-
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms) {
-    return (int64_t)((low_ms + (high_ms - low_ms) * o3_rand_uniform(&w->rand)) * 1e3) * 1000;
 }
 
 bool o3_sim_is_gpu(const struct o3_world *w) {
@@ -213,6 +210,7 @@ static void restart(struct o3_world *w, int64_t t) {
 }
 
 static void cut_all(struct o3_world *w, int64_t t) {
+    o3_sim_users_cut(w, t);
     for (size_t i = 0; i < w->n_requests; i++) {
         o3_sim_emit_end(w, w->requests[i], t, true);
         w->requests[i]->is_silent = true; /* what runs goes on until the runner notices */
@@ -221,11 +219,12 @@ static void cut_all(struct o3_world *w, int64_t t) {
 
 static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
     const struct o3_sim_model *m = o3_sim_library_find(w, ev->model);
-    struct o3_sim_request *rq = m ? add_request(w, t) : NULL;
+    struct o3_sim_request *rq = m ? o3_sim_add_request(w, t) : NULL;
     if (!rq) return;
     rq->is_silent = true;
     rq->kind = O3_SIM_GENERATE;
     rq->is_load_only = true;
+    rq->chance = o3_sim_key(w->params.seed, "load event", (uint64_t)ev->at_ns);
     rq->model = *m;
     rq->start_ns = t;
     o3_str_copy(rq->body.model, sizeof rq->body.model, ev->model);
@@ -385,16 +384,18 @@ struct due {
     int64_t at_ns;
     size_t event;  /* index + 1, 0 none */
     size_t runner; /* index + 1, 0 none */
+    bool is_users;
     struct o3_sim_request *request;
 };
 
-/* Of things at one moment events come first, then expiries, then requests in order of arrival. */
+/* Of things at one moment events come first, then expiries, then what users do, then requests in order of arrival. */
 static struct due next_due(const struct o3_world *w) {
     struct due d = {.at_ns = INT64_MAX};
     for (size_t i = 0; i < w->n_events; i++)
         if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (expiry_of(&w->runners[i]) < d.at_ns) d = (struct due){.at_ns = expiry_of(&w->runners[i]), .runner = i + 1};
+    if (w->users && w->users_next_ns < d.at_ns) d = (struct due){.at_ns = w->users_next_ns, .is_users = true};
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->next_ns < d.at_ns)
             d = (struct due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
@@ -410,6 +411,8 @@ static bool step(struct o3_world *w, int64_t limit_ns) {
         act(w, d.event - 1, d.at_ns);
     else if (d.runner)
         o3_sim_sched_expire(w, &w->runners[d.runner - 1], d.at_ns);
+    else if (d.is_users)
+        o3_sim_users_step(w, d.at_ns);
     else
         step_request(w, d.request, d.at_ns);
     return true;
@@ -428,6 +431,7 @@ static void set_defaults(struct o3_world_params *p) {
     if (p->ram_bytes <= 0) p->ram_bytes = 32 * O3_SIM_GIB;
     if (p->noise_cv < 0) p->noise_cv = 0.03;
     if (p->parallel <= 0) p->parallel = 1;
+    if (p->parallel > O3_SIM_MAX_SLOTS) p->parallel = O3_SIM_MAX_SLOTS;
     if (p->max_queue <= 0) p->max_queue = 512;
     if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
     if (p->keep_alive_ms > INT64_MAX / O3_NS_PER_MS) p->keep_alive_ms = -1;
@@ -440,7 +444,6 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     set_defaults(&w->params);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
-    o3_rand_seed(&w->rand, p->seed);
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
     w->event_next_ns = calloc(O3_SIM_MAX_EVENTS, sizeof *w->event_next_ns);
     if (!w->events || !w->event_next_ns || o3_sim_library_fill(w, p->has_recorded_models) < 0) {
@@ -458,6 +461,7 @@ void o3_world_free(struct o3_world *w) {
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     for (size_t i = 0; i < w->n_outputs; i++)
         free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+    o3_sim_users_free(w);
     free(w->outputs);
     free(w->requests);
     free(w->events);
@@ -484,12 +488,13 @@ uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *metho
     uint64_t id = ++w->last_id;
     int64_t t = mono_ns > w->now_ns ? mono_ns : w->now_ns;
     struct o3_sim_request none = {.id = id};
-    struct o3_sim_request *rq = add_request(w, t);
+    struct o3_sim_request *rq = o3_sim_add_request(w, t);
     if (!rq) { /* no place for one more */
         o3_sim_emit_end(w, &none, t, true);
         return id;
     }
     rq->id = id;
+    rq->chance = o3_sim_key(w->params.seed, "api", ++w->n_api_requests);
     bool fits = o3_str_copy(rq->method, sizeof rq->method, method) && o3_str_copy(rq->path, sizeof rq->path, path);
     if (!fits) o3_str_copy(rq->path, sizeof rq->path, "?"); /* none of ours */
     rq->n_bytes = body ? n : 0;
@@ -514,9 +519,10 @@ static void forget_outputs(struct o3_world *w, uint64_t id) {
     w->n_outputs = kept;
 }
 
-static void leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const int64_t cancel_ns = 130 * O3_NS_PER_MS; /* seen until the slot is idle again */
     rq->is_silent = true;
+    if (rq->stage == O3_SIM_PROMPT) o3_sim_cache_cut(rq, t);
     switch (rq->stage) {
     case O3_SIM_PENDING:
     case O3_SIM_LOADING:
@@ -548,7 +554,7 @@ void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
     forget_outputs(w, id);
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->id == id) {
-            leave(w, w->requests[i], w->now_ns);
+            o3_sim_leave(w, w->requests[i], w->now_ns);
             return;
         }
 }
@@ -573,6 +579,21 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 int64_t o3_world_next_ns(const struct o3_world *w) {
     if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
     return next_due(w).at_ns;
+}
+
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
+    advance(w, mono_ns);
+    w->clock_shift_ms += by_ms / O3_MS_PER_S * O3_MS_PER_S;
+}
+
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->at_ns > mono_ns && ev->at_ns < next) next = ev->at_ns;
+        if (ev->until_ns > mono_ns && ev->until_ns < next) next = ev->until_ns;
+    }
+    return next;
 }
 
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {
