@@ -22,7 +22,7 @@ struct o3_run_alarm {
     int64_t at_ns, since_ns; /* told; the change time it estimates */
     int model;               /* index into models; -1 none */
     char signal[16];
-    double ratio;      /* as told */
+    double ratio;      /* as told: level / reference - 1 */
     double true_ratio; /* of the signal without chance: at the alarm against the baseline's time */
     bool is_true;
 };

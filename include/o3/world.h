@@ -97,12 +97,16 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 /* Time of the next thing that will happen by itself, O3_TIME_NEVER_MS (INT64_MAX) when nothing will. */
 int64_t o3_world_next_ns(const struct o3_world *w);
 
+/* Somebody sets the wall clock of the machine, by so many whole seconds. Timers do not care, times in replies do. */
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms);
+
 /* The truth, for tests and reports. */
 struct o3_world_truth {
     int64_t n_loads, n_reloads, n_unloads, n_requests, n_generated_tokens;
     int n_loaded, n_active_requests;
     double decode_factor; /* product of the events in force */
     int64_t n_spilled_loads, n_ooms;
+    int64_t n_api_loads;    /* of n_loads: caused by a request from the API, not by a user or an event */
     int64_t n_users_active; /* user requests under way now */
     int64_t n_users_served, n_served_dropped;
     int64_t n_conversations_dropped; /* did not begin because too many of the group were open */
@@ -115,6 +119,8 @@ struct o3_world_truth {
  * load effects included. NaN when the model is not loaded. */
 enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
+/* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns);
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret);
 
 #endif

@@ -194,6 +194,13 @@ bool o3_utf8_valid(const char *s, size_t n) {
     return true;
 }
 
+int o3_utf8_control(const char *s, size_t len) {
+    unsigned char c = (unsigned char)s[0];
+    if (len == 1 && (c < 0x20 || c == 0x7f)) return c;
+    if (len == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0) return (unsigned char)s[1];
+    return -1;
+}
+
 bool o3_str_copy_n(char *dst, size_t size, const char *src, size_t n) {
     bool fits = n < size;
     if (!fits) {

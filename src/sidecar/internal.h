@@ -148,6 +148,8 @@ struct o3_sidecar {
     bool is_none_told;
     int n_over_limit;
     struct control_call control;
+    struct o3_buf ps_text; /* the list of loaded models as it came last */
+    struct o3_ollama_models *ps_list;
 
     struct o3_gate gate;
     struct o3_token_budget budget;

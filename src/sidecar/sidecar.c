@@ -59,6 +59,8 @@ void o3_sidecar_free(struct o3_sidecar *s) {
         free(s->restored[i].value);
     }
     o3_buf_done(&s->control.body);
+    o3_buf_done(&s->ps_text);
+    o3_ollama_models_free(s->ps_list);
     o3_probe_reply_done(&s->probe.reply);
     free(s);
 }

@@ -108,6 +108,8 @@ static void format_expiry(const struct o3_world *w, const struct o3_sim_runner *
     int64_t s, ns;
     int64_t at = r->has_ended ? r->expires_ns : r->session_ns == INT64_MAX ? INT64_MAX : t + r->session_ns;
     o3_sim_wall(w, at == INT64_MAX ? t : at, &s, &ns);
+    if (r->has_ended)
+        s -= (w->clock_shift_ms - r->expires_shift_ms) / O3_MS_PER_S; /* told once, by the clock of then */
     o3_rfc3339_format_ns(at == INT64_MAX ? s + longest_s : s, ns, out, 40);
 }
 

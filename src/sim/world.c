@@ -133,7 +133,7 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 /* ---- small helpers ---- */
 
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns) {
-    int64_t s = w->params.start_wall_ms / O3_MS_PER_S + t / O3_NS_PER_S;
+    int64_t s = (w->params.start_wall_ms + w->clock_shift_ms) / O3_MS_PER_S + t / O3_NS_PER_S;
     int64_t ns = w->params.start_wall_ms % O3_MS_PER_S * O3_NS_PER_MS + t % O3_NS_PER_S;
     if (ns < 0) {
         s--;
@@ -149,30 +149,7 @@ bool o3_sim_is_gpu(const struct o3_world *w) {
 
 /* ---- events ---- */
 
-const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t) {
-    const struct o3_sim_event *newest = NULL;
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change == change && ev->at_ns <= t && t < ev->until_ns) newest = ev;
-    }
-    return newest;
-}
-
-static bool is_same_name(const char *wanted, const char *name) {
-    char full[O3_SIM_NAME_SIZE];
-    return !*wanted || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
-}
-
-double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t) {
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change != change || ev->at_ns > t || t >= ev->until_ns || !is_same_name(ev->model, model)) continue;
-        base = ev->is_absolute ? ev->value : base * ev->value;
-    }
-    return base;
-}
-
-static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
     r->is_dead = true;
     for (size_t i = 0; i < w->n_requests;) {
         struct o3_sim_request *rq = w->requests[i];
@@ -188,14 +165,14 @@ static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && is_same_name(model, r->model.name)) break_requests(w, r, t);
+        if (r->is_used && !r->is_loading && o3_sim_is_named(model, r->model.name)) o3_sim_kill_runner(w, r, t);
     }
 }
 
 static void unload(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && is_same_name(model, r->model.name)) o3_sim_sched_expire(w, r, t);
+        if (r->is_used && o3_sim_is_named(model, r->model.name)) o3_sim_sched_expire(w, r, t);
     }
 }
 
@@ -207,6 +184,7 @@ static void restart(struct o3_world *w, int64_t t) {
     }
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    w->started_ns = t;
 }
 
 static void cut_all(struct o3_world *w, int64_t t) {
@@ -270,6 +248,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         kill_runners(w, ev->model, t);
         break;
     case O3_SIM_CHANGE_GPU_LOST:
+        if (ev->is_unseen) break; /* looked up when it matters */
         set_gpu_lost(w, t < ev->until_ns, t);
         if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
         break;
@@ -327,6 +306,7 @@ int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e) {
     }
     w->events[at] = ev;
     w->event_next_ns[at] = acts_by_itself(ev.change) ? ev.at_ns : INT64_MAX;
+    o3_sim_events_changed(w);
     return 0;
 }
 
@@ -407,6 +387,7 @@ static bool step(struct o3_world *w, int64_t limit_ns) {
     struct due d = next_due(w);
     if (d.at_ns == INT64_MAX || d.at_ns > limit_ns) return false;
     if (d.at_ns > w->now_ns) w->now_ns = d.at_ns;
+    o3_sim_force_refresh(w, d.at_ns);
     if (d.event)
         act(w, d.event - 1, d.at_ns);
     else if (d.runner)
@@ -431,6 +412,7 @@ static void set_defaults(struct o3_world_params *p) {
     if (p->ram_bytes <= 0) p->ram_bytes = 32 * O3_SIM_GIB;
     if (p->noise_cv < 0) p->noise_cv = 0.03;
     if (p->parallel <= 0) p->parallel = 1;
+    if (p->cores <= 0) p->cores = 8;
     if (p->parallel > O3_SIM_MAX_SLOTS) p->parallel = O3_SIM_MAX_SLOTS;
     if (p->max_queue <= 0) p->max_queue = 512;
     if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
@@ -579,6 +561,21 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 int64_t o3_world_next_ns(const struct o3_world *w) {
     if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
     return next_due(w).at_ns;
+}
+
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
+    advance(w, mono_ns);
+    w->clock_shift_ms += by_ms / O3_MS_PER_S * O3_MS_PER_S;
+}
+
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->at_ns > mono_ns && ev->at_ns < next) next = ev->at_ns;
+        if (ev->until_ns > mono_ns && ev->until_ns < next) next = ev->until_ns;
+    }
+    return next;
 }
 
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {
