@@ -570,7 +570,7 @@ static int64_t cached_bytes(const struct o3_sim_runner *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->n_cached; i++)
         n += r->cached[i].tokens.n;
-    return o3_sim_kv_bytes(r->model.weights, 256, 1) / 256 * (int64_t)n;
+    return o3_sim_kv_token_bytes(r->model.weights) * (int64_t)n;
 }
 
 static void the_cache_is_bounded(void **state) {
