@@ -69,7 +69,7 @@ struct o3_scenario_line {
 };
 struct o3_scenario_pair {
     char *name, *value; /* a configuration key and its value, as a flag would give them */
-    uint32_t line;
+    uint32_t line, col; /* of the value */
 };
 struct o3_scenario {
     char name[128];

@@ -252,12 +252,6 @@ static int load_pairs(const struct o3_scenario_pair *p, size_t n, struct o3_err 
     return r;
 }
 
-static int config_error(struct o3_grammar *g, const struct o3_err *cause, uint32_t line, uint32_t col) {
-    const char *text = cause->text;
-    if (!strncmp(text, "--", 2)) text += 2; /* there it is a flag, here a line */
-    return o3_err_at(g->e, cause->code == O3_E_NOMEM ? O3_E_NOMEM : O3_E_PARSE, line, col, "%s", text);
-}
-
 static int check_key(struct o3_grammar *g) {
     const struct o3_conf_row *rows;
     size_t n = o3_conf_rows(&rows);
@@ -282,16 +276,27 @@ int o3_grammar_config(struct o3_grammar *g) {
     s->config = p;
     p += s->n_config - 1;
     p->line = g->number;
+    p->col = g->w.col[2];
     p->name = strdup(g->w.text[1]);
     p->value = rest_of_line(g);
-    if (!p->name || !p->value) return o3_err_set(g->e, O3_E_NOMEM, "no memory for the scenario");
-    struct o3_err cause = {0};
-    return load_pairs(p, 1, &cause) < 0 ? config_error(g, &cause, g->number, g->w.col[2]) : 0;
+    return p->name && p->value ? 0 : o3_err_set(g->e, O3_E_NOMEM, "no memory for the scenario");
 }
 
+/* A value may be wrong alone or only beside another: the place is that of the line which is wrong alone, else of the
+ * last. Some are right only beside a later one, so that nothing can be said before all lines are read. */
 int o3_grammar_check_config(struct o3_grammar *g) {
     const struct o3_scenario *s = g->s;
     struct o3_err cause = {0};
-    if (s->n_config < 2 || load_pairs(s->config, s->n_config, &cause) == 0) return 0;
-    return config_error(g, &cause, s->config[s->n_config - 1].line, 1);
+    int r = s->n_config ? load_pairs(s->config, s->n_config, &cause) : 0;
+    if (r == 0) return 0;
+    const struct o3_scenario_pair *at = &s->config[s->n_config - 1];
+    for (size_t i = 0; i < s->n_config; i++) {
+        struct o3_err alone = {0};
+        if (load_pairs(&s->config[i], 1, &alone) == 0 || strcmp(alone.text, cause.text) != 0) continue;
+        at = &s->config[i];
+        break;
+    }
+    const char *text = cause.text;
+    if (!strncmp(text, "--", 2)) text += 2; /* there it is a flag, here a line */
+    return o3_err_at(g->e, r == O3_E_NOMEM ? O3_E_NOMEM : O3_E_PARSE, at->line, at->col, "%s", text);
 }

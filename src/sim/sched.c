@@ -269,6 +269,7 @@ void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t
     rq->runner = NULL;
     if (!r || --r->refs > 0) return;
     r->has_ended = true;
+    r->ended_ns = t;
     if (r->session_ns <= 0) {
         o3_sim_sched_drop(w, r);
     } else {
@@ -300,6 +301,7 @@ int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const
     if (!make_room(w, &rq, t) || rq.is_failing_load) return O3_E_LIMIT;
     struct o3_sim_runner *r = start(w, m, &rq.launch, t);
     r->has_ended = true;
+    r->ended_ns = t;
     r->expires_ns = later(t, r->session_ns);
     count_load(w, r);
     return 0;

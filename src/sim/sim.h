@@ -230,12 +230,19 @@ struct o3_sim_runner {
     int refs, busy_slots;
     int64_t session_ns;       /* INT64_MAX for ever */
     int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
-    int64_t expires_shift_ms; /* of the wall clock when it was set */
+    int64_t ended_ns;         /* of the request that set it */
+    int64_t expires_shift_ms; /* of the wall clock then */
     uint64_t serial;          /* order of loading */
     bool is_end_by_api;       /* a request from the API set its session time or wants its place */
     struct o3_sim_slot slots[O3_SIM_MAX_SLOTS];
     struct o3_sim_prefix *cached; /* oldest first */
     size_t n_cached;
+};
+
+/* All that the entry of a runner in /api/ps depends on, once a request of it has ended. */
+struct o3_sim_listed {
+    uint64_t serial; /* 0: not listed */
+    int64_t ended_ns, expires_ns, vram_bytes;
 };
 
 /* How fast a request goes while nothing about the machine changes: seconds, alone and without chance. */
@@ -352,6 +359,9 @@ struct o3_world {
         const struct o3_sim_weights *weights;
         uint64_t n;
     } load_counts[O3_SIM_MAX_MODELS];
+
+    struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what ps_text tells of */
+    struct o3_buf ps_text;                           /* the last answer of /api/ps; empty: none to use again */
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;

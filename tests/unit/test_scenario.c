@@ -331,21 +331,23 @@ static void test_refusals_name_place_and_expectation(void **state) {
     }
 }
 
-/* Keys that are good each and wrong together. */
+/* Keys that are right alone and wrong together, and the other way round. */
 static void test_configuration_is_checked_as_a_whole(void **state) {
     (void)state;
-    static const char TEXT[] = "config ollama.url http://127.0.0.1:21434\nconfig web.listen 127.0.0.1:21434\n";
-    struct o3_conf_pair flags[] = {{"ollama.url", "http://127.0.0.1:21434"}, {"web.listen", "127.0.0.1:21434"}};
-    struct o3_conf_sources src = {.flags = flags, .n_flags = 2};
-    struct o3_config *c = NULL;
+    static const char WRONG[] = "config publish.file /a/b\nconfig store.path /a/b\n";
     struct o3_scenario *s = NULL;
-    struct o3_err e = {0}, whole = {0};
-    int expected = o3_config_load(&src, NULL, NULL, &c, &whole);
-    int r = o3_scenario_parse("test", TEXT, strlen(TEXT), &s, &e);
-    assert_int_equal(r == 0, expected == 0);
-    if (r < 0) assert_int_equal(e.line, 2);
+    struct o3_err e = {0};
+    assert_int_equal(o3_scenario_parse("test", WRONG, strlen(WRONG), &s, &e), O3_E_PARSE);
+    assert_int_equal(e.line, 2);
+    assert_string_equal(e.text, "publish.file: is the same file as store.path");
+    s = parsed("config search_strategy.batch_adaptation.initial_batch_large 300\n"
+               "config search_strategy.batch_adaptation.max_batch 512\n");
+    assert_int_equal(s->n_config, 2);
     o3_scenario_free(s);
-    if (expected == 0) o3_config_free(c);
+    static const char SECOND[] = "config probe.interval 10s\nconfig probe.linger x\nconfig probe.idle_for 1s\n";
+    s = NULL;
+    assert_int_equal(o3_scenario_parse("test", SECOND, strlen(SECOND), &s, &e), O3_E_PARSE);
+    assert_true(e.line == 2 && e.col == 21);
 }
 
 static void test_limits(void **state) {
