@@ -260,7 +260,7 @@ static int run_single(struct simulate *s) {
         fputs("o3 simulate: no memory for the run\n", stderr);
         return 75;
     }
-    o3_progress_begin(&s->progress, "o3 simulate", "% of the time", SLICES);
+    o3_progress_begin(&s->progress, "o3 simulate", "%", SLICES);
     s->progress.is_silent = s->is_verbose;
     int status = run_one(s, (uint64_t)s->seed, &s->progress, run);
     o3_progress_end(&s->progress);
@@ -364,8 +364,7 @@ static int rehearse(struct simulate *s) {
     }
     int status = s->n_runs == 1 ? run_single(s) : run_many(s);
     if (status) return status;
-    fprintf(stderr, "o3 simulate: %.3g days in %.3g s\n",
-            (double)s->scenario->duration_ns / 86400e9 * (double)s->n_runs,
+    fprintf(stderr, "o3 simulate: %.4g d in %.3g s\n", (double)s->scenario->duration_ns / 86400e9 * (double)s->n_runs,
             (double)(o3_now_read().mono_ns - began_ns) / 1e9);
     status = print_report(s);
     return status ? status : o3_runs_count_bad(s->runs) ? 1 : 0;

@@ -11,11 +11,19 @@ void o3_progress_begin(struct o3_progress *p, const char *command, const char *u
     p->is_terminal = isatty(STDERR_FILENO);
 }
 
+/* "9 of 20 runs", or "45 %" */
+static void print_state(const struct o3_progress *p) {
+    if (!strcmp(p->unit, "%"))
+        fprintf(stderr, "%lld %%", (long long)(p->done * 100 / p->n));
+    else
+        fprintf(stderr, "%lld of %lld %s", (long long)p->done, (long long)p->n, p->unit);
+}
+
 static void draw_bar(const struct o3_progress *p) {
     static const char FULL[] = "########################################";
     int width = (int)(p->done * BAR_WIDTH / p->n);
-    fprintf(stderr, "\r[%.*s%*s] %lld of %lld %s ", width, FULL, BAR_WIDTH - width, "", (long long)p->done,
-            (long long)p->n, p->unit);
+    fprintf(stderr, "\r[%.*s%*s] ", width, FULL, BAR_WIDTH - width, "");
+    print_state(p);
 }
 
 void o3_progress_tell(struct o3_progress *p, int64_t done) {
@@ -23,10 +31,13 @@ void o3_progress_tell(struct o3_progress *p, int64_t done) {
     p->done = done;
     if (p->is_silent || part == p->shown || (!p->is_terminal && part == 0)) return;
     p->shown = part;
-    if (p->is_terminal)
+    if (p->is_terminal) {
         draw_bar(p);
-    else
-        fprintf(stderr, "%s: %lld of %lld %s\n", p->command, (long long)done, (long long)p->n, p->unit);
+        return;
+    }
+    fprintf(stderr, "%s: ", p->command);
+    print_state(p);
+    fputc('\n', stderr);
 }
 
 void o3_progress_end(struct o3_progress *p) {

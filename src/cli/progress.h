@@ -6,7 +6,7 @@
 #include <stdint.h>
 
 struct o3_progress {
-    const char *command, *unit; /* "o3 simulate", "runs" */
+    const char *command, *unit; /* "o3 simulate"; "runs", or "%" for a share of n */
     int64_t n, done;
     bool is_silent, is_terminal;
     int shown; /* tenths, or hundredths on a terminal; -1: nothing yet */
