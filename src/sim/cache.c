@@ -21,8 +21,7 @@ static uint64_t head_of(const struct o3_sim_tokens *t) {
 }
 
 static int64_t bytes_of(const struct o3_sim_runner *r, size_t n_tokens) {
-    const int64_t padded = 256;
-    return o3_sim_kv_bytes(r->model.weights, padded, 1) / padded * (int64_t)n_tokens;
+    return o3_sim_kv_token_bytes(r->model.weights) * (int64_t)n_tokens;
 }
 
 /* Seen with 9 to 13 MiB: about 20 ms out and in; with some GB: 2 s. */

@@ -176,6 +176,11 @@ static int64_t decode_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 }
 
 static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (o3_sim_fills_up(w, rq, t)) {
+        w->truth.n_ooms++;
+        o3_sim_kill_runner(w, rq->runner, t);
+        return;
+    }
     const int64_t most_equal = 31; /* seen: more than 30 equal tokens end a generate stream */
     if (rq->n_out == 0) {
         rq->first_ns = t;
@@ -366,10 +371,9 @@ static void take_slot(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     o3_sim_slot_take(w, rq, t);
     int64_t copying = o3_sim_cache_take(w, rq);
     bool is_plain = rq->body.raw || is_embedding(rq);
-    int64_t before = o3_sim_between(w, rq, O3_SIM_DRAW_BEFORE, is_plain ? 8 : 30, is_plain ? 14 : 45);
-    const struct o3_sim_event *delay = o3_sim_in_force(w, O3_SIM_CHANGE_TTFT, t);
-    if (delay) before += (int64_t)delay->value;
-    rq->prompt_start_ns = t + before + copying;
+    double low_ms, high_ms;
+    o3_sim_before_ms(w, rq->model.name, is_plain, t, &low_ms, &high_ms);
+    rq->prompt_start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_BEFORE, low_ms, high_ms) + copying;
     int64_t n = (int64_t)(rq->n_prompt - rq->n_cached);
     if (rq->user) {
         o3_sim_users_started(w, rq);

@@ -106,11 +106,13 @@ void o3_sim_json_tags(const struct o3_world *w, struct o3_buf *out) {
 static void format_expiry(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t, char out[40]) {
     const int64_t longest_s = INT64_MAX / O3_NS_PER_S;
     int64_t s, ns;
+    int64_t set_ns = r->has_ended ? r->ended_ns : t;
     int64_t at = r->has_ended ? r->expires_ns : r->session_ns == INT64_MAX ? INT64_MAX : t + r->session_ns;
-    o3_sim_wall(w, at == INT64_MAX ? t : at, &s, &ns);
+    bool is_for_ever = at == INT64_MAX;
+    o3_sim_wall(w, is_for_ever ? set_ns : at, &s, &ns);
     if (r->has_ended)
         s -= (w->clock_shift_ms - r->expires_shift_ms) / O3_MS_PER_S; /* told once, by the clock of then */
-    o3_rfc3339_format_ns(at == INT64_MAX ? s + longest_s : s, ns, out, 40);
+    o3_rfc3339_format_ns(is_for_ever ? s + longest_s : s, ns, out, 40);
 }
 
 static json_t *loaded(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {

@@ -40,8 +40,29 @@ static void tags(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
+/* False: a runner that no request has left yet shows another expiry at each look. */
+static bool list_runners(const struct o3_world *w, struct o3_sim_listed out[O3_SIM_MAX_RUNNERS]) {
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        const struct o3_sim_runner *r = &w->runners[i];
+        out[i] = (struct o3_sim_listed){0};
+        if (!r->is_used || r->is_loading) continue;
+        if (!r->has_ended) return false;
+        out[i] = (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
+    }
+    return true;
+}
+
+/* Asked every few seconds for months of simulated time, and mostly the same. */
 static void ps(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    o3_sim_json_ps(w, t, &rq->reply);
+    struct o3_sim_listed now[O3_SIM_MAX_RUNNERS];
+    bool is_steady = list_runners(w, now);
+    if (!is_steady || !w->ps_text.len || memcmp(now, w->listed, sizeof now) != 0) {
+        o3_buf_clear(&w->ps_text);
+        o3_sim_json_ps(w, t, &w->ps_text);
+        memcpy(w->listed, now, sizeof now);
+    }
+    o3_buf_add(&rq->reply, o3_buf_str(&w->ps_text), w->ps_text.len);
+    if (!is_steady) o3_buf_clear(&w->ps_text);
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 

@@ -31,6 +31,7 @@ struct o3_sim_weights {
     int64_t parameter_count, size_bytes, context_length;
     int file_type;
     int layers, heads, heads_kv, head_size, embedding, feed_forward, vocabulary;
+    int sliding_window, global_layers; /* 0: every layer looks at the whole context */
     bool can_complete, can_embed, can_think, can_use_tools;
     bool repeats_itself; /* every token is the same one */
     double decode_tps, prefill_tps;
@@ -118,12 +119,31 @@ bool o3_sim_needs_reload(const struct o3_sim_launch *loaded, const struct o3_sim
 /* Tokens in one batch as llama.cpp processes them. */
 int64_t o3_sim_ubatch(const struct o3_sim_launch *l);
 
-/* ---- memory (memory.c): ollama.md section 3 ---- */
-int64_t o3_sim_kv_bytes(const struct o3_sim_weights *m, int64_t num_ctx, int parallel);
-int64_t o3_sim_runner_bytes(const struct o3_sim_weights *m, const struct o3_sim_launch *l, int parallel);
-/* Share of the bytes that a GPU with so much free memory takes, 0..1, and the bytes there. */
-int64_t o3_sim_vram_bytes(const struct o3_sim_weights *m, const struct o3_sim_launch *l, int64_t size,
-                          int64_t vram_free);
+/* Lowers a context that nobody asked for to the next of the server's sizes; false when there is none. */
+bool o3_sim_launch_lower(const struct o3_sim_launch_input *in, struct o3_sim_launch *l);
+
+/* ---- memory (memory.c): what was measured on two builds of llama.cpp ---- */
+struct o3_sim_memory_rules {
+    double kv_bytes; /* of one element: f16 2, q8_0 34/32, q4_0 18/32 */
+    bool no_flash_attention;
+    /* Copies of the embedding beside the logits of a batch (1 CUDA, 2 CPU); 0: a build that keeps no logits. */
+    int logits_copies;
+};
+struct o3_sim_memory_rules o3_sim_memory_rules(bool has_gpu);
+int64_t o3_sim_kv_bytes(const struct o3_sim_memory_rules *u, const struct o3_sim_weights *m,
+                        const struct o3_sim_launch *l, int parallel);
+int64_t o3_sim_kv_token_bytes(const struct o3_sim_weights *m); /* f16, all layers */
+int64_t o3_sim_compute_bytes(const struct o3_sim_memory_rules *u, const struct o3_sim_weights *m,
+                             const struct o3_sim_launch *l);
+/* What a load would take of the machine at t, beside what is loaded. */
+struct o3_sim_fit {
+    int64_t size_bytes, vram_bytes; /* as /api/ps shows them */
+    int64_t overhead_bytes;         /* more of the device, not shown */
+    bool is_full_gpu;               /* has all of the GPU that it wants */
+    bool has_room;
+};
+void o3_sim_fit(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_launch *l, int64_t t,
+                struct o3_sim_fit *ret);
 
 /* ---- tokens (tokens.c) ---- */
 struct o3_sim_tokens {
@@ -203,16 +223,36 @@ struct o3_sim_runner {
     bool is_used, is_loading, is_dead, has_ended; /* has_ended: at least one request ended, so an expiry is set */
     struct o3_sim_model model;                    /* the name that loaded it */
     struct o3_sim_launch launch;
-    int64_t size_bytes, vram_bytes;
+    int64_t size_bytes, vram_bytes; /* as /api/ps shows them */
+    int64_t overhead_bytes;         /* more of the device, not shown */
+    double load_factor;             /* of the speed, drawn by the load */
+    int64_t n_begun;                /* requests since the load */
     int refs, busy_slots;
     int64_t session_ns;       /* INT64_MAX for ever */
     int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
-    int64_t expires_shift_ms; /* of the wall clock when it was set */
+    int64_t ended_ns;         /* of the request that set it */
+    int64_t expires_shift_ms; /* of the wall clock then */
     uint64_t serial;          /* order of loading */
     bool is_end_by_api;       /* a request from the API set its session time or wants its place */
     struct o3_sim_slot slots[O3_SIM_MAX_SLOTS];
     struct o3_sim_prefix *cached; /* oldest first */
     size_t n_cached;
+};
+
+/* All that the entry of a runner in /api/ps depends on, once a request of it has ended. */
+struct o3_sim_listed {
+    uint64_t serial; /* 0: not listed */
+    int64_t ended_ns, expires_ns, vram_bytes;
+};
+
+/* How fast a request goes while nothing about the machine changes: seconds, alone and without chance. */
+struct o3_sim_pace {
+    int64_t from_ns, until_ns;
+    double token_s;  /* a token with an empty cache = a pass over the weights */
+    double depth_s;  /* more for each token in the cache */
+    double prompt_s; /* a token of the prompt */
+    double jitter_cv;
+    size_t fill_limit; /* tokens in use beyond which the runner dies; SIZE_MAX none */
 };
 
 enum o3_sim_stage {
@@ -252,7 +292,8 @@ struct o3_sim_request {
     struct o3_sim_launch launch;
     struct o3_sim_options options;
     struct o3_sim_runner *runner;
-    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_loaded, has_oomed;
+    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_loaded;
+    bool has_oomed, is_evicting_all; /* its load ran out of memory; waits until nothing is loaded */
     char load_error[512];
     uint64_t queue_serial;
     int64_t start_ns, load_ns, prompt_start_ns, prompt_ns, first_ns, last_ns;
@@ -262,6 +303,7 @@ struct o3_sim_request {
     int64_t n_step;                                /* tokens that the step under way makes */
     int64_t n_limit, n_natural, n_thinking, n_out; /* tokens; n_limit and n_natural INT64_MAX: none */
     double speed;                                  /* of this request, around 1 */
+    struct o3_sim_pace pace;
     struct o3_rand text, jitter;
     struct o3_buf collected, collected_thinking; /* not streamed */
     const char *done_reason;
@@ -270,6 +312,19 @@ struct o3_sim_request {
 struct o3_sim_output {
     struct o3_world_output out;
     char *owned;
+};
+
+enum { O3_SIM_CHANGE_COUNT = O3_SIM_CHANGE_SLOW_DISK + 1 };
+
+struct o3_sim_heat { /* temperature of the device; followed while an event makes it throttle */
+    int64_t at_ns;
+    double celsius;
+    bool is_busy;
+};
+struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
+    int64_t first, at;
+    double ar, value;
+    bool is_valid;
 };
 
 struct o3_world {
@@ -292,6 +347,21 @@ struct o3_world {
     struct o3_sim_event *events;
     int64_t *event_next_ns; /* when the event acts by itself next; INT64_MAX never */
     size_t n_events;
+    /* force[change]: the newest event in force, valid for force_from_ns <= t < force_until_ns. */
+    const struct o3_sim_event *force[O3_SIM_CHANGE_COUNT];
+    int64_t force_from_ns, force_until_ns;
+
+    int64_t started_ns; /* the server process */
+    int n_busy_runners;
+    struct o3_sim_heat heat;
+    struct o3_sim_wander wander;
+    struct {
+        const struct o3_sim_weights *weights;
+        uint64_t n;
+    } load_counts[O3_SIM_MAX_MODELS];
+
+    struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what ps_text tells of */
+    struct o3_buf ps_text;                           /* the last answer of /api/ps; empty: none to use again */
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
@@ -322,15 +392,13 @@ void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq,
 void o3_sim_sched_run(struct o3_world *w, int64_t t);
 void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t); /* unload when idle */
 struct o3_sim_runner *o3_sim_sched_find(struct o3_world *w, const struct o3_sim_model *m);
-struct o3_sim_runner *o3_sim_sched_start(struct o3_world *w, const struct o3_sim_model *m,
-                                         const struct o3_sim_launch *l);
 /* Loads at once; O3_E_LIMIT when there is no room. */
 int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b, int64_t t);
 void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r); /* the process is gone and forgotten */
 void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
                        struct o3_sim_options *options, struct o3_sim_launch *ret);
 
-/* ---- physics.c: how long things take ---- */
+/* ---- chance.c ---- */
 
 /* What is left to chance about a request. Every draw is fixed by the seed of the world, the key of the request and the
  * purpose, so that no request changes what chance brings to another. */
@@ -351,11 +419,36 @@ uint64_t o3_sim_draw(const struct o3_world *w, const struct o3_sim_request *rq, 
 /* Nanoseconds, whole microseconds. */
 int64_t o3_sim_between(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what, double low_ms,
                        double high_ms);
+/* The factor of the noise in force for a request that begins at t; median 1. */
+double o3_sim_noise(struct o3_world *w, const struct o3_sim_request *rq, int64_t t);
+double o3_sim_noise_cv(const struct o3_world *w, const char *model, int64_t t);
+/* The next load of that blob: its key, and that it happens. */
+uint64_t o3_sim_load_key(const struct o3_world *w, const struct o3_sim_model *m);
+void o3_sim_load_count(struct o3_world *w, const struct o3_sim_model *m);
+double o3_sim_uniform_of(uint64_t key);
+double o3_sim_normal_of(uint64_t key);
+
+/* ---- physics.c: how long things take ---- */
+
 /* Begins and ends the work of a request on its runner. */
 void o3_sim_slot_take(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_slot_leave(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
 int64_t o3_sim_token_gap_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 int64_t o3_sim_prompt_time_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t n_tokens, int64_t t);
+/* Whether the context in use is more than the machine bears now. */
+bool o3_sim_fills_up(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+/* ms from the slot to the evaluation of the prompt: from low to high by chance, and what an event adds. */
+void o3_sim_before_ms(const struct o3_world *w, const char *model, bool is_plain, int64_t t, double *ret_low,
+                      double *ret_high);
+int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t);
+double o3_sim_load_factor(const struct o3_world *w, const struct o3_sim_model *m, int64_t t);
+
+/* ---- heat.c ---- */
+/* Brings the temperature up to t; to be called when the device becomes busy or idle. */
+void o3_sim_heat_settle(struct o3_world *w, int64_t t);
+double o3_sim_heat_celsius(const struct o3_world *w, int64_t t);
+/* Share of the full speed that the temperature leaves, 0..1. */
+double o3_sim_heat_factor(const struct o3_world *w, int64_t t);
 
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */
@@ -429,8 +522,19 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type);
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text);
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns);
-/* The newest event of that kind in force at t, or NULL. */
+void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t); /* the process dies */
+
+/* ---- force.c: events in force ---- */
+/* The newest event of that kind in force at t, or NULL; of any model, of that model. */
 const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t);
+const struct o3_sim_event *o3_sim_in_force_on(const struct o3_world *w, enum o3_sim_change change, const char *model,
+                                              int64_t t);
+/* The next time after t at which an event begins or ends; INT64_MAX none. */
+int64_t o3_sim_next_edge(const struct o3_world *w, int64_t t);
+void o3_sim_force_refresh(struct o3_world *w, int64_t t);
+void o3_sim_events_changed(struct o3_world *w);
+/* Whether `wanted`, a name as an event gives it, is that model; "" is every one. */
+bool o3_sim_is_named(const char *wanted, const char *name);
 /* Rate in force: base changed by the events up to t. */
 double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t);
 bool o3_sim_is_gpu(const struct o3_world *w);

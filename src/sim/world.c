@@ -149,30 +149,7 @@ bool o3_sim_is_gpu(const struct o3_world *w) {
 
 /* ---- events ---- */
 
-const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t) {
-    const struct o3_sim_event *newest = NULL;
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change == change && ev->at_ns <= t && t < ev->until_ns) newest = ev;
-    }
-    return newest;
-}
-
-static bool is_same_name(const char *wanted, const char *name) {
-    char full[O3_SIM_NAME_SIZE];
-    return !*wanted || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
-}
-
-double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t) {
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change != change || ev->at_ns > t || t >= ev->until_ns || !is_same_name(ev->model, model)) continue;
-        base = ev->is_absolute ? ev->value : base * ev->value;
-    }
-    return base;
-}
-
-static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
     r->is_dead = true;
     for (size_t i = 0; i < w->n_requests;) {
         struct o3_sim_request *rq = w->requests[i];
@@ -188,14 +165,14 @@ static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && is_same_name(model, r->model.name)) break_requests(w, r, t);
+        if (r->is_used && !r->is_loading && o3_sim_is_named(model, r->model.name)) o3_sim_kill_runner(w, r, t);
     }
 }
 
 static void unload(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && is_same_name(model, r->model.name)) o3_sim_sched_expire(w, r, t);
+        if (r->is_used && o3_sim_is_named(model, r->model.name)) o3_sim_sched_expire(w, r, t);
     }
 }
 
@@ -207,6 +184,7 @@ static void restart(struct o3_world *w, int64_t t) {
     }
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    w->started_ns = t;
 }
 
 static void cut_all(struct o3_world *w, int64_t t) {
@@ -270,6 +248,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         kill_runners(w, ev->model, t);
         break;
     case O3_SIM_CHANGE_GPU_LOST:
+        if (ev->is_unseen) break; /* looked up when it matters */
         set_gpu_lost(w, t < ev->until_ns, t);
         if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
         break;
@@ -327,6 +306,7 @@ int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e) {
     }
     w->events[at] = ev;
     w->event_next_ns[at] = acts_by_itself(ev.change) ? ev.at_ns : INT64_MAX;
+    o3_sim_events_changed(w);
     return 0;
 }
 
@@ -407,6 +387,7 @@ static bool step(struct o3_world *w, int64_t limit_ns) {
     struct due d = next_due(w);
     if (d.at_ns == INT64_MAX || d.at_ns > limit_ns) return false;
     if (d.at_ns > w->now_ns) w->now_ns = d.at_ns;
+    o3_sim_force_refresh(w, d.at_ns);
     if (d.event)
         act(w, d.event - 1, d.at_ns);
     else if (d.runner)
@@ -431,6 +412,7 @@ static void set_defaults(struct o3_world_params *p) {
     if (p->ram_bytes <= 0) p->ram_bytes = 32 * O3_SIM_GIB;
     if (p->noise_cv < 0) p->noise_cv = 0.03;
     if (p->parallel <= 0) p->parallel = 1;
+    if (p->cores <= 0) p->cores = 8;
     if (p->parallel > O3_SIM_MAX_SLOTS) p->parallel = O3_SIM_MAX_SLOTS;
     if (p->max_queue <= 0) p->max_queue = 512;
     if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
@@ -442,6 +424,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     if (!w) return NULL;
     w->params = *p;
     set_defaults(&w->params);
+    o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
@@ -468,6 +451,7 @@ void o3_world_free(struct o3_world *w) {
     free(w->event_next_ns);
     free(w->models);
     free(w->lent);
+    o3_buf_done(&w->ps_text);
     free(w);
 }
 

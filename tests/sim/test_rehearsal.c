@@ -133,11 +133,10 @@ static void test_dies_at_every_step_of_a_write(void **state) {
     (void)state;
     for (int s = 0; s < O3_REPLACE_DISCARD; s++) {
         char text[1024];
-        snprintf(text, sizeof text,
-                 QUIET FAST "at 1m sidecar killed at %s\n"
-                            "by 20m expect preset_written\n"
-                            "never expect induced_reload\nrun for 20m\n",
-                 O3_REPLACE_STEP_NAMES[s]);
+        snprintf(
+            text, sizeof text,
+            "%sat 1m sidecar killed at %s\nby 20m expect preset_written\nnever expect induced_reload\nrun for 20m\n",
+            QUIET FAST, O3_REPLACE_STEP_NAMES[s]);
         struct played p = play_for(text, 1, false);
         assert_int_equal(p.run->n_restarts, 1);
         assert_int_equal(p.run->n_torn_files, 0);

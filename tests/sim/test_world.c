@@ -1010,8 +1010,8 @@ static void clients_that_leave(void **state) {
     static const char body[] =
         "{\"model\":\"sim-small\",\"prompt\":\"x\",\"options\":{\"num_ctx\":4096,\"num_predict\":80}}";
     uint64_t first = post(w, S, "/api/generate", body);
-    uint64_t waiting = post(w, S, "/api/generate", body);
-    uint64_t third = post(w, S, "/api/generate", body);
+    uint64_t waiting = post(w, S + 10 * MS, "/api/generate", body); /* which of one moment is first is chance */
+    uint64_t third = post(w, S + 20 * MS, "/api/generate", body);
     struct answer a[3] = {{0}};
     run(w, 2 * S, first, a, 3);
     o3_world_disconnect(w, 2 * S, waiting);

@@ -354,6 +354,45 @@ static void golden_bits(void **state) {
     }
 }
 
+static uint64_t fold(uint64_t hash, double y) {
+    uint64_t bits;
+    memcpy(&bits, &y, sizeof bits);
+    for (int i = 0; i < 64; i += 8)
+        hash = (hash ^ (bits >> i & 0xff)) * 0x100000001b3; /* FNV-1a */
+    return hash;
+}
+
+/* The same for many results at once, those of every machine: also where a last bit changes once in a thousand. */
+static void golden_digests(void **state) {
+    (void)state;
+    static const struct {
+        const char *name;
+        one_argument *f;
+        double scale;
+        uint64_t hash;
+    } rows[] = {
+        {"exp", o3_exp, 40, 0xf6dc30d95e404fb0},  {"expm1", o3_expm1, 4, 0x0c0118014c58b820},
+        {"log", o3_log, 40, 0xa1982a3e47fd39b2},  {"log1p", o3_log1p, 3, 0x9e494c8205a87386},
+        {"sin", o3_sin, 100, 0x46787c153baed774}, {"cos", o3_cos, 100, 0x59065098e38a13b0},
+        {"erf", o3_erf, 6, 0xf7dee3962705795c},
+    };
+    struct o3_rand r;
+    for (size_t row = 0; row < COUNT(rows); row++) {
+        o3_rand_seed(&r, 1);
+        uint64_t hash = 0xcbf29ce484222325;
+        for (int i = 0; i < 200000; i++)
+            hash = fold(hash, rows[row].f(rows[row].scale * (o3_rand_uniform(&r) - 0.25)));
+        if (hash != rows[row].hash) fail_msg("%s: 0x%016llx", rows[row].name, (unsigned long long)hash);
+    }
+    uint64_t hash = 0xcbf29ce484222325;
+    o3_rand_seed(&r, 1);
+    for (int i = 0; i < 200000; i++) {
+        double x = 50 * o3_rand_uniform(&r), y = 9 * o3_rand_normal(&r);
+        hash = fold(fold(hash, y), o3_pow(x, y));
+    }
+    if (hash != 0x4cbdfcf8fa43047a) fail_msg("pow and the normal distribution: 0x%016llx", (unsigned long long)hash);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(exponentials_are_within_two_units),
@@ -366,6 +405,7 @@ int main(void) {
         cmocka_unit_test(edges_of_one_argument),
         cmocka_unit_test(edges_of_pow),
         cmocka_unit_test(golden_bits),
+        cmocka_unit_test(golden_digests),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
