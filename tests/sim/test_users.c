@@ -384,6 +384,31 @@ static void other_seeds_are_other_users(void **state) {
     o3_world_free(b);
 }
 
+static void a_jump_of_the_clock_leaves_them_alone(void **state) {
+    (void)state;
+    struct o3_world_users u = o3_world_users_default();
+    u.daily = 1;
+    struct records r[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct o3_world *w = plain_world(21);
+        add(w, u);
+        run(w, HOUR, &r[i]);
+        if (i) o3_world_jump_clock(w, HOUR, 9 * 3600 * O3_MS_PER_S);
+        run(w, 24 * HOUR, &r[i]);
+        o3_world_free(w);
+    }
+    assert_true(r[0].n > 100);
+    assert_int_equal(r[0].n, r[1].n);
+    for (size_t i = 0; i < r[0].n; i++) {
+        const struct o3_world_served *a = &r[0].v[i], *b = &r[1].v[i];
+        assert_int_equal(by_key(a, b), 0);
+        assert_int_equal(a->sent_ns, b->sent_ns);
+        assert_int_equal(a->total_ns, b->total_ns);
+    }
+    records_done(&r[0]);
+    records_done(&r[1]);
+}
+
 /* The first conversation with at least two turns, as it goes without disturbance. */
 static struct o3_world_served two_turns[2];
 
@@ -570,7 +595,7 @@ static int64_t cached_bytes(const struct o3_sim_runner *r) {
     size_t n = 0;
     for (size_t i = 0; i < r->n_cached; i++)
         n += r->cached[i].tokens.n;
-    return o3_sim_kv_bytes(r->model.weights, 256, 1) / 256 * (int64_t)n;
+    return o3_sim_kv_token_bytes(r->model.weights) * (int64_t)n;
 }
 
 static void the_cache_is_bounded(void **state) {
@@ -742,6 +767,7 @@ int main(void) {
         cmocka_unit_test(they_load_the_model_and_keep_it),
         cmocka_unit_test(the_same_conversations_in_two_worlds),
         cmocka_unit_test(other_seeds_are_other_users),
+        cmocka_unit_test(a_jump_of_the_clock_leaves_them_alone),
         cmocka_unit_test(who_waits_behind_a_probe_waits_longer),
         cmocka_unit_test(an_old_server_loses_the_prefix),
         cmocka_unit_test(a_new_server_swaps_the_prefix),
