@@ -48,6 +48,11 @@ static const char *text_of(const struct o3_field *f, size_t n, const char *name)
     return x && x->type == O3_FIELD_STR && x->s ? x->s : "";
 }
 
+static double number_of(const struct o3_field *f, size_t n, const char *name) {
+    const struct o3_field *x = field(f, n, name);
+    return x && x->type == O3_FIELD_DBL ? x->d : 0;
+}
+
 static int index_of_signal(const char *name) {
     static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
     for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
@@ -94,7 +99,7 @@ static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct
     if (ev == O3_EV_EPOCH_CHANGED) o3_truth_epoch(&r->truth, &r->run, model, now_ns);
     if (ev == O3_EV_DRIFT_CONFIRMED) {
         o3_truth_look(&r->truth, &r->run, now_ns);
-        o3_truth_alarm(&r->truth, &r->run, model, signal, field(f, n, "change_ratio")->d, since_ns(r, f, n), now_ns);
+        o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
     }
     if (ev == O3_EV_DRIFT_SUSPECT || ev == O3_EV_DRIFT_CONFIRMED || ev == O3_EV_DRIFT_WENT_AWAY ||
         ev == O3_EV_DRIFT_RECOVERED)
@@ -106,13 +111,12 @@ static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const st
     if (!r->coupling) return; /* still being made */
     struct o3_world_truth t;
     o3_world_truth(r->coupling->world, now.mono_ns, &t);
-    const struct o3_field *change = field(f, n, "change_ratio");
     struct o3_expect_seen seen = {.mono_ns = now.mono_ns,
                                   .event = ev,
                                   .model = text_of(f, n, "model"),
                                   .signal = text_of(f, n, "signal"),
                                   .reason = text_of(f, n, "reason"),
-                                  .change_ratio = change ? change->d : 0,
+                                  .change_ratio = number_of(f, n, "change_ratio"),
                                   .is_down = r->state.is_down,
                                   .is_stuck = r->state.n_stuck > 0,
                                   .is_busy = t.n_users_active > 0};

@@ -63,7 +63,7 @@ static struct report_fact *add_share(struct report_facts *f, enum report_group g
     char count[NUMBER], of[NUMBER], lo[NUMBER], hi[NUMBER];
     count_shortly(count, sizeof count, k);
     count_shortly(of, sizeof of, n);
-    snprintf(x->value, sizeof x->value, "%.14s of %.14s", count, of);
+    snprintf(x->value, sizeof x->value, "%.12s of %.12s", count, of);
     report_number(lo, sizeof lo, ci.lo * 100, 2);
     report_number(hi, sizeof hi, ci.hi * 100, 2);
     snprintf(x->detail, sizeof x->detail, "95 %%: %.10s to %.10s %%", lo, hi);

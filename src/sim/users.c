@@ -184,14 +184,16 @@ static void drop_old_messages(struct conversation *c, size_t room) {
 }
 
 int o3_sim_users_prompt(struct o3_world *w, struct o3_sim_request *rq) {
-    const size_t frame = 5; /* the beginning and the header of the answer */
     size_t n_ctx = (size_t)rq->runner->launch.num_ctx;
     struct conversation *c = find(w, rq->user);
     O3_ASSERT(c && c->request == rq); /* who leaves takes the request along */
-    drop_old_messages(c, n_ctx > frame ? n_ctx - frame : 0);
-    int r = o3_sim_tokens_begin(&rq->tokens);
-    if (r == 0) r = o3_sim_tokens_append(&rq->tokens, c->tokens.v, c->tokens.n);
-    return r < 0 ? r : o3_sim_tokens_add_header(&rq->tokens, "assistant");
+    struct o3_sim_tokens *t = &rq->tokens;
+    int r = o3_sim_tokens_begin(t);
+    if (r == 0) r = o3_sim_tokens_add_header(t, "assistant");
+    drop_old_messages(c, n_ctx > t->n ? n_ctx - t->n : 0);
+    t->n = 1; /* the header comes last */
+    if (r == 0) r = o3_sim_tokens_append(t, c->tokens.v, c->tokens.n);
+    return r < 0 ? r : o3_sim_tokens_add_header(t, "assistant");
 }
 
 /* ---- requests ---- */

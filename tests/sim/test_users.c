@@ -24,6 +24,11 @@ static struct o3_world *plain_world(uint64_t seed) {
     return world_with((struct o3_world_params){.seed = seed, .noise_cv = 0.03});
 }
 
+/* Models stay loaded once they are. */
+static struct o3_world *lasting_world(uint64_t seed) {
+    return world_with((struct o3_world_params){.seed = seed, .noise_cv = 0.03, .keep_alive_ms = -1});
+}
+
 static void add(struct o3_world *w, struct o3_world_users u) {
     struct o3_err e = {0};
     if (o3_world_add_users(w, &u, &e) < 0) fail_msg("%s", e.text);
@@ -173,7 +178,7 @@ static void conversations_come_by_chance(void **state) {
     O3_ASSERT_NEAR(a.dispersion, 1, 4 * sqrt(2.0 / HOURS));
     O3_ASSERT_NEAR(a.turns, 4, 4 * sqrt(12.0 / (12 * HOURS))); /* geometric: variance 4 x 3 */
     O3_ASSERT_NEAR(a.answer, 200, 200 * 4 * 0.8 / sqrt(48 * HOURS));
-    O3_ASSERT_NEAR(a.first_prompt, 300 + 12, 300 * 4 * 0.8 / sqrt(12 * HOURS) + 4);
+    O3_ASSERT_NEAR(a.first_prompt, 300 + 13, 300 * 4 * 0.8 / sqrt(12 * HOURS) + 4);
 }
 
 static void bursts_keep_the_rate(void **state) {
@@ -182,6 +187,7 @@ static void bursts_keep_the_rate(void **state) {
     struct o3_world_users u = o3_world_users_default();
     u.burst = 4;
     u.turns = 1;
+    u.answer_tokens = 20; /* or some would lose patience in the queue */
     struct arrivals a = arrivals_of(u, HOURS);
     /* A geometric number with mean 4 of them at once: the variance is 2 x 4 - 1 times that of single ones. */
     O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(7 * 12.0 / HOURS));
@@ -235,6 +241,7 @@ static void a_full_context_loses_the_oldest_messages(void **state) {
     (void)state;
     struct o3_world *w = plain_world(7);
     struct o3_world_users u = o3_world_users_default();
+    u.conversations_per_hour = 4;
     u.turns = 30;
     u.num_ctx = 2048;
     u.prompt_tokens = 150;
@@ -243,11 +250,13 @@ static void a_full_context_loses_the_oldest_messages(void **state) {
     run(w, 24 * HOUR, &r);
     size_t n_cut = 0;
     for (size_t i = 0; i < r.n; i++) {
-        assert_true(r.v[i].is_good && r.v[i].n_prompt < 2048);
+        if (!r.v[i].is_good || r.v[i].n_prompt >= 2048)
+            fail_msg("turn %u of %u: %s, %lld tokens after %lld ms", r.v[i].turn, r.v[i].conversation,
+                     r.v[i].is_good ? "good" : "bad", (long long)r.v[i].n_prompt, (long long)(r.v[i].total_ns / MS));
         const struct o3_world_served *before = r.v[i].turn ? find(&r, r.v[i].conversation, r.v[i].turn - 1) : NULL;
         n_cut += before && r.v[i].n_prompt < before->n_prompt + before->n_answer;
     }
-    assert_true(n_cut > 1000);
+    assert_true(n_cut > 300);
     records_done(&r);
     o3_world_free(w);
 }
@@ -312,20 +321,23 @@ static void run_with_probes(struct o3_world *w, int64_t until, int64_t every, st
 static void the_same_conversations_in_two_worlds(void **state) {
     (void)state;
     uint64_t seed = o3_test_seed(19);
-    struct o3_world *a = plain_world(seed), *b = plain_world(seed);
-    struct o3_world_users medium = o3_world_users_default();
+    struct o3_world *a = lasting_world(seed), *b = lasting_world(seed);
+    /* So few that they seldom wait for each other: a delay changes for whom one waits, either way. */
+    struct o3_world_users small = o3_world_users_default();
+    small.conversations_per_hour = 2;
+    struct o3_world_users medium = small;
     o3_str_copy(medium.model, sizeof medium.model, "sim-medium");
-    add(a, o3_world_users_default());
+    add(a, small);
     add(a, medium);
-    add(b, o3_world_users_default());
+    add(b, small);
     add(b, medium);
     struct records ra = {0}, rb = {0};
-    run(a, 12 * HOUR, &ra);
-    run_with_probes(b, 12 * HOUR, 31 * S, &rb);
+    run(a, 72 * HOUR, &ra);
+    run_with_probes(b, 72 * HOUR, 31 * S, &rb);
     sort(&ra);
     sort(&rb);
     size_t n_same = 0, n_timely = 0, i = 0, j = 0;
-    double added = 0;
+    size_t n_delayed = 0, n_hastened = 0;
     while (i < ra.n && j < rb.n) {
         const struct o3_world_served *x = &ra.v[i], *y = &rb.v[j];
         int c = by_key(x, y);
@@ -338,14 +350,18 @@ static void the_same_conversations_in_two_worlds(void **state) {
         if (x->turn == 0) assert_int_equal(x->sent_ns, y->sent_ns);
         if (x->turn == 0) n_same++;
         n_timely += x->n_evaluated == y->n_evaluated && x->total_ns == y->total_ns;
-        added += (double)(y->total_ns - x->total_ns) / 1e9;
+        /* Who begins a conversation gains: the probe has already put away what was in the slot. */
+        if (x->turn == 0) continue;
+        n_delayed += y->total_ns > x->total_ns + 10 * MS;
+        n_hastened += y->total_ns < x->total_ns - 10 * MS;
     }
     /* Only what was under way at the end can be in one of them alone. */
     assert_true(n_same > 200 && ra.n + 20 > rb.n && rb.n + 20 > ra.n);
     assert_true(i + 20 > ra.n && j + 20 > rb.n);
     /* Most requests meet no probe and are the same to the nanosecond, noise included. */
     assert_true(n_timely * 3 > ra.n);
-    assert_true(n_timely < ra.n && added > 1);
+    print_message("%zu the same, %zu delayed, %zu hastened\n", n_timely, n_delayed, n_hastened);
+    assert_true(n_delayed > 20 && n_delayed > 2 * n_hastened);
     records_done(&ra);
     records_done(&rb);
     o3_world_free(a);
@@ -478,9 +494,8 @@ static void an_old_server_loses_the_prefix(void **state) {
     assert_int_equal(l.truth.n_prefixes_swapped, 0);
     assert_in_range(l.truth.n_tokens_again, known - 1, known);
     assert_int_equal(l.turn.n_evaluated, two_turns[1].n_evaluated + l.truth.n_tokens_again);
-    assert_true(l.turn.ttft_ns > two_turns[1].ttft_ns + 200 * MS);
-    /* With a second slot it keeps the one that has nothing in common with the probe only by luck: the first slot that
-     * has as much in common as any is taken, and every prompt begins alike. */
+    double again_s = (double)(l.turn.ttft_ns - two_turns[1].ttft_ns) / 1e9;
+    O3_ASSERT_NEAR((double)l.truth.n_tokens_again / again_s, 1500, 300);
     assert_int_equal(disturb("0.24.0", 1, "", CTX, 0).truth.n_prefixes_evicted, 0);
 }
 
@@ -560,7 +575,7 @@ static int64_t cached_bytes(const struct o3_sim_runner *r) {
 
 static void the_cache_is_bounded(void **state) {
     (void)state;
-    struct o3_world *w = plain_world(5);
+    struct o3_world *w = lasting_world(5);
     struct o3_world_users u = o3_world_users_default();
     u.num_ctx = 32768;
     u.prompt_tokens = 4000;
@@ -602,7 +617,7 @@ static size_t held(const struct o3_world *w) {
 
 static void memory_does_not_grow(void **state) {
     (void)state;
-    struct o3_world *w = plain_world(5);
+    struct o3_world *w = lasting_world(5);
     struct o3_world_users u = o3_world_users_default();
     u.pause_ms = 600000;
     add(w, u);
