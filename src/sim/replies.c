@@ -299,7 +299,7 @@ static void write_token(const struct o3_sim_piece *p, const char *time, struct o
 
 static bool is_token(const struct o3_sim_piece *p) {
     return !p->is_chat && !p->is_done && !p->has_counts && !p->context && !p->done_reason &&
-           !(p->thinking && *p->thinking);
+           !(p->thinking && *p->thinking) && !strpbrk(p->text, "<>&");
 }
 
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
