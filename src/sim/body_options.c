@@ -93,8 +93,12 @@ int o3_sim_read_parameters(struct o3_sim_body *b, json_t *object) {
     const char *name;
     json_t *v;
     json_object_foreach(sorted, name, v) {
-        char *value = json_is_string(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
-        o3_buf_addf(&lines, "%s%-30s %s", lines.len ? "\n" : "", name, value ? value : json_string_value(v));
+        char *value = json_is_string(v) || json_is_real(v) ? NULL : json_dumps(v, JSON_ENCODE_ANY | JSON_COMPACT);
+        o3_buf_addf(&lines, "%s%-30s ", lines.len ? "\n" : "", name);
+        if (json_is_real(v))
+            o3_buf_add_double(&lines, json_real_value(v));
+        else
+            o3_buf_adds(&lines, value ? value : json_string_value(v));
         free(value);
     }
     json_decref(sorted);

@@ -158,7 +158,7 @@ void o3_sim_script_logprobs(const struct o3_sim_request *rq, const char *word, s
     const size_t n = rq->tokens.n < 8 ? rq->tokens.n : 8;
     uint64_t said = o3_sim_hash((uint64_t)rq->n_out, rq->tokens.v + rq->tokens.n - n, n * sizeof *rq->tokens.v);
     o3_rand_seed(&r, o3_sim_hash(said, word, strlen(word)));
-    double p = 0.3 + 0.65 * o3_rand_uniform(&r), rest = 1 - p;
+    double p = 0.4 + 0.55 * o3_rand_uniform(&r), rest = 1 - p;
     json_t *o = token_logprob(word, o3_log(p)), *top = json_array();
     for (int64_t i = 0; i < rq->body.top_logprobs; i++) {
         char other[O3_SIM_WORD_SIZE];

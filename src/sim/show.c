@@ -169,10 +169,12 @@ static json_t *tensors(const struct o3_sim_weights *x) {
     }
     for (int i = 0; i < x->layers; i++)
         is_bert ? add_bert_block(&l, x, i) : add_llama_block(&l, x, i);
-    /* Small models use the matrix of the tokens at both ends; what is missing tells the others. */
+    /* Small models use the matrix of the tokens at both ends, some hold the frequencies of their positions: what is
+     * missing tells. */
     struct layout first = {.list = json_array(), .type = type};
-    if (!is_bert && l.n_parameters < x->parameter_count)
-        add_tensor(&first, "output.weight", x->embedding, x->vocabulary);
+    int64_t matrix = (int64_t)x->embedding * x->vocabulary, missing = x->parameter_count - l.n_parameters;
+    if (!is_bert && missing >= matrix) add_tensor(&first, "output.weight", x->embedding, x->vocabulary);
+    if (missing % matrix == x->head_size / 2) add_tensor(&first, "rope_freqs.weight", x->head_size / 2, 0);
     json_array_extend(first.list, l.list);
     json_decref(l.list);
     return first.list;
