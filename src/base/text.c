@@ -138,6 +138,13 @@ bool o3_rfc3339_parse(const char *s, int64_t *ret_wall_ms) {
     return true;
 }
 
+static char *put_digits(char *p, int64_t v, int n, char after) {
+    for (int i = n; i-- > 0; v /= 10)
+        p[i] = (char)('0' + v % 10);
+    p[n] = after;
+    return p + n + 1;
+}
+
 static void format_seconds(int64_t wall_s, char *out, size_t size) {
     int64_t days = wall_s / 86400;
     int64_t rest = wall_s % 86400;
@@ -148,6 +155,11 @@ static void format_seconds(int64_t wall_s, char *out, size_t size) {
     int64_t y;
     int m, d;
     civil_from_days(days, &y, &m, &d);
+    if (y >= 0 && y <= 9999 && size >= 20) { /* one of many: streams carry a time with each token */
+        out = put_digits(put_digits(put_digits(out, y, 4, '-'), m, 2, '-'), d, 2, 'T');
+        put_digits(put_digits(put_digits(out, rest / 3600, 2, ':'), rest / 60 % 60, 2, ':'), rest % 60, 2, '\0');
+        return;
+    }
     snprintf(out, size, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)y, m, d, (int)(rest / 3600),
              (int)(rest / 60 % 60), (int)(rest % 60));
 }
@@ -167,7 +179,9 @@ void o3_rfc3339_format(int64_t wall_ms, char *out, size_t size) {
 void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size) {
     format_seconds(wall_s, out, size);
     size_t n = strlen(out);
-    snprintf(out + n, size - n, ".%09lldZ", (long long)ns);
+    if (size < n + 12) return;
+    out[n] = '.';
+    put_digits(put_digits(out + n + 1, ns, 9, 'Z'), 0, 0, '\0');
 }
 
 size_t o3_utf8_sequence(const char *text, size_t n) {

@@ -43,13 +43,13 @@ static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, 
 }
 
 static void send_piece(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const struct o3_sim_piece *p) {
-    O3_AUTO_BUF line;
-    o3_buf_init(&line, O3_SIM_MAX_REPLY);
-    o3_sim_json_piece(p, &line);
-    o3_buf_adds(&line, "\n");
+    struct o3_buf *line = &w->line;
+    o3_buf_clear(line);
+    o3_sim_json_piece(p, line);
+    o3_buf_adds(line, "\n");
     if (!rq->head_sent) o3_sim_emit_head(w, rq, t, 200, O3_SIM_NDJSON, true);
     rq->head_sent = true;
-    o3_sim_emit_data(w, rq, t, o3_buf_str(&line), line.len);
+    o3_sim_emit_data(w, rq, t, o3_buf_str(line), line->len);
 }
 
 static void send_figures(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {

@@ -433,6 +433,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     struct o3_world *w = calloc(1, sizeof *w);
     if (!w) return NULL;
     w->params = *p;
+    o3_buf_init(&w->line, O3_SIM_MAX_REPLY);
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
