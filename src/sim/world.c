@@ -463,6 +463,7 @@ void o3_world_free(struct o3_world *w) {
     free(w->models);
     free(w->lent);
     o3_buf_done(&w->ps_text);
+    o3_buf_done(&w->line);
     free(w);
 }
 
