@@ -7,7 +7,7 @@ void o3_scenario_file_error(const char *path, const struct o3_err *e) {
     if (e->line)
         fprintf(stderr, "%s:%u:%u: %s\n", path, e->line, e->col ? e->col : 1, e->text);
     else
-        fprintf(stderr, "%s: %s\n", path, e->text);
+        fprintf(stderr, "o3: %s\n", e->text);
 }
 
 struct o3_scenario *o3_scenario_file_read(const char *path) {
