@@ -38,29 +38,46 @@ static double py(const struct plot *p, double y) {
 
 /* ---- axes ---- */
 
+/* Milliseconds or seconds, never minutes: a step of an axis is round in one unit. */
+static void second_words(double v, bool has_sign, char *out, size_t size) {
+    char number[32];
+    bool is_short = fabs(v) < 0.9995;
+    report_number(number, sizeof number, is_short ? v * 1e3 : v, 3);
+    snprintf(out, size, "%s%s %s", has_sign && v > 0 ? "+" : "", number, is_short ? "ms" : "s");
+}
+
 static void tick_words(const struct plot_axis *a, double v, char *out, size_t size) {
     if (a->unit == PLOT_SECONDS && v == 0)
         snprintf(out, size, "0");
     else if (a->unit == PLOT_SECONDS)
-        report_seconds(out, size, v, a->scale == PLOT_SYMLOG, 3);
+        second_words(v, a->scale == PLOT_SYMLOG, out, size);
     else if (a->unit == PLOT_PERCENT)
         report_percent(out, size, v, 3);
     else
         report_number(out, size, v, 3);
 }
 
-static void tick(struct plot *p, bool is_x, double v) {
-    const struct plot_axis *a = is_x ? &p->x : &p->y;
-    char words[40];
-    tick_words(a, v, words, sizeof words);
-    if (is_x)
-        o3_buf_addf(p->out, "<path class=\"grid\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"middle\">",
-                    px(p, v), TOP, BOTTOM, px(p, v), BOTTOM + 16);
-    else
-        o3_buf_addf(p->out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">",
-                    LEFT, py(p, v), RIGHT, LEFT - 6, py(p, v) + 4);
+static void x_tick(struct plot *p, double v, const char *words) {
+    double x = px(p, v);
+    bool is_last = x > RIGHT - 14; /* stays in the picture */
+    o3_buf_addf(p->out, "<path class=\"grid\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">", x, TOP,
+                BOTTOM, is_last ? WIDTH - 2.0 : x, BOTTOM + 16, is_last ? "end" : "middle");
     o3_buf_add_html(p->out, words);
     o3_buf_adds(p->out, "</text>");
+}
+
+static void y_tick(struct plot *p, double v, const char *words) {
+    double y = py(p, v);
+    o3_buf_addf(p->out, "<path class=\"grid\" d=\"M%d %.1fH%d\"/><text x=\"%d\" y=\"%.1f\" text-anchor=\"end\">", LEFT,
+                y, RIGHT, LEFT - 6, y + 4);
+    o3_buf_add_html(p->out, words);
+    o3_buf_adds(p->out, "</text>");
+}
+
+static void tick(struct plot *p, bool is_x, double v) {
+    char words[40];
+    tick_words(is_x ? &p->x : &p->y, v, words, sizeof words);
+    (is_x ? x_tick : y_tick)(p, v, words);
 }
 
 /* 1, 2 or 5 times a power of ten, so that about four steps fill the axis. */
@@ -76,7 +93,9 @@ static double round_step(double span) {
 
 static void linear_ticks(struct plot *p, bool is_x) {
     const struct plot_axis *a = is_x ? &p->x : &p->y;
-    double step = round_step(a->hi - a->lo), first = ceil(a->lo / step - 1e-9);
+    double step = round_step(a->hi - a->lo);
+    if (a->unit == PLOT_COUNT && step < 1) step = 1;
+    double first = ceil(a->lo / step - 1e-9);
     for (int i = 0; i < 12 && (first + i) * step <= a->hi + step * 1e-9; i++)
         tick(p, is_x, (first + i) * step);
 }
@@ -86,15 +105,15 @@ static void log_ticks(struct plot *p, bool is_x) {
     int n = 0;
     for (double v = 1e-9; v <= a->hi * 1.000001; v *= 10)
         n += v >= a->lo * 0.999999;
-    int skip = n > 8 ? 3 : n > 5 ? 2 : 1, i = 0;
+    int skip = n > 8 ? 3 : n > 5 ? 2 : 1, i = n; /* counted from the top, which is named always */
     for (double v = 1e-9; v <= a->hi * 1.000001; v *= 10)
-        if (v >= a->lo * 0.999999 && i++ % skip == 0) tick(p, is_x, v);
+        if (v >= a->lo * 0.999999 && --i % skip == 0) tick(p, is_x, v);
 }
 
 static void symlog_ticks(struct plot *p, bool is_x) {
     const struct plot_axis *a = is_x ? &p->x : &p->y;
     double largest = fmax(fabs(a->lo), fabs(a->hi));
-    double step = largest > 20 ? 100 : 10;
+    double step = largest > 0.5 ? 100 : 10;
     tick(p, is_x, 0);
     for (double v = 1e-2; v <= largest * 1.000001; v *= step) {
         if (v <= a->hi * 1.000001) tick(p, is_x, v);

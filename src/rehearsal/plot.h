@@ -11,7 +11,7 @@ enum plot_scale {
     PLOT_LOG,   /* lo > 0 */
     PLOT_SYMLOG /* logarithmic on both sides of 0, linear below a millisecond; for seconds */
 };
-enum plot_unit { PLOT_PLAIN, PLOT_SECONDS, PLOT_PERCENT }; /* how a tick is written; PERCENT: of a share */
+enum plot_unit { PLOT_PLAIN, PLOT_COUNT, PLOT_SECONDS, PLOT_PERCENT }; /* how a tick is written; PERCENT: of a share */
 struct plot_axis {
     enum plot_scale scale;
     enum plot_unit unit;

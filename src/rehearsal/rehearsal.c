@@ -129,10 +129,15 @@ static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const st
 
 /* ---- samples ---- */
 
+static int64_t step_ns(const struct o3_rehearsal *r) {
+    return r->params.scenario->duration_ns / O3_RUN_POINTS_MAX + 1;
+}
+
 static void close_point(struct o3_rehearsal *r) {
     for (int i = 0; i < r->run.n_models; i++) {
         struct o3_run_series *s[TTFT_AND_DECODE] = {&r->run.models[i].ttft_seconds, &r->run.models[i].decode_rate};
         for (int k = 0; k < TTFT_AND_DECODE; k++) {
+            s[k]->step_ns = step_ns(r);
             double mean = r->counts[i][k] ? r->sums[i][k] / r->counts[i][k] : (double)NAN;
             while (s[k]->n < r->point) /* a model that came later */
                 s[k]->value[s[k]->n++] = NAN;
@@ -142,10 +147,6 @@ static void close_point(struct o3_rehearsal *r) {
         }
     }
     r->point++;
-}
-
-static int64_t step_ns(const struct o3_rehearsal *r) {
-    return r->params.scenario->duration_ns / O3_RUN_POINTS_MAX + 1;
 }
 
 static void follow_points(struct o3_rehearsal *r, int64_t t) {

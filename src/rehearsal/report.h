@@ -46,7 +46,7 @@ struct o3_runs {
 enum report_group { REPORT_VERDICTS, REPORT_COST, REPORT_USERS, REPORT_PRESETS, REPORT_SCENARIO, REPORT_N_GROUPS };
 struct report_fact {
     enum report_group group;
-    char label[32], value[32], detail[40];
+    char label[32], value[40], detail[40];
     bool is_bad;
 };
 struct report_facts {

@@ -46,13 +46,13 @@ static struct report_fact *add_count(struct report_facts *f, enum report_group g
 
 /* Two of them share a column. */
 static void count_shortly(char *out, size_t size, int64_t n) {
-    char number[NUMBER];
+    char number[12];
     if (n < 10000000) {
         report_count(out, size, n);
         return;
     }
     report_number(number, sizeof number, (double)n / 1e6, 4);
-    snprintf(out, size, "%.12s M", number);
+    snprintf(out, size, "%.10s M", number);
 }
 
 /* "19 of 20" and Wilson's interval */
@@ -60,10 +60,10 @@ static struct report_fact *add_share(struct report_facts *f, enum report_group g
                                      int64_t n) {
     struct report_fact *x = add(f, group, label);
     struct o3_interval ci = report_share(k, n);
-    char count[NUMBER], of[NUMBER], lo[NUMBER], hi[NUMBER];
+    char count[16], of[16], lo[NUMBER], hi[NUMBER];
     count_shortly(count, sizeof count, k);
     count_shortly(of, sizeof of, n);
-    snprintf(x->value, sizeof x->value, "%.12s of %.12s", count, of);
+    snprintf(x->value, sizeof x->value, "%s of %s", count, of);
     report_number(lo, sizeof lo, ci.lo * 100, 2);
     report_number(hi, sizeof hi, ci.hi * 100, 2);
     snprintf(x->detail, sizeof x->detail, "95 %%: %.10s to %.10s %%", lo, hi);

@@ -82,7 +82,7 @@ static void add_series(struct o3_buf *out, const struct o3_run *o, int model, bo
              is_decode ? "Decode rate" : "Time to first token", m->name, lo, hi, is_decode ? "tokens per second" : "s");
     struct plot_axis time = {PLOT_LINEAR, PLOT_PLAIN, 0, end, label};
     struct plot_axis value = {PLOT_LINEAR, is_decode ? PLOT_PLAIN : PLOT_SECONDS, fmax(lo - room, 0), hi + room + 1e-9,
-                              is_decode ? "tokens per second" : "seconds"};
+                              is_decode ? "tokens per second" : "mean of the probes"};
     struct plot p;
     plot_begin(&p, out, is_decode ? "Decode rate" : "Time to first token", m->name, words, &time, &value);
     shade_changes(&p, o, model, u);
@@ -148,8 +148,8 @@ static void add_cdf(struct o3_buf *out, const char *title, const struct o3_sprea
     struct plot_axis share = {PLOT_LINEAR, PLOT_PERCENT, 0, 1, "share of requests answered within"};
     struct plot p;
     plot_begin(&p, out, title, "", words, &time, &share);
-    if (without->n) plot_line(&p, "without", x, y, cumulate(without, x, y), true);
     plot_line(&p, "with", x, y, cumulate(with, x, y), true);
+    if (without->n) plot_line(&p, "without", x, y, cumulate(without, x, y), true); /* dashed: both are seen */
     plot_end(&p, without->n ? "<span class=\"with\">&#9644;</span> with the sidecar &nbsp; "
                               "<span class=\"without\">&#9548;&#9548;</span> without"
                             : "");
@@ -258,7 +258,7 @@ static void add_false_alarms(const struct o3_runs *t, struct o3_buf *out) {
     for (size_t i = 0; i < t->n; i++)
         if (t->rows[i].n_false_alarms > most) most = t->rows[i].n_false_alarms;
     struct plot_axis seeds = seed_axis(t);
-    struct plot_axis count = {PLOT_LINEAR, PLOT_PLAIN, 0, (double)most * 1.05, "false alarms in a run, most of a bar"};
+    struct plot_axis count = {PLOT_LINEAR, PLOT_COUNT, 0, (double)most * 1.05, "false alarms in a run, most of a bar"};
     plot_begin(&p, out, "False alarms by seed", "", "False alarms of each run", &seeds, &count);
     for (size_t c = 0; c < n; c++) {
         size_t from = c * t->n / n, to = (c + 1) * t->n / n;

@@ -17,7 +17,9 @@ static void clear(struct o3_truth_series *s) {
 }
 
 void o3_truth_init(struct o3_truth *t, const struct o3_world *w, double min_effect) {
-    *t = (struct o3_truth){.world = w, .min_effect = min_effect};
+    memset(t, 0, sizeof *t); /* too large for a literal on the stack */
+    t->world = w;
+    t->min_effect = min_effect;
 }
 
 int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name) {

@@ -296,6 +296,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
     if (was_loaded && !is_other_digest) note_expiry(s, m, ps->expires_at_ms, now);
     bool is_same = was_loaded && !memcmp(&m->ps, ps, sizeof *ps); /* both from cleared memory, padding too */
+    if (m->ps.expires_at_ms != ps->expires_at_ms) m->expires_shift_ms = 0;
     m->ps = *ps;
     if (is_new || is_other_digest) {
         m->show_state = SHOW_WANTED;

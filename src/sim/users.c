@@ -81,13 +81,13 @@ static void draw_turn(const struct o3_world *w, struct conversation *c) {
 
 /* ---- when conversations begin ---- */
 
-/* Traffic at that time as a share of the traffic at 14:00 UTC. */
+/* Traffic at that time as a share of the traffic at 14:00 UTC. People do not follow a server's clock when it jumps. */
 static double share_of_day(const struct o3_world *w, double daily, int64_t t) {
-    const double two_pi = 6.283185307179586, day_s = 86400, peak_s = 14 * 3600;
-    int64_t s, ns;
-    o3_sim_wall(w, t, &s, &ns);
-    double into_day = (double)(s % 86400 + (s % 86400 < 0 ? 86400 : 0));
-    return 1 - daily * (1 - o3_cos(two_pi * (into_day - peak_s) / day_s)) / 2;
+    const double two_pi = 6.283185307179586, peak_h = 14;
+    const int64_t day_ms = 86400 * O3_MS_PER_S;
+    int64_t ms = (w->params.start_wall_ms % day_ms + t / O3_NS_PER_MS) % day_ms;
+    double h = (double)ms / 3600e3;
+    return 1 - daily * (1 - o3_cos(two_pi * (h - peak_h) / 24)) / 2;
 }
 
 /* A Poisson process of bursts with the rate of the busiest hour, thinned by the time of day. */

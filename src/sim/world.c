@@ -96,7 +96,7 @@ struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     struct o3_sim_request *rq = calloc(1, sizeof *rq);
     if (!rq) return NULL;
     rq->stage = O3_SIM_ARRIVED;
-    rq->next_ns = t;
+    rq->next_ns = rq->start_ns = t;
     o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
@@ -176,11 +176,20 @@ static void unload(struct o3_world *w, const char *model, int64_t t) {
     }
 }
 
+/* A request may be known before the moment at which it comes. */
+static bool is_there(const struct o3_sim_request *rq, int64_t t) {
+    return rq->stage != O3_SIM_ARRIVED || rq->start_ns <= t;
+}
+
 static void restart(struct o3_world *w, int64_t t) {
     w->in_scheduler = NULL;
-    while (w->n_requests > 0) {
-        o3_sim_emit_end(w, w->requests[0], t, true);
-        o3_sim_remove(w, w->requests[0]);
+    for (size_t i = 0; i < w->n_requests;) {
+        if (!is_there(w->requests[i], t)) {
+            i++;
+            continue;
+        }
+        o3_sim_emit_end(w, w->requests[i], t, true);
+        o3_sim_remove(w, w->requests[i]);
     }
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
@@ -190,6 +199,7 @@ static void restart(struct o3_world *w, int64_t t) {
 static void cut_all(struct o3_world *w, int64_t t) {
     o3_sim_users_cut(w, t);
     for (size_t i = 0; i < w->n_requests; i++) {
+        if (!is_there(w->requests[i], t)) continue;
         o3_sim_emit_end(w, w->requests[i], t, true);
         w->requests[i]->is_silent = true; /* what runs goes on until the runner notices */
     }

@@ -74,7 +74,7 @@ static void test_small_change_is_none(void **state) {
 /* Alarms that the world gives no reason for, and one in the wrong direction. */
 static void test_alarm_without_a_change_is_false(void **state) {
     (void)state;
-    struct o3_world_params wp = {.seed = 1, .noise_cv = 0.03};
+    struct o3_world_params wp = {.seed = 1, .noise_cv = 0.03, .keep_alive_ms = -1};
     struct o3_world *w = o3_world_new(&wp);
     struct o3_err e;
     assert_int_equal(o3_world_preload(w, "sim-small", 8192, 0, &e), 0);

@@ -384,6 +384,31 @@ static void other_seeds_are_other_users(void **state) {
     o3_world_free(b);
 }
 
+static void a_jump_of_the_clock_leaves_them_alone(void **state) {
+    (void)state;
+    struct o3_world_users u = o3_world_users_default();
+    u.daily = 1;
+    struct records r[2] = {0};
+    for (int i = 0; i < 2; i++) {
+        struct o3_world *w = plain_world(21);
+        add(w, u);
+        run(w, HOUR, &r[i]);
+        if (i) o3_world_jump_clock(w, HOUR, 9 * 3600 * O3_MS_PER_S);
+        run(w, 24 * HOUR, &r[i]);
+        o3_world_free(w);
+    }
+    assert_true(r[0].n > 100);
+    assert_int_equal(r[0].n, r[1].n);
+    for (size_t i = 0; i < r[0].n; i++) {
+        const struct o3_world_served *a = &r[0].v[i], *b = &r[1].v[i];
+        assert_int_equal(by_key(a, b), 0);
+        assert_int_equal(a->sent_ns, b->sent_ns);
+        assert_int_equal(a->total_ns, b->total_ns);
+    }
+    records_done(&r[0]);
+    records_done(&r[1]);
+}
+
 /* The first conversation with at least two turns, as it goes without disturbance. */
 static struct o3_world_served two_turns[2];
 
@@ -530,6 +555,49 @@ static void a_reload_loses_every_prefix(void **state) {
     assert_int_equal(l.truth.n_prefixes_evicted, 1);
     assert_in_range(l.truth.n_tokens_again, two_turns[0].n_prompt, two_turns[0].n_prompt + two_turns[0].n_answer);
     assert_true(l.turn.has_loaded && !two_turns[1].has_loaded);
+}
+
+static void a_short_keep_alive_loses_the_prefix(void **state) {
+    (void)state;
+    struct loss l = disturb(NULL, 2, HEAD, CTX "},\"keep_alive\":1,\"x\":{\"y\":1", 1);
+    assert_int_equal(l.truth.n_reloads, 0);
+    assert_int_equal(l.truth.n_loads, disturb(NULL, 2, HEAD, CTX, 0).truth.n_loads + 1);
+    assert_int_equal(l.truth.n_prefixes_evicted, 1);
+    assert_true(l.truth.n_tokens_again > 0);
+}
+
+/* Long prompts from the API while the user reads for a long time: the prompt cache has no room for all of them. */
+static void a_full_cache_loses_the_prefix(void **state) {
+    (void)state;
+    struct o3_world *w = world_with((struct o3_world_params){.seed = 3, .noise_cv = 0, .keep_alive_ms = -1});
+    struct o3_world_users u = lone_users();
+    u.pause_ms = 7 * 86400 * O3_MS_PER_S;
+    u.turns = 100;
+    add(w, u);
+    struct o3_world_output o;
+    while (truth(w).n_users_served == 0)
+        assert_false(o3_world_poll(w, o3_world_next_ns(w), &o));
+    struct records r = {0};
+    take(w, &r);
+    int64_t t = r.v[0].sent_ns + r.v[0].total_ns;
+    records_done(&r);
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 1 << 20);
+    for (int i = 0; i < 15; i++) {
+        o3_buf_clear(&b);
+        o3_buf_addf(&b, "{\"model\":\"sim-small\",\"raw\":true,\"options\":{\"num_predict\":2" CTX "},\"prompt\":\"x%d",
+                    i);
+        for (int k = 0; k < 6000; k++)
+            o3_buf_adds(&b, " word");
+        o3_buf_adds(&b, "\"}");
+        o3_world_request(w, t += 20 * S, "POST", "/api/generate", o3_buf_str(&b), b.len);
+        while (o3_world_poll(w, t + 19 * S, &o))
+            ;
+        /* 8 GiB hold the prefix and 12 of them: a token has 112 KiB. */
+        assert_int_equal(truth(w).n_prefixes_swapped, i < 13);
+        assert_int_equal(truth(w).n_prefixes_evicted, i >= 13);
+    }
+    o3_world_free(w);
 }
 
 static int64_t ttft_of(struct o3_world *w, int64_t t, const char *prefix, int n_words) {
@@ -742,11 +810,14 @@ int main(void) {
         cmocka_unit_test(they_load_the_model_and_keep_it),
         cmocka_unit_test(the_same_conversations_in_two_worlds),
         cmocka_unit_test(other_seeds_are_other_users),
+        cmocka_unit_test(a_jump_of_the_clock_leaves_them_alone),
         cmocka_unit_test(who_waits_behind_a_probe_waits_longer),
         cmocka_unit_test(an_old_server_loses_the_prefix),
         cmocka_unit_test(a_new_server_swaps_the_prefix),
         cmocka_unit_test(a_pinned_probe_leaves_the_prefix_alone),
         cmocka_unit_test(a_reload_loses_every_prefix),
+        cmocka_unit_test(a_short_keep_alive_loses_the_prefix),
+        cmocka_unit_test(a_full_cache_loses_the_prefix),
         cmocka_unit_test(a_swap_costs_little),
         cmocka_unit_test(the_cache_is_bounded),
         cmocka_unit_test(memory_does_not_grow),
