@@ -286,9 +286,29 @@ static json_t *context(const struct o3_sim_tokens *t) {
     return list;
 }
 
+/* A token on its way: most of what a server ever says, so it is written without building an object first. */
+static void write_token(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\":");
+    o3_buf_add_quoted(out, p->model);
+    o3_buf_adds(out, ",\"created_at\":\"");
+    o3_buf_adds(out, time);
+    o3_buf_adds(out, "\",\"response\":");
+    o3_buf_add_quoted(out, p->text);
+    o3_buf_adds(out, ",\"done\":false}");
+}
+
+static bool is_token(const struct o3_sim_piece *p) {
+    return !p->is_chat && !p->is_done && !p->has_counts && !p->context && !p->done_reason &&
+           !(p->thinking && *p->thinking) && !strpbrk(p->text, "<>&");
+}
+
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
+    if (is_token(p)) {
+        write_token(p, time, out);
+        return;
+    }
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));
