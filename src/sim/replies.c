@@ -286,9 +286,36 @@ static json_t *context(const struct o3_sim_tokens *t) {
     return list;
 }
 
+/* Nothing in it that JSON or Go's encoder would write in another way. */
+static bool is_plain(const char *s) {
+    while (*s >= ' ' && *s <= '~' && !strchr("\"\\<>&", *s))
+        s++;
+    return !*s;
+}
+
+static bool is_plain_word(const struct o3_sim_piece *p) {
+    bool has_more = p->is_done || p->done_reason || p->context || p->has_counts || (p->thinking && *p->thinking);
+    return !has_more && p->text && is_plain(p->text) && is_plain(p->model);
+}
+
+/* Nearly all lines of a stream: the same bytes as by way of a tree, in a tenth of the time. */
+static void write_word(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\":\"");
+    o3_buf_adds(out, p->model);
+    o3_buf_adds(out, "\",\"created_at\":\"");
+    o3_buf_adds(out, time);
+    o3_buf_adds(out, p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"" : "\",\"response\":\"");
+    o3_buf_adds(out, p->text);
+    o3_buf_adds(out, p->is_chat ? "\"},\"done\":false}" : "\",\"done\":false}");
+}
+
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
+    if (is_plain_word(p)) {
+        write_word(p, time, out);
+        return;
+    }
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));
