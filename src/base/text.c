@@ -138,6 +138,21 @@ bool o3_rfc3339_parse(const char *s, int64_t *ret_wall_ms) {
     return true;
 }
 
+/* v in so many digits, at the end of out. Printing takes several times as long, and a simulated day prints thousands.
+ */
+static void add_digits(char *out, size_t size, char before, int64_t v, size_t n_digits, char after) {
+    char text[24];
+    size_t n = 0;
+    if (before) text[n++] = before;
+    for (size_t i = n_digits; i-- > 0; v /= 10)
+        text[n + i] = (char)('0' + v % 10);
+    n += n_digits;
+    if (after) text[n++] = after;
+    text[n] = '\0';
+    size_t at = strlen(out);
+    if (at < size) o3_str_copy(out + at, size - at, text);
+}
+
 static void format_seconds(int64_t wall_s, char *out, size_t size) {
     int64_t days = wall_s / 86400;
     int64_t rest = wall_s % 86400;
@@ -148,8 +163,18 @@ static void format_seconds(int64_t wall_s, char *out, size_t size) {
     int64_t y;
     int m, d;
     civil_from_days(days, &y, &m, &d);
-    snprintf(out, size, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)y, m, d, (int)(rest / 3600),
-             (int)(rest / 60 % 60), (int)(rest % 60));
+    if (y < 0 || y > 9999) {
+        snprintf(out, size, "%04lld-%02d-%02dT%02d:%02d:%02d", (long long)y, m, d, (int)(rest / 3600),
+                 (int)(rest / 60 % 60), (int)(rest % 60));
+        return;
+    }
+    if (size) out[0] = '\0';
+    add_digits(out, size, '\0', y, 4, '-');
+    add_digits(out, size, '\0', m, 2, '-');
+    add_digits(out, size, '\0', d, 2, 'T');
+    add_digits(out, size, '\0', rest / 3600, 2, ':');
+    add_digits(out, size, '\0', rest / 60 % 60, 2, ':');
+    add_digits(out, size, '\0', rest % 60, 2, '\0');
 }
 
 void o3_rfc3339_format(int64_t wall_ms, char *out, size_t size) {
@@ -160,14 +185,12 @@ void o3_rfc3339_format(int64_t wall_ms, char *out, size_t size) {
         s--;
     }
     format_seconds(s, out, size);
-    size_t n = strlen(out);
-    snprintf(out + n, size - n, ".%03dZ", ms);
+    add_digits(out, size, '.', ms, 3, 'Z');
 }
 
 void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size) {
     format_seconds(wall_s, out, size);
-    size_t n = strlen(out);
-    snprintf(out + n, size - n, ".%09lldZ", (long long)ns);
+    add_digits(out, size, '.', ns, 9, 'Z');
 }
 
 size_t o3_utf8_sequence(const char *text, size_t n) {
