@@ -42,7 +42,11 @@ static struct o3_sim_runner *start(struct o3_world *w, const struct o3_sim_model
     O3_ASSERT(r); /* at most three are loaded */
     struct o3_sim_fit fit;
     o3_sim_fit(w, m, l, t, &fit);
-    *r = (struct o3_sim_runner){.is_used = true, .model = *m, .launch = *l, .serial = ++w->last_serial};
+    memset(r, 0, sizeof *r);
+    r->is_used = true;
+    r->model = *m;
+    r->launch = *l;
+    r->serial = ++w->last_serial;
     r->session_ns = w->params.keep_alive_ms < 0 ? INT64_MAX : w->params.keep_alive_ms * O3_NS_PER_MS;
     r->size_bytes = fit.size_bytes;
     r->vram_bytes = fit.vram_bytes;

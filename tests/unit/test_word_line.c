@@ -130,7 +130,8 @@ static size_t make_line(struct o3_rand *r, char out[512]) {
         n += strlen(piece);
     }
     if (!is_wild) out[n++] = '}';
-    if (o3_rand_uniform(r) < 0.1) out[(size_t)(o3_rand_uniform(r) * (double)n)] = (char)(o3_rand_uniform(r) * 256);
+    if (o3_rand_uniform(r) < 0.1)
+        out[(size_t)(o3_rand_uniform(r) * (double)n)] = (char)(unsigned char)(int)(o3_rand_uniform(r) * 256);
     return n;
 }
 
