@@ -21,6 +21,11 @@ int o3_buf_adds(struct o3_buf *b, const char *s);
 int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
 /* Shortest decimal text that reads back as the same double; NaN, +Inf, -Inf as Prometheus spells them. */
 int o3_buf_add_double(struct o3_buf *b, double v);
+/* A string of JSON with its quotes. Bytes that are not UTF-8 become U+FFFD, control characters are escaped. */
+int o3_buf_add_quoted(struct o3_buf *b, const char *s);
+/* Text for HTML and SVG, attributes too: markup is escaped, control characters but newline become spaces, and what is
+ * not UTF-8 becomes U+FFFD. NULL is empty. */
+int o3_buf_add_html(struct o3_buf *b, const char *s);
 const char *o3_buf_str(const struct o3_buf *b); /* "" when empty; borrowed until the next add */
 char *o3_buf_take(struct o3_buf *b);            /* moves the bytes out (free() them); NULL on error */
 

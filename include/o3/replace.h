@@ -19,9 +19,14 @@ enum o3_replace_step {
 };
 extern const char *const O3_REPLACE_STEP_NAMES[O3_REPLACE_STEP_COUNT];
 
-/* Performs one step; 0 or a negative O3_E_ code with `e` filled in. */
+/* Temporary files are made beside their target under this prefix; what a killed process left is swept at this age. */
+#define O3_REPLACE_TEMP_PREFIX ".o3-tmp-"
+#define O3_REPLACE_TEMP_AGE_S 600
+
+/* Performs one step; 0 or a negative O3_E_ code with `e` filled in. A positive value says that the process died: no
+ * further step is performed, not even a discard. */
 typedef int o3_replace_step_fn(void *ctx, enum o3_replace_step step, struct o3_err *e);
-/* All steps in order; the first failure ends it and is returned. */
+/* All steps in order; the first that is not 0 ends it and is returned. */
 int o3_replace(o3_replace_step_fn *perform, void *ctx, struct o3_err *e);
 
 #endif

@@ -22,7 +22,7 @@ struct o3_run_alarm {
     int64_t at_ns, since_ns; /* told; the change time it estimates */
     int model;               /* index into models; -1 none */
     char signal[16];
-    double ratio;      /* as told */
+    double ratio;      /* as told: level / reference - 1 */
     double true_ratio; /* of the signal without chance: at the alarm against the baseline's time */
     bool is_true;
 };
@@ -80,6 +80,21 @@ struct o3_run {
 
 /* A run is good when no expectation is broken, no file was torn and no probe reloaded a model. */
 bool o3_run_is_good(const struct o3_run *o);
+
+/* Many runs, added one after the other in the order of their seeds and not kept: sums and spreads of all, a row of
+ * each, and the first one whole (its alarms, changes and series). A good part of a megabyte, and 300 bytes a run. */
+#define O3_RUNS_MAX 10000
+struct o3_runs;
+struct o3_runs *o3_runs_new(const char *scenario_name); /* NULL on no memory */
+void o3_runs_free(struct o3_runs *t);
+O3_MUST_CHECK int o3_runs_add(struct o3_runs *t, const struct o3_run *o); /* O3_E_NOMEM, O3_E_LIMIT */
+size_t o3_runs_count(const struct o3_runs *t);
+size_t o3_runs_count_bad(const struct o3_runs *t); /* those that are not good */
+/* Reports of at least one run; the fields are described in src/rehearsal/REPORT.md. What was not exercised is absent.
+ * wall times are left out unless asked for, so that the same seeds give the same bytes. 0 or the buffer's error. */
+int o3_runs_text(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* 80 columns */
+int o3_runs_json(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* one object and a newline */
+int o3_runs_html(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* self-contained, with plots */
 
 /* Reports of n >= 1 runs of one scenario, in order of seeds. wall times are left out unless asked for, so that the
  * same seeds give the same bytes. 0 or the buffer's error. */

@@ -38,7 +38,7 @@ struct o3_scenario_fault {
     int64_t at_ns, until_ns; /* INT64_MAX: for good */
     enum o3_fault_kind kind;
     double value;
-    char step[16]; /* "open", "write", "fsync", "rename", "fsync_dir", "read_back"; "": none */
+    char step[16]; /* SIDECAR_KILLED, a name of o3/replace.h: "open", "write", "fsync", "rename", "fsync_dir", "read_back"; "": none */
     uint32_t line;
 };
 
@@ -56,7 +56,7 @@ struct o3_scenario_expect {
     enum o3_expect_while during;             /* NEVER */
     /* AT: a metric of the exposition compared with a number */
     char metric[256]; /* "o3_ollama_up" or with labels, as in the exposition */
-    char op[3];       /* "=", "<", ">", "<=", ">=", "!=" */
+    char op[3];       /* "=", "<", ">", "<=", ">=", "!="; "": the metric must be absent */
     double number;
     uint32_t line;
     char text[200]; /* the line, for reports */
@@ -64,10 +64,12 @@ struct o3_scenario_expect {
 
 struct o3_scenario_line {
     char *text; /* an event line for o3_world_add_event */
+    int64_t at_ns;
     uint32_t number;
 };
 struct o3_scenario_pair {
     char *name, *value; /* a configuration key and its value, as a flag would give them */
+    uint32_t line, col; /* of the value */
 };
 struct o3_scenario {
     char name[128];
@@ -75,9 +77,11 @@ struct o3_scenario {
     char version[32];    /* world.version points here, or is NULL */
     bool has_seed;       /* world.seed was named */
     int64_t duration_ns; /* "run for"; else the time of the last line and a quarter of an hour */
+    uint32_t run_line;   /* 0: there is none */
     struct o3_scenario_load loads[O3_SCENARIO_LOADS_MAX];
     size_t n_loads;
     struct o3_world_users users[O3_SCENARIO_USERS_MAX];
+    uint32_t users_lines[O3_SCENARIO_USERS_MAX];
     size_t n_users;
     struct o3_scenario_line *events;
     size_t n_events;

@@ -17,6 +17,7 @@ void o3_spread_add(struct o3_spread *s, double value); /* NaN is ignored */
 void o3_spread_merge(struct o3_spread *into, const struct o3_spread *from);
 /* 0 <= q <= 1; the bucket's geometric middle, kept within min and max; NaN while empty. */
 double o3_spread_quantile(const struct o3_spread *s, double q);
+double o3_spread_bucket(int i);                   /* the geometric middle of a bucket, 0 <= i < O3_SPREAD_BUCKETS */
 double o3_spread_mean(const struct o3_spread *s); /* NaN while empty */
 
 #endif

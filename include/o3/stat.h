@@ -5,6 +5,7 @@
  * input unless named a ratio. Sums run in index order, so equal input gives equal bits. */
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdint.h>
 
 /* Middle order statistic, mean of the two middle ones for even n. Sorts v. n >= 1, else NaN. */
 double o3_median(double *v, size_t n);
@@ -25,6 +26,11 @@ struct o3_interval {
 struct o3_interval o3_median_interval(double *v, size_t n, double level);
 /* Wilson's score interval of a share (Wilson 1927); level is that of the two-sided normal quantile z. n = 0: [0,1]. */
 struct o3_interval o3_wilson(size_t successes, size_t n, double z);
+/* Exact interval of the mean of a Poisson count (Garwood 1936): lo with P[X >= count | lo] = alpha/2, 0 for a count of
+ * 0; hi with P[X <= count | hi] = alpha/2; alpha = 1 - level, 0 < level < 1. By bisection on the sum of the tail; from
+ * a million on by the cubic normal approximation (Wilson & Hilferty 1931), which is then exact to 1e-9. count >= 0.
+ * Divide both ends by the exposure for a rate. */
+struct o3_interval o3_poisson(int64_t count, double level);
 
 /* Stability: share of all attempts that succeeded and lie within +-band (a ratio) of the median of the successes. */
 struct o3_stability {

@@ -33,6 +33,9 @@ void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size);
  * cut). */
 size_t o3_utf8_sequence(const char *s, size_t n);
 bool o3_utf8_valid(const char *s, size_t n);
+/* The code point of a control character that is the sequence at s of that length, or -1: C0, DEL, and C1, which some
+ * terminals obey too. */
+int o3_utf8_control(const char *s, size_t len);
 /* Copies at most size-1 bytes, never cutting a UTF-8 sequence; always terminates. Returns false if it was cut. */
 bool o3_str_copy(char *dst, size_t size, const char *src);
 bool o3_str_copy_n(char *dst, size_t size, const char *src, size_t n);

@@ -38,8 +38,10 @@ struct o3_world *o3_world_new(const struct o3_world_params *p);
 void o3_world_free(struct o3_world *w);
 /* Loads a model as a user's request with these options would (num_ctx <= 0: automatic), at once. */
 int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int64_t mono_ns, struct o3_err *e);
-/* An event line, "at 2m decode -40 %" (grammar in src/sim/README.md); error names line and column. */
+/* An event line, "at 2m decode -40 %" (grammar in src/rehearsal/README.md); error names line and column. */
 O3_MUST_CHECK int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e);
+/* The grammar alone, without a world; `number` is the line to name in an error. ret_at_ns may be NULL. */
+O3_MUST_CHECK int o3_world_check_event(const char *line, uint32_t number, int64_t *ret_at_ns, struct o3_err *e);
 
 /* Users of the server: conversations begin by chance, their turns follow each other, the prompt grows by what was said
  * before. All that chance decides about a request (its time, length, noise) is fixed by the seed, the group and its
@@ -56,7 +58,8 @@ struct o3_world_users {
 };
 struct o3_world_users o3_world_users_default(void); /* 12 single-group conversations an hour, 4 turns, 300/200 tokens */
 O3_MUST_CHECK int o3_world_add_users(struct o3_world *w, const struct o3_world_users *u, struct o3_err *e);
-/* A user's request that ended. ttft_ns and total_ns count from the moment the user sent it. */
+/* A user's request that ended. ttft_ns and total_ns count from the moment the user sent it; ttft_ns is -1 when no token
+ * came. */
 struct o3_world_served {
     int group;                   /* order of o3_world_add_users */
     uint32_t conversation, turn; /* from 0; the same request in two worlds of one seed has the same three numbers */
@@ -94,22 +97,30 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 /* Time of the next thing that will happen by itself, O3_TIME_NEVER_MS (INT64_MAX) when nothing will. */
 int64_t o3_world_next_ns(const struct o3_world *w);
 
+/* Somebody sets the wall clock of the machine, by so many whole seconds. Timers do not care, times in replies do. */
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms);
+
 /* The truth, for tests and reports. */
 struct o3_world_truth {
     int64_t n_loads, n_reloads, n_unloads, n_requests, n_generated_tokens;
     int n_loaded, n_active_requests;
     double decode_factor; /* product of the events in force */
     int64_t n_spilled_loads, n_ooms;
+    int64_t n_api_loads;    /* of n_loads: caused by a request from the API, not by a user or an event */
     int64_t n_users_active; /* user requests under way now */
     int64_t n_users_served, n_served_dropped;
+    int64_t n_conversations_dropped; /* did not begin because too many of the group were open */
+    /* Of conversations that go on: */
     int64_t n_prefixes_evicted; /* a user's cached prefix was lost because of a request from the API */
-    int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and still there */
+    int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and not lost there later */
     int64_t n_tokens_again;     /* prompt tokens that users had to have evaluated again because of such losses */
 };
 /* What a signal of a request on an idle server would be now, without any chance in it: events, machine, memory and
  * load effects included. NaN when the model is not loaded. */
 enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
+/* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns);
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret);
 
 #endif

@@ -379,7 +379,10 @@ struct state_job {
 
 static void run_state(void *job) {
     struct state_job *j = job;
-    if (o3_store_put(j->daemon->store, j->key, j->value, j->n, j->wall_ms, &j->err) == 0) j->err.code = 0;
+    struct o3_store *store = j->daemon->store;
+    int r = j->n ? o3_store_put(store, j->key, j->value, j->n, j->wall_ms, &j->err)
+                 : o3_store_drop(store, j->key, &j->err);
+    if (r == 0) j->err.code = 0;
 }
 
 static void free_state(struct state_job *j) {
@@ -399,8 +402,11 @@ static void save_state(void *ctx, const char *key, const char *value, size_t n) 
     if (!d->store) return;
     struct state_job *j = calloc(1, sizeof *j);
     if (!j) return;
-    *j = (struct state_job){
-        .daemon = d, .key = strdup(key), .value = copy_bytes(value, n), .n = n, .wall_ms = o3_now_read().wall_ms};
+    *j = (struct state_job){.daemon = d,
+                            .key = strdup(key),
+                            .value = copy_bytes(n ? value : "", n),
+                            .n = n,
+                            .wall_ms = o3_now_read().wall_ms};
     if (!j->key || !j->value || o3_loop_submit(d->loop, run_state, done_state, j) < 0) {
         O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "states waiting to be stored"));
         free_state(j);
@@ -496,7 +502,7 @@ static void restore_preset(void *ctx, const char *key, const char *value, size_t
 
 /* What is small and matters most comes first: the sidecar keeps a bounded amount. */
 void o3_daemon_restore(struct o3_daemon *d) {
-    static const char *const PREFIXES[] = {"strike/", "sizes/", "series/"};
+    static const char *const PREFIXES[] = {"wanted/", "strike/", "sizes/", "series/"};
     if (!d->store) return;
     struct o3_err e;
     int r = o3_store_each(d->store, "preset/", restore_preset, d, &e);

@@ -17,27 +17,6 @@ static const char HEAD[] =
     "th{font-weight:600}.good{color:#146c2e}.bad{color:#b3261e;font-weight:600}.dim{color:#5b6472}"
     "</style></head><body><h1>O3 Sidecar</h1>";
 
-static void add_escaped(struct o3_buf *out, const char *s) {
-    for (; s && *s; s++) {
-        switch (*s) {
-        case '&':
-            o3_buf_adds(out, "&amp;");
-            break;
-        case '<':
-            o3_buf_adds(out, "&lt;");
-            break;
-        case '>':
-            o3_buf_adds(out, "&gt;");
-            break;
-        case '"':
-            o3_buf_adds(out, "&quot;");
-            break;
-        default:
-            o3_buf_add(out, s, 1);
-        }
-    }
-}
-
 static const char *text_of(const json_t *o, const char *key) {
     const char *s = json_string_value(json_object_get(o, key));
     return s ? s : "";
@@ -66,7 +45,7 @@ static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
     } else if (is_bad || !strcmp(state, "suspect")) {
         o3_buf_addf(out, "<span class=\"%s\">%s</span> %.1f &rarr; %.1f %s (%+.1f %%) since ", is_bad ? "bad" : "dim",
                     is_bad ? "changed" : "may have changed", normal, normal * (1 + change), unit, change * 100);
-        add_escaped(out, text_of(sig, "changed_since"));
+        o3_buf_add_html(out, text_of(sig, "changed_since"));
     } else {
         o3_buf_addf(out, "<span class=\"good\">steady</span> at %.1f %s", normal, unit);
     }
@@ -76,7 +55,7 @@ static void add_signal(struct o3_buf *out, int i, const json_t *sig) {
 static void add_model(struct o3_buf *out, const json_t *m) {
     bool is_loaded = json_is_true(json_object_get(m, "loaded"));
     o3_buf_adds(out, "<tr><td>");
-    add_escaped(out, text_of(m, "model"));
+    o3_buf_add_html(out, text_of(m, "model"));
     o3_buf_addf(out, "<div class=\"dim\">%s, context %.0f</div></td><td>", is_loaded ? "loaded" : "not loaded",
                 number_of(m, "num_ctx"));
     for (int i = 0; i < N_SIGNALS; i++) {
@@ -96,17 +75,17 @@ static void add_verdict(struct o3_buf *out, const json_t *status) {
     o3_buf_adds(out, "<p>");
     if (!is_up) {
         o3_buf_adds(out, "<span class=\"bad\">Ollama does not answer</span>: ");
-        add_escaped(out, text_of(status, "ollama_error"));
+        o3_buf_add_html(out, text_of(status, "ollama_error"));
     } else if (n_drifted > 0) {
         o3_buf_addf(out, "<span class=\"bad\">Changed: %.0f of the models</span>", n_drifted);
     } else if (n_loaded > 0) {
         o3_buf_adds(out, "<span class=\"good\">No change detected</span>");
     } else {
-        add_escaped(out, text_of(status, "hint"));
+        o3_buf_add_html(out, text_of(status, "hint"));
     }
     if (is_up) {
         o3_buf_adds(out, " <span class=\"dim\">Ollama ");
-        add_escaped(out, text_of(status, "ollama_version"));
+        o3_buf_add_html(out, text_of(status, "ollama_version"));
         o3_buf_addf(out, ", %.0f loaded</span>", n_loaded);
     }
     o3_buf_adds(out, "</p>");

@@ -6,7 +6,7 @@
 #include "io/http_server.h"
 #include "o3/buf.h"
 
-enum { DEFAULT_MAX_BODY = 1024 * 1024, MAX_CONNECTIONS = 1024, TIMEOUT_S = 300 };
+enum { DEFAULT_MAX_BODY = 1024 * 1024, MAX_CONNECTIONS = 1024, TIMEOUT_S = 300, N_LISTS = 1024 };
 static const size_t MAX_REPLY = (size_t)64 << 20;
 
 /* A request that waits for the world. */
@@ -25,8 +25,12 @@ struct o3_sim_server {
     struct o3_server *http;
     double speed;
     int64_t start_ns;
-    struct exchange *exchanges;
+    struct exchange *lists[N_LISTS]; /* by id, which counts up: one or two in each */
 };
+
+static struct exchange **list_of(struct o3_sim_server *s, uint64_t id) {
+    return &s->lists[id % N_LISTS];
+}
 
 static int64_t world_ns(const struct o3_sim_server *s, int64_t mono_ns) {
     int64_t since = mono_ns - s->start_ns;
@@ -43,11 +47,10 @@ int64_t o3_sim_server_deadline_ns(const struct o3_sim_server *s) {
 /* ---- requests in ---- */
 
 static void end_exchange(struct o3_sim_server *s, struct exchange *x) {
-    for (struct exchange **p = &s->exchanges; *p; p = &(*p)->next)
-        if (*p == x) {
-            *p = x->next;
-            break;
-        }
+    struct exchange **p = list_of(s, x->id);
+    while (*p != x)
+        p = &(*p)->next;
+    *p = x->next;
     o3_buf_done(&x->body);
     free(x);
 }
@@ -65,8 +68,9 @@ static void on_request(void *ctx, struct o3_request *rq) {
     o3_buf_init(&x->body, MAX_REPLY);
     x->id = o3_world_request(s->world, world_ns(s, o3_now_read().mono_ns), o3_request_method(rq), o3_request_path(rq),
                              body, n);
-    x->next = s->exchanges;
-    s->exchanges = x;
+    struct exchange **list = list_of(s, x->id);
+    x->next = *list;
+    *list = x;
     o3_request_set_tag(rq, x);
 }
 
@@ -81,8 +85,8 @@ static void on_gone(void *ctx, struct o3_request *rq, void *tag) {
 
 /* ---- answers out ---- */
 
-static struct exchange *find(const struct o3_sim_server *s, uint64_t id) {
-    struct exchange *x = s->exchanges;
+static struct exchange *find(struct o3_sim_server *s, uint64_t id) {
+    struct exchange *x = *list_of(s, id);
     while (x && x->id != id)
         x = x->next;
     return x;
@@ -178,8 +182,9 @@ int o3_sim_server_new(struct o3_loop *l, const struct o3_sim_server_params *p, s
 void o3_sim_server_free(struct o3_sim_server *s) {
     if (!s) return;
     o3_server_free(s->http); /* tells on_gone of what is open */
-    while (s->exchanges)
-        end_exchange(s, s->exchanges);
+    for (size_t i = 0; i < N_LISTS; i++)
+        while (s->lists[i])
+            end_exchange(s, s->lists[i]);
     o3_world_free(s->world);
     free(s);
 }

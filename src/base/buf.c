@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "o3/text.h"
 
 void o3_buf_init(struct o3_buf *b, size_t max) {
     *b = (struct o3_buf){.max = max};
@@ -80,6 +81,77 @@ int o3_buf_add_double(struct o3_buf *b, double v) {
         if (strtod(text, NULL) == v) break;
     }
     return o3_buf_adds(b, text);
+}
+
+#define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
+
+/* Bytes that stand in quotes as they are. */
+static size_t plain_length(const char *s) {
+    size_t n = 0;
+    while (s[n] >= ' ' && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
+int o3_buf_add_quoted(struct o3_buf *b, const char *s) {
+    o3_buf_add(b, "\"", 1);
+    for (size_t left = strlen(s), len; left; s += len, left -= len) {
+        len = plain_length(s);
+        if (len) {
+            o3_buf_add(b, s, len);
+            continue;
+        }
+        len = o3_utf8_sequence(s, left);
+        if (!len) {
+            o3_buf_adds(b, REPLACEMENT);
+            len = 1;
+            continue;
+        }
+        int control = o3_utf8_control(s, len);
+        if (*s == '"' || *s == '\\')
+            o3_buf_addf(b, "\\%c", *s);
+        else if (*s == '\n' || *s == '\t' || *s == '\r')
+            o3_buf_adds(b, *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : "\\r");
+        else if (control >= 0)
+            o3_buf_addf(b, "\\u%04x", (unsigned)control);
+        else
+            o3_buf_add(b, s, len);
+    }
+    return o3_buf_add(b, "\"", 1);
+}
+
+static const char *html_entity(char c) {
+    switch (c) {
+    case '&':
+        return "&amp;";
+    case '<':
+        return "&lt;";
+    case '>':
+        return "&gt;";
+    case '"':
+        return "&quot;";
+    case '\'':
+        return "&#39;";
+    default:
+        return NULL;
+    }
+}
+
+int o3_buf_add_html(struct o3_buf *b, const char *s) {
+    for (size_t left = s ? strlen(s) : 0, len; left; s += len, left -= len) {
+        len = o3_utf8_sequence(s, left);
+        const char *entity = html_entity(*s);
+        if (!len)
+            o3_buf_adds(b, REPLACEMENT);
+        else if (entity)
+            o3_buf_adds(b, entity);
+        else if (*s != '\n' && o3_utf8_control(s, len) >= 0)
+            o3_buf_adds(b, " ");
+        else
+            o3_buf_add(b, s, len);
+        if (!len) len = 1;
+    }
+    return b->err;
 }
 
 const char *o3_buf_str(const struct o3_buf *b) {

@@ -40,43 +40,12 @@ static void assert_fields(const struct o3_event_row *row, const struct o3_field 
                   strcmp(f[i].name, "msg"));
 }
 
-/* The code point of a control character at s, or -1: C0, DEL, and C1, which some terminals obey too. */
-static int control_at(const char *s, size_t len) {
-    unsigned char c = (unsigned char)s[0];
-    if (len == 1 && (c < 0x20 || c == 0x7f)) return c;
-    if (len == 2 && c == 0xc2 && (unsigned char)s[1] < 0xa0) return (unsigned char)s[1];
-    return -1;
-}
-
-/* A quoted string; the escapes are those of JSON, which logfmt readers know too. */
-static void add_quoted(struct o3_buf *b, const char *s) {
-    o3_buf_add(b, "\"", 1);
-    for (size_t left = strlen(s), len; left; s += len, left -= len) {
-        len = o3_utf8_sequence(s, left);
-        if (!len) {
-            o3_buf_adds(b, "\xef\xbf\xbd"); /* U+FFFD */
-            len = 1;
-            continue;
-        }
-        int control = control_at(s, len);
-        if (*s == '"' || *s == '\\')
-            o3_buf_addf(b, "\\%c", *s);
-        else if (*s == '\n' || *s == '\t' || *s == '\r')
-            o3_buf_adds(b, *s == '\n' ? "\\n" : *s == '\t' ? "\\t" : "\\r");
-        else if (control >= 0)
-            o3_buf_addf(b, "\\u%04x", (unsigned)control);
-        else
-            o3_buf_add(b, s, len);
-    }
-    o3_buf_add(b, "\"", 1);
-}
-
 static bool is_bare(const char *s) {
     size_t left = strlen(s);
     if (!left) return false;
     for (size_t len; left; s += len, left -= len) {
         len = o3_utf8_sequence(s, left);
-        if (!len || *s == ' ' || *s == '"' || *s == '=' || *s == '\\' || control_at(s, len) >= 0) return false;
+        if (!len || *s == ' ' || *s == '"' || *s == '=' || *s == '\\' || o3_utf8_control(s, len) >= 0) return false;
     }
     return true;
 }
@@ -88,7 +57,7 @@ static void add_logfmt_field(struct o3_buf *b, const struct o3_field *f) {
         if (f->s && is_bare(f->s))
             o3_buf_adds(b, f->s);
         else
-            add_quoted(b, f->s ? f->s : "");
+            o3_buf_add_quoted(b, f->s ? f->s : "");
         break;
     case O3_FIELD_INT:
         o3_buf_addf(b, "%lld", (long long)f->i);
@@ -104,7 +73,7 @@ static void add_json_field(struct o3_buf *b, const struct o3_field *f) {
     switch (f->type) {
     case O3_FIELD_STR:
         if (f->s)
-            add_quoted(b, f->s);
+            o3_buf_add_quoted(b, f->s);
         else
             o3_buf_adds(b, "null");
         break;
@@ -127,7 +96,7 @@ int o3_event_encode_logfmt(int64_t wall_ms, enum o3_event_id ev, const struct o3
     char time[32];
     o3_rfc3339_format(wall_ms, time, sizeof time);
     o3_buf_addf(out, "time=%s level=%s event=%s msg=", time, o3_log_level_name(row->level), row->name);
-    add_quoted(out, row->text);
+    o3_buf_add_quoted(out, row->text);
     for (size_t i = 0; i < n; i++)
         add_logfmt_field(out, &f[i]);
     return out->err;
@@ -140,7 +109,7 @@ int o3_event_encode_json(int64_t wall_ms, enum o3_event_id ev, const struct o3_f
     o3_rfc3339_format(wall_ms, time, sizeof time);
     o3_buf_addf(out, "{\"time\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"msg\":", time, o3_log_level_name(row->level),
                 row->name);
-    add_quoted(out, row->text);
+    o3_buf_add_quoted(out, row->text);
     for (size_t i = 0; i < n; i++)
         add_json_field(out, &f[i]);
     o3_buf_adds(out, "}");

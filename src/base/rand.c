@@ -2,6 +2,7 @@
 #include "o3/rand.h"
 #include <math.h>
 #include "o3/err.h"
+#include "o3/num.h"
 
 static uint64_t rotl(uint64_t x, int k) {
     return (x << k) | (x >> (64 - k));
@@ -36,7 +37,7 @@ double o3_rand_uniform(struct o3_rand *r) {
 double o3_rand_normal(struct o3_rand *r) {
     double u = 1.0 - o3_rand_uniform(r); /* (0, 1]: the logarithm is finite */
     double v = o3_rand_uniform(r);
-    return sqrt(-2.0 * log(u)) * cos(2.0 * M_PI * v);
+    return sqrt(-2.0 * o3_log(u)) * o3_cos(2.0 * M_PI * v);
 }
 
 uint64_t o3_rand_below(struct o3_rand *r, uint64_t n) {

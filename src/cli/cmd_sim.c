@@ -5,7 +5,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "app/sim_server.h"
+#include "base/words.h"
 #include "cli/commands.h"
+#include "cli/scenario_file.h"
 
 static const char HELP[] =
     "usage: o3 sim [OPTION ...]\n"
@@ -23,7 +25,8 @@ static const char HELP[] =
     "                             at 19h http 503 for 10m     at 5m hang for 1m\n"
     "                             at 1m load sim-small ctx 8192   at 5m unload\n"
     "                             at 10s runner killed        at 4m gpu lost\n"
-    "  --scenario FILE          events, one a line; # begins a comment; lines with \"expect\" are left out\n"
+    "  --scenario FILE          a scenario: its world, loads, users and events; a flag given here stands above its\n"
+    "                           \"world\" lines. What only \"o3 simulate\" can play is named and left out\n"
     "  --preload MODEL[:CTX]    loaded at the start; repeatable\n"
     "  --version V              what /api/version says (0.32.15); below 0.30 the older scheduler's rules\n"
     "  --gpu BYTES              memory of a GPU, for example 24GiB (no GPU)\n"
@@ -37,7 +40,7 @@ static const char HELP[] =
     "\n"
     "Exit status: 0 stopped by a signal, 2 wrong usage, 75 the address is taken.\n";
 
-enum { MAX_PRELOADS = 8 };
+enum { MAX_PRELOADS = 8, MAX_EVENTS = 256 };
 enum opt {
     OPT_LISTEN = 256,
     OPT_SEED,
@@ -74,40 +77,19 @@ static const struct option OPTIONS[] = {
     {NULL, 0, NULL, 0},
 };
 
-struct line {
-    char *text;
-    uint32_t number; /* in the scenario; 0: from --event */
-    const char *file;
-};
-
 struct sim {
     struct o3_sim_server_params params;
     struct o3_sim_preload preloads[MAX_PRELOADS];
     char preload_names[MAX_PRELOADS][160];
-    struct line *lines;
-    size_t n_lines;
+    const char *events[MAX_EVENTS];
+    size_t n_events;
+    const char *scenario_path;
+    struct o3_scenario *scenario;
     struct o3_loop *loop;
     struct o3_sim_server *server;
 };
 
 /* ---- values ---- */
-
-static bool take_bytes(const char *text, int64_t *ret) {
-    static const struct {
-        const char *unit;
-        double bytes;
-    } UNITS[] = {{"", 1}, {"KiB", 1024.0}, {"MiB", 1048576.0}, {"GiB", 1073741824.0}};
-    char number[32];
-    size_t n = strspn(text, "0123456789.");
-    double v;
-    if (!o3_str_copy_n(number, sizeof number, text, n) || !o3_double_parse(number, &v)) return false;
-    for (size_t i = 0; i < sizeof UNITS / sizeof *UNITS; i++)
-        if (!strcmp(text + n, UNITS[i].unit) && v * UNITS[i].bytes >= 1 && v * UNITS[i].bytes < 1e15) {
-            *ret = (int64_t)(v * UNITS[i].bytes);
-            return true;
-        }
-    return false;
-}
 
 static bool take_int(const char *text, int64_t low, int *ret) {
     int64_t v;
@@ -127,50 +109,10 @@ static bool take_preload(struct sim *s, const char *text) {
                          has_ctx ? (size_t)(colon - text) : strlen(text));
 }
 
-static bool add_line(struct sim *s, const char *text, uint32_t number, const char *file) {
-    struct line *v = reallocarray(s->lines, s->n_lines + 1, sizeof *v);
-    char *copy = strdup(text);
-    if (v) s->lines = v;
-    if (!v || !copy) {
-        free(copy);
-        return false;
-    }
-    s->lines[s->n_lines++] = (struct line){copy, number, file};
+static bool take_event(struct sim *s, const char *text) {
+    if (s->n_events == MAX_EVENTS) return false;
+    s->events[s->n_events++] = text;
     return true;
-}
-
-/* What a scenario says beside events is for `o3 simulate`. */
-static bool is_event(const char *line) {
-    const char *p = line + strspn(line, " \t\r\n");
-    return !strncmp(p, "at", 2) && strchr(" \t\r\n", p[2]) && !strstr(p, " expect ");
-}
-
-static bool is_ignored(const char *line) {
-    static const char *const WORDS[] = {"world ", "config ", "by ", "never "};
-    const char *p = line + strspn(line, " \t\r\n");
-    if (!*p || *p == '#' || strstr(p, " expect ")) return true;
-    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
-        if (!strncmp(p, WORDS[i], strlen(WORDS[i]))) return true;
-    return false;
-}
-
-static bool take_scenario(struct sim *s, const char *path) {
-    FILE *f = fopen(path, "r");
-    if (!f) {
-        perror(path);
-        return false;
-    }
-    char *text = NULL;
-    size_t cap = 0;
-    bool is_good = true;
-    uint32_t number = 0;
-    while (is_good && getline(&text, &cap, f) >= 0) {
-        number++;
-        if (is_event(text) || !is_ignored(text)) is_good = number < 100000 && add_line(s, text, number, path);
-    }
-    free(text);
-    fclose(f);
-    return is_good;
 }
 
 static bool take_noise(const char *text, double *ret) {
@@ -203,9 +145,9 @@ static bool take_option(struct sim *s, enum opt opt, const char *value) {
     case OPT_SPEED:
         return o3_double_parse(value, &s->params.speed) && s->params.speed > 0 && s->params.speed <= 1e6;
     case OPT_EVENT:
-        return add_line(s, value, 0, NULL);
+        return take_event(s, value);
     case OPT_SCENARIO:
-        return take_scenario(s, value);
+        return true; /* read before */
     case OPT_PRELOAD:
         return take_preload(s, value);
     case OPT_VERSION:
@@ -213,9 +155,9 @@ static bool take_option(struct sim *s, enum opt opt, const char *value) {
         return *value >= '0' && *value <= '9' && strlen(value) < 32;
     case OPT_GPU:
         w->has_gpu = true;
-        return take_bytes(value, &w->vram_bytes);
+        return o3_words_bytes(value, &w->vram_bytes);
     case OPT_RAM:
-        return take_bytes(value, &w->ram_bytes);
+        return o3_words_bytes(value, &w->ram_bytes);
     case OPT_NOISE:
         return take_noise(value, &w->noise_cv);
     case OPT_PARALLEL:
@@ -233,10 +175,10 @@ static bool take_option(struct sim *s, enum opt opt, const char *value) {
     return false;
 }
 
-/* 0: go on; 1: the help was printed; 2: wrong. */
-static int take_arguments(struct sim *s, int argc, char **argv) {
+/* What is looked for first: help, a wrong option, the scenario. 0: go on; 1: the help was printed; 2: wrong. */
+static int take_scenario(struct sim *s, int argc, char **argv) {
     optind = 1;
-    for (int which, index = 0; (which = getopt_long(argc, argv, "", OPTIONS, &index)) != -1;) {
+    for (int which; (which = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
         if (which == OPT_HELP) {
             fputs(HELP, stdout);
             return 1;
@@ -245,6 +187,28 @@ static int take_arguments(struct sim *s, int argc, char **argv) {
             fputs("o3 sim --help lists the options\n", stderr);
             return 2;
         }
+        if (which != OPT_SCENARIO) continue;
+        if (s->scenario_path) {
+            fputs("o3 sim: --scenario: there can be one\n", stderr);
+            return 2;
+        }
+        s->scenario_path = optarg;
+    }
+    if (!s->scenario_path) return 0;
+    s->scenario = o3_scenario_file_read(s->scenario_path);
+    if (!s->scenario) return 2;
+    uint64_t seed = s->params.world.seed;
+    s->params.world = s->scenario->world;
+    if (!s->scenario->has_seed) s->params.world.seed = seed;
+    return 0;
+}
+
+/* A flag stands above what the scenario says. */
+static int take_arguments(struct sim *s, int argc, char **argv) {
+    int status = take_scenario(s, argc, argv);
+    if (status) return status;
+    optind = 1;
+    for (int which, index = 0; (which = getopt_long(argc, argv, "", OPTIONS, &index)) != -1;) {
         if (!take_option(s, (enum opt)which, optarg)) {
             fprintf(stderr, "o3 sim: --%s: \"%s\" is not a value for it; see o3 sim --help\n", OPTIONS[index].name,
                     optarg);
@@ -273,18 +237,54 @@ static void on_signal(void *ctx, int signo) {
     if (signo != SIGHUP) o3_loop_stop(s->loop);
 }
 
-static int add_events(struct sim *s) {
-    for (size_t i = 0; i < s->n_lines; i++) {
-        const struct line *l = &s->lines[i];
-        struct o3_err e = {0};
-        if (o3_world_add_event(o3_sim_server_world(s->server), l->text, &e) == 0) continue;
-        if (l->file)
-            fprintf(stderr, "%s:%u:%u: %s\n", l->file, l->number, e.col ? e.col : 1, e.text);
-        else
-            fprintf(stderr, "o3 sim: --event \"%s\": column %u: %s\n", l->text, e.col ? e.col : 1, e.text);
+static int fill_world(struct sim *s) {
+    struct o3_world *w = o3_sim_server_world(s->server);
+    struct o3_err e = {0};
+    for (size_t i = 0; i < s->n_events; i++) {
+        if (o3_world_add_event(w, s->events[i], &e) == 0) continue;
+        fprintf(stderr, "o3 sim: --event \"%s\": column %u: %s\n", s->events[i], e.col ? e.col : 1, e.text);
         return 2;
     }
-    return 0;
+    if (!s->scenario || o3_scenario_fill_world(s->scenario, w, &e) == 0) return 0;
+    o3_scenario_file_error(s->scenario_path, &e);
+    return 2;
+}
+
+/* Lines that concern the sidecar beside the server: marks[line] is set. */
+static size_t mark_sidecar_lines(const struct o3_scenario *s, bool marks[O3_SCENARIO_LINES_MAX + 1]) {
+    size_t n = 0;
+    for (size_t i = 0; i < s->n_faults; i++)
+        if (s->faults[i].kind != O3_FAULT_DISK_SLOW) marks[s->faults[i].line] = true;
+    for (size_t i = 0; i < s->n_expects; i++)
+        marks[s->expects[i].line] = true;
+    for (size_t i = 0; i < s->n_config; i++)
+        marks[s->config[i].line] = true;
+    marks[s->run_line] = s->run_line > 0;
+    for (size_t i = 1; i <= O3_SCENARIO_LINES_MAX; i++)
+        n += marks[i];
+    return n;
+}
+
+static void announce_scenario(const struct o3_scenario *s) {
+    for (size_t i = 0; i < s->n_loads; i++)
+        printf("loaded: %s\n", s->loads[i].model);
+    for (size_t i = 0; i < s->n_users; i++)
+        printf("users: %g conversations an hour with %s\n", s->users[i].conversations_per_hour, s->users[i].model);
+    for (size_t i = 0; i < s->n_events; i++)
+        printf("%s\n", s->events[i].text + strspn(s->events[i].text, " \t"));
+    bool marks[O3_SCENARIO_LINES_MAX + 2] = {0};
+    size_t n = mark_sidecar_lines(s, marks);
+    if (!n) return;
+    printf("for \"o3 simulate\" only: line%s", n > 1 ? "s" : "");
+    for (unsigned from = 1, to; from <= O3_SCENARIO_LINES_MAX; from = to + 1) {
+        for (to = from; marks[from] && marks[to + 1];)
+            to++;
+        if (marks[from] && to > from)
+            printf(" %u-%u", from, to);
+        else if (marks[from])
+            printf(" %u", from);
+    }
+    printf("\n");
 }
 
 static void announce(const struct sim *s) {
@@ -297,8 +297,9 @@ static void announce(const struct sim *s) {
            p->world.version ? p->world.version : "0.32.15", p->world.has_gpu ? "with a GPU" : "no GPU");
     for (size_t i = 0; i < p->n_preloads; i++)
         printf("loaded: %s\n", p->preloads[i].model);
-    for (size_t i = 0; i < s->n_lines; i++)
-        printf("%.*s\n", (int)strcspn(s->lines[i].text, "\r\n"), s->lines[i].text);
+    for (size_t i = 0; i < s->n_events; i++)
+        printf("%s\n", s->events[i]);
+    if (s->scenario) announce_scenario(s->scenario);
     fflush(stdout);
 }
 
@@ -310,7 +311,7 @@ static int report(const struct o3_err *e) {
 static int run(struct sim *s) {
     struct o3_err e = {0};
     if (o3_loop_new(&s->loop, &e) < 0 || o3_sim_server_new(s->loop, &s->params, &s->server, &e) < 0) return report(&e);
-    int status = add_events(s);
+    int status = fill_world(s);
     if (status) return status;
     announce(s);
     struct o3_loop_hooks hooks = {.deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .ctx = s};
@@ -329,8 +330,6 @@ int o3_cmd_sim(int argc, char **argv) {
         status = 0;
     o3_sim_server_free(s.server);
     o3_loop_free(s.loop);
-    for (size_t i = 0; i < s.n_lines; i++)
-        free(s.lines[i].text);
-    free(s.lines);
+    o3_scenario_free(s.scenario);
     return status;
 }

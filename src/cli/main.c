@@ -15,6 +15,7 @@ static const struct {
     {"serve", "the sidecar: probe, judge, export", o3_cmd_serve},
     {"demo", "simulator and sidecar together: see it work without Ollama", o3_cmd_demo},
     {"sim", "a simulated Ollama server over HTTP", o3_cmd_sim},
+    {"simulate", "days of server and sidecar in seconds, with a report", o3_cmd_simulate},
     {"probe", "measure one loaded model now, like ping", o3_cmd_probe},
     {"preset", "list the presets, or print one for a program", o3_cmd_preset},
     {"check-config", "check a configuration file", o3_cmd_check_config},

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include "drift/parts.h"
+#include "o3/num.h"
 
 /* Tuned to shifts of 2k sd; together within a sample or two of the best single CUSUM from 0.5 to 3 sd. */
 const double o3_drift_k[O3_DRIFT_BANK] = {0.25, 0.5, 1.0};
@@ -25,7 +26,7 @@ double o3_drift_siegmund_h(double k, double arl0_one_sided) {
     double lo = 0.1, hi = 80;
     for (int i = 0; i < 60; i++) {
         double b = 0.5 * (lo + hi);
-        if ((exp(b) - b - 1) / (2 * k * k) < arl0_one_sided)
+        if ((o3_exp(b) - b - 1) / (2 * k * k) < arl0_one_sided)
             lo = b;
         else
             hi = b;
@@ -42,8 +43,8 @@ double o3_drift_nominal_arl0(double arl0) {
     size_t last = sizeof FACTORS / sizeof *FACTORS - 1, i = 1;
     while (i < last && arl0 > FACTORS[i].arl0)
         i++;
-    double from = log(FACTORS[i - 1].arl0), to = log(FACTORS[i].arl0);
-    double part = fmin(1, fmax(0, (log(arl0) - from) / (to - from)));
+    double from = o3_log(FACTORS[i - 1].arl0), to = o3_log(FACTORS[i].arl0);
+    double part = fmin(1, fmax(0, (o3_log(arl0) - from) / (to - from)));
     return arl0 * (FACTORS[i - 1].factor + part * (FACTORS[i].factor - FACTORS[i - 1].factor));
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include "drift/parts.h"
+#include "o3/num.h"
 #include "o3/stat.h"
 
 #define CROSSING_MIN 3        /* samples after the change time before a change is suspected */
@@ -43,7 +44,7 @@ struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p) {
 }
 
 void o3_drift_derive(struct o3_drift *d) {
-    d->gate = log1p(d->params.min_effect);
+    d->gate = o3_log1p(d->params.min_effect);
     o3_drift_thresholds(o3_drift_nominal_arl0(d->params.arl0_samples), d->h);
 }
 
@@ -230,7 +231,7 @@ static enum o3_drift_event step(struct o3_drift *d) {
 }
 
 static double ratio_of(double shift) {
-    return expm1(fmin(shift, LEVEL_RATIO_MAX));
+    return o3_expm1(fmin(shift, LEVEL_RATIO_MAX));
 }
 
 static double statistic(const struct o3_drift *d) {
@@ -240,7 +241,7 @@ static double statistic(const struct o3_drift *d) {
 static void fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret) {
     *ret = (struct o3_drift_report){.event = ev, .index = newest(d), .threshold = 1};
     if (!ev) return;
-    ret->reference = exp(d->base.mean);
+    ret->reference = o3_exp(d->base.mean);
     ret->baseline_n = d->base.n;
     ret->baseline_sd_ratio = sqrt(d->base.var);
     ret->statistic = statistic(d);
@@ -250,7 +251,7 @@ static void fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct
     double shift = d->level - d->base.mean;
     double error = o3_drift_effect_error(d, ev == O3_DRIFT_EV_RECOVERED ? d->params.confirm_samples : n);
     ret->direction = d->direction;
-    ret->level = exp(d->level);
+    ret->level = o3_exp(d->level);
     ret->change_ratio = ratio_of(shift);
     ret->change_lo = ratio_of(shift - error);
     ret->change_hi = ratio_of(shift + error);
@@ -290,7 +291,7 @@ enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_
         *ret = (struct o3_drift_report){.index = newest(d), .threshold = 1};
         return O3_DRIFT_EV_NONE;
     }
-    push(d, log(value), wall_ms);
+    push(d, o3_log(value), wall_ms);
     enum o3_drift_event ev = step(d);
     if (ev == O3_DRIFT_EV_RECOVERED) note_return(d);
     fill_report(d, ev, ret);

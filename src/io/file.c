@@ -11,10 +11,9 @@
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
+#include "o3/replace.h"
 
-#define TEMP_PREFIX ".o3-tmp-"
-
-enum { CHUNK = 4 * 1024, TEMP_TRIES = 100, TEMP_AGE_S = 600, MAX_NAMES = 65536 };
+enum { CHUNK = 4 * 1024, TEMP_TRIES = 100, MAX_NAMES = 65536 };
 
 static int code_of(int sys) {
     switch (sys) {
@@ -94,29 +93,25 @@ struct replacement {
     char temp[PATH_MAX]; /* in the folder of target, of which the name has n_dir bytes; 0: the current folder */
     size_t n_dir;
     mode_t mode; /* of the file that is replaced; 0 none */
+    int fd;      /* of temp while it is open, else -1 */
     const char *bytes;
     size_t n;
     const struct o3_file_ops *ops;
-    struct o3_err *e;
 };
 
-static void step(const struct replacement *p, const char *name) {
-    if (p->ops && p->ops->step) p->ops->step(p->ops->ctx, name);
-}
-
 /* A link stays a link: what it leads to is replaced. */
-static int find_target(struct replacement *p) {
+static int find_target(struct replacement *p, struct o3_err *e) {
     struct stat st;
     size_t n = strlen(p->path);
-    if (n >= PATH_MAX) return fail(p->e, ENAMETOOLONG, "write", p->path);
+    if (n >= PATH_MAX) return fail(e, ENAMETOOLONG, "write", p->path);
     memcpy(p->target, p->path, n + 1);
     if (!lstat(p->path, &st) && S_ISLNK(st.st_mode) && !realpath(p->path, p->target))
-        return fail(p->e, errno, "write", p->path);
+        return fail(e, errno, "write", p->path);
     /* Renaming onto /dev/null, a pipe or a socket would take it away from everybody. */
     bool is_there = !stat(p->target, &st);
     if (is_there && !S_ISREG(st.st_mode)) {
-        int r = o3_err_set(p->e, O3_E_IO, "cannot write %.150s: it is not a plain file", p->path);
-        if (p->e) p->e->sys = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
+        int r = o3_err_set(e, O3_E_IO, "cannot write %.150s: it is not a plain file", p->path);
+        if (e) e->sys = S_ISDIR(st.st_mode) ? EISDIR : EINVAL;
         return r;
     }
     if (is_there) p->mode = st.st_mode & 0777;
@@ -125,36 +120,45 @@ static int find_target(struct replacement *p) {
     return 0;
 }
 
-/* The open temporary file, or -errno. A name can be left over from a killed process with our number. */
+/* 0 or an errno. A name can be left over from a killed process with our number. */
 static int open_temp(struct replacement *p) {
     static unsigned counter; /* only the job thread replaces files, and a repeated number is merely tried again */
     for (int i = 0; i < TEMP_TRIES; i++) {
         unsigned number = __atomic_fetch_add(&counter, 1, __ATOMIC_RELAXED);
-        int n = snprintf(p->temp, PATH_MAX, "%.*s" TEMP_PREFIX "%ld-%u", (int)p->n_dir, p->target, (long)getpid(),
-                         number);
-        if (n < 0 || n >= PATH_MAX) return -ENAMETOOLONG;
-        int fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
-        if (fd >= 0) return fd;
-        if (errno != EEXIST) return -errno;
+        int n = snprintf(p->temp, PATH_MAX, "%.*s" O3_REPLACE_TEMP_PREFIX "%ld-%u", (int)p->n_dir, p->target,
+                         (long)getpid(), number);
+        if (n < 0 || n >= PATH_MAX) return ENAMETOOLONG;
+        p->fd = open(p->temp, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0644);
+        if (p->fd >= 0) return 0;
+        if (errno != EEXIST) return errno;
     }
-    return -EEXIST;
+    return EEXIST;
 }
 
-/* 0 or an errno; fd is closed in any case. */
-static int fill_temp(const struct replacement *p, int fd) {
-    step(p, "write");
-    int sys = write_all(fd, p->bytes, p->n);
-    if (p->mode && fchmod(fd, p->mode) < 0 && !sys) sys = errno;
-    if (!sys) {
-        step(p, "fsync");
-        if (fsync(fd) < 0) sys = errno;
-    }
-    if (close(fd) < 0 && !sys) sys = errno;
+/* 0 or an errno. */
+static int fill_temp(const struct replacement *p) {
+    int sys = write_all(p->fd, p->bytes, p->n);
+    return !sys && p->mode && fchmod(p->fd, p->mode) < 0 ? errno : sys;
+}
+
+/* 0 or an errno; a network file system may tell of a failed write only when the file is closed. */
+static int sync_temp(struct replacement *p) {
+    int sys = fsync(p->fd) < 0 ? errno : 0;
+    if (close(p->fd) < 0 && !sys) sys = errno;
+    p->fd = -1;
     return sys;
 }
 
+static void discard_temp(struct replacement *p) {
+    if (p->fd >= 0) close(p->fd);
+    p->fd = -1;
+    unlink(p->temp);
+}
+
 /* 0 or an errno. Some network file systems cannot sync a directory: there is nothing more we could do. */
-static int sync_dir(const char *dir) {
+static int sync_dir(struct replacement *p) {
+    p->temp[p->n_dir] = '\0'; /* gone by that name: what is left is the folder */
+    const char *dir = p->n_dir ? p->temp : ".";
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     if (fd < 0) return errno == EACCES ? 0 : errno; /* writable but not readable: allowed, only not syncable */
     int sys = fsync(fd) < 0 && errno != EINVAL && errno != EROFS ? errno : 0;
@@ -170,50 +174,66 @@ __attribute__((noinline)) static bool has_content(int fd, const char *bytes, siz
     return n == 0;
 }
 
-static int read_back(const struct replacement *p) {
-    step(p, "read_back");
+static int read_back(const struct replacement *p, struct o3_err *e) {
     int fd = open(p->target, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
     bool same = fd >= 0 && has_content(fd, p->bytes, p->n);
     if (fd >= 0) close(fd);
-    return same ? 0
-                : o3_err_set(p->e, O3_E_CHANGED, "%.150s is not what was just written: another process writes it",
-                             p->path);
+    if (same) return 0;
+    return o3_err_set(e, O3_E_CHANGED, "%.150s is not what was just written: another process writes it", p->path);
 }
 
-static int publish(struct replacement *p) {
-    step(p, "rename");
-    if (rename(p->temp, p->target) < 0) {
-        int sys = errno;
-        unlink(p->temp);
-        return fail(p->e, sys, "replace", p->path);
+/* What failed in a step, for "cannot ... PATH". */
+static const char *const DOING[O3_REPLACE_STEP_COUNT] = {[O3_REPLACE_OPEN] = "write",
+                                                         [O3_REPLACE_WRITE] = "write",
+                                                         [O3_REPLACE_FSYNC] = "write",
+                                                         [O3_REPLACE_RENAME] = "replace",
+                                                         [O3_REPLACE_FSYNC_DIR] = "sync the directory of"};
+
+static int perform(void *ctx, enum o3_replace_step step, struct o3_err *e) {
+    struct replacement *p = ctx;
+    int sys = 0;
+    if (p->ops && p->ops->step) p->ops->step(p->ops->ctx, O3_REPLACE_STEP_NAMES[step]);
+    switch (step) {
+    case O3_REPLACE_OPEN:
+        sys = open_temp(p);
+        break;
+    case O3_REPLACE_WRITE:
+        sys = fill_temp(p);
+        break;
+    case O3_REPLACE_FSYNC:
+        sys = sync_temp(p);
+        break;
+    case O3_REPLACE_RENAME:
+        sys = rename(p->temp, p->target) < 0 ? errno : 0;
+        break;
+    case O3_REPLACE_FSYNC_DIR:
+        sys = sync_dir(p);
+        break;
+    case O3_REPLACE_READ_BACK:
+        return read_back(p, e);
+    case O3_REPLACE_DISCARD:
+        discard_temp(p);
+        break;
+    case O3_REPLACE_STEP_COUNT:
+        break;
     }
-    step(p, "fsync_dir");
-    p->temp[p->n_dir] = '\0'; /* gone by that name: what is left is the folder */
-    int sys = sync_dir(p->n_dir ? p->temp : ".");
-    return sys ? fail(p->e, sys, "sync the directory of", p->path) : read_back(p);
+    return sys ? fail(e, sys, DOING[step], p->path) : 0;
 }
 
 int o3_file_replace(const char *path, const char *bytes, size_t n, const struct o3_file_ops *ops, struct o3_err *e) {
-    struct replacement p = {.path = path, .bytes = bytes, .n = n, .ops = ops, .e = e};
-    int r = find_target(&p);
-    if (r < 0) return r;
-    step(&p, "open");
-    int fd = open_temp(&p);
-    if (fd < 0) return fail(e, -fd, "write", path);
-    int sys = fill_temp(&p, fd);
-    if (!sys) return publish(&p);
-    unlink(p.temp);
-    return fail(e, sys, "write", path);
+    struct replacement p = {.path = path, .bytes = bytes, .n = n, .ops = ops, .fd = -1};
+    int r = find_target(&p, e);
+    return r < 0 ? r : o3_replace(perform, &p, e);
 }
 
 int o3_file_sweep_temps(const char *dir) {
     DIR *d = opendir(dir);
     if (!d) return 0;
     int n = 0;
-    time_t before = time(NULL) - TEMP_AGE_S;
+    time_t before = time(NULL) - O3_REPLACE_TEMP_AGE_S;
     for (struct dirent *entry; (entry = readdir(d));) {
         struct stat st;
-        if (strncmp(entry->d_name, TEMP_PREFIX, sizeof TEMP_PREFIX - 1) != 0) continue;
+        if (strncmp(entry->d_name, O3_REPLACE_TEMP_PREFIX, sizeof O3_REPLACE_TEMP_PREFIX - 1) != 0) continue;
         if (fstatat(dirfd(d), entry->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0) continue;
         if (S_ISREG(st.st_mode) && st.st_mtime < before) n += !unlinkat(dirfd(d), entry->d_name, 0);
     }

@@ -10,7 +10,8 @@
 struct o3_file_ops {
     void *ctx;
     void (*step)(void *ctx, const char *name); /* called before "open", "write", "fsync", "rename", "fsync_dir",
-                                                  "read_back"; may kill or fail the process */
+                                                  "read_back", after a failure "discard" (o3/replace.h);
+                                                  may kill or fail the process */
 };
 O3_MUST_CHECK int o3_file_read(const char *path, size_t max, struct o3_buf *out,
                                struct o3_err *e); /* LIMIT when larger */

@@ -432,6 +432,13 @@ int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t 
     return bad ? fail(s, "write to", e) : run(s, st, e);
 }
 
+int o3_store_drop(struct o3_store *s, const char *key, struct o3_err *e) {
+    AUTO_STATEMENT *st = NULL;
+    int r = prepare(s, "DELETE FROM state WHERE key = ?", &st, e);
+    if (r) return r;
+    return bind_text(st, 1, key) ? fail(s, "write to", e) : run(s, st, e);
+}
+
 int o3_store_get(struct o3_store *s, const char *key, struct o3_buf *out, struct o3_err *e) {
     AUTO_STATEMENT *st = NULL;
     int r = prepare(s, "SELECT value FROM state WHERE key = ?", &st, e);

@@ -21,6 +21,7 @@ O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_
 /* Small named states (detectors, reload strikes, presets): whole old or whole new. */
 O3_MUST_CHECK int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t n, int64_t wall_ms,
                                struct o3_err *e);
+O3_MUST_CHECK int o3_store_drop(struct o3_store *s, const char *key, struct o3_err *e); /* no such state: 0 */
 O3_MUST_CHECK int o3_store_get(struct o3_store *s, const char *key, struct o3_buf *out,
                                struct o3_err *e); /* NOT_FOUND */
 O3_MUST_CHECK int o3_store_each(struct o3_store *s, const char *key_prefix,

@@ -10,6 +10,7 @@
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
+#define PS_TEXT_MAX (64u << 10)      /* of /api/ps, kept to know the same list again */
 #define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
 #define SESSION_SLACK_MS 1500        /* between a reply's end and Ollama's own stamp */
 
@@ -294,6 +295,8 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     bool is_other_digest = strcmp(m->ps.digest, ps->digest) != 0;
     bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
     if (was_loaded && !is_other_digest) note_expiry(s, m, ps->expires_at_ms, now);
+    bool is_same = was_loaded && !memcmp(&m->ps, ps, sizeof *ps); /* both from cleared memory, padding too */
+    if (m->ps.expires_at_ms != ps->expires_at_ms) m->expires_shift_ms = 0;
     m->ps = *ps;
     if (is_new || is_other_digest) {
         m->show_state = SHOW_WANTED;
@@ -304,7 +307,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     else if (is_other_digest || is_other_setting) {
         tell_reload(s, m, "foreign_load");
     }
-    set_model_metrics(s, m);
+    if (!is_same) set_model_metrics(s, m);
     if (!was_loaded) o3_sc_schedule_first(s, m, now);
 }
 
@@ -370,16 +373,32 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     tell_if_none(s, n_loaded);
 }
 
-static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
+/* The list says the same for most of the day; the same bytes are not read twice. NULL: an event tells why. */
+static const struct o3_ollama_models *read_list(struct o3_sidecar *s) {
+    const struct o3_buf *body = &s->control.body;
+    if (s->ps_list && s->ps_text.len == body->len && !memcmp(o3_buf_str(&s->ps_text), o3_buf_str(body), body->len))
+        return s->ps_list;
+    o3_ollama_models_free(s->ps_list);
+    s->ps_list = NULL;
     struct o3_err e;
-    struct o3_ollama_models *list = NULL;
-    if (o3_ollama_parse_models(o3_buf_str(&s->control.body), s->control.body.len, &list, &e) < 0) {
+    if (o3_ollama_parse_models(o3_buf_str(body), body->len, &s->ps_list, &e) < 0) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/ps"), O3_F_STR("error", e.text));
+        return NULL;
+    }
+    o3_buf_done(&s->ps_text);
+    if (body->len > PS_TEXT_MAX) return s->ps_list;
+    s->ps_text = *body;
+    o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
+    return s->ps_list;
+}
+
+static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
+    const struct o3_ollama_models *list = read_list(s);
+    if (!list) {
         go_down(s, "the list of loaded models could not be understood", now);
         return;
     }
     apply_list(s, list, now);
-    o3_ollama_models_free(list);
     s->has_ps = true;
     s->n_failures = 0;
     s->ps_at_ns = now.mono_ns;
@@ -396,18 +415,22 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     o3_sc_start_pending(s, now);
 }
 
-void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now) {
-    s->control.id = 0;
-    enum control kind = s->control.kind;
+static void call_failed(struct o3_sidecar *s, int transport, const char *text, struct o3_now now) {
     char error[160];
     if (transport)
         o3_str_copy(error, sizeof error, text && *text ? text : o3_error_row(transport)->meaning);
     else if (!o3_ollama_parse_error(o3_buf_str(&s->control.body), s->control.body.len, error, sizeof error))
         o3_str_copy(error, sizeof error, "the server answered with an error status");
+    go_down(s, error, now);
+}
+
+void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now) {
+    s->control.id = 0;
+    enum control kind = s->control.kind;
     if (kind == CONTROL_SHOW && transport != O3_E_UNREACHABLE)
         show_answered(s, status, transport);
     else if (transport || status != 200)
-        go_down(s, error, now);
+        call_failed(s, transport, text, now);
     else if (kind == CONTROL_VERSION)
         version_answered(s, now);
     else

@@ -72,6 +72,7 @@ struct model {
     bool has_timed_out;  /* the last probe did: did it wait for a load? */
 
     /* user activity */
+    int64_t expires_shift_ms;     /* jumps of the wall clock since Ollama stamped expires_at */
     int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
@@ -148,6 +149,8 @@ struct o3_sidecar {
     bool is_none_told;
     int n_over_limit;
     struct control_call control;
+    struct o3_buf ps_text; /* the list of loaded models as it came last */
+    struct o3_ollama_models *ps_list;
 
     struct o3_gate gate;
     struct o3_token_budget budget;
@@ -227,6 +230,7 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m);
+void o3_sc_restore_wanted(struct o3_sidecar *s, struct model *m, const char *text, size_t n, struct o3_now now);
 void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m);
 
 /* report.c */

@@ -313,14 +313,15 @@ static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double 
     r.event = ev;
     if (ev == O3_DRIFT_EV_CONFIRMED) m->epoch->n_changed[sig] = r.n_since;
     tell_verdict(s, m, sig, &r, v.baseline);
-    save_one(s, m->epoch, sig);
-    if (ev == O3_DRIFT_EV_SUSPECT || ev == O3_DRIFT_EV_WENT_AWAY) return;
-    char reason[160];
-    if (ev == O3_DRIFT_EV_BASELINE)
-        snprintf(reason, sizeof reason, "%s baseline established", SIGNAL_NAMES[sig]);
-    else
-        describe(&r, sig, reason, sizeof reason);
-    o3_sc_want_presets(s, m, ev, reason, now);
+    if (ev != O3_DRIFT_EV_SUSPECT && ev != O3_DRIFT_EV_WENT_AWAY) {
+        char reason[160];
+        if (ev == O3_DRIFT_EV_BASELINE)
+            snprintf(reason, sizeof reason, "%s baseline established", SIGNAL_NAMES[sig]);
+        else
+            describe(&r, sig, reason, sizeof reason);
+        o3_sc_want_presets(s, m, ev, reason, now);
+    }
+    save_one(s, m->epoch, sig); /* after what follows from it: a verdict that is saved is never told again */
 }
 
 static void count_rejected(struct o3_sidecar *s, const struct o3_sample *sample) {

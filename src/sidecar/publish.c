@@ -68,12 +68,37 @@ static void build(const struct o3_sidecar *s, const struct model *m, const struc
     }
 }
 
-static void want_write(struct model *m, const char *reason, struct o3_now now) {
+static void save_as(struct o3_sidecar *s, const char *kind, const struct model *m, const struct o3_preset_doc *doc,
+                    bool keep) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, DOC_BYTES_MAX);
+    char key[160];
+    snprintf(key, sizeof key, "%s/%s", kind, m->ps.name);
+    if (o3_preset_doc_encode_yaml(doc, &text) < 0) return;
+    if (keep)
+        o3_sc_keep_state(s, key, o3_buf_str(&text), text.len);
+    else
+        s->ops.save_state(s->ops.ctx, key, o3_buf_str(&text), text.len);
+}
+
+static void begin_writing(struct model *m, const char *reason, struct o3_now now) {
     if (!m->is_write_wanted)
         o3_str_copy(m->write_reason, sizeof m->write_reason, reason); /* the first of several signals */
     m->is_write_wanted = true;
     m->n_write_failures = 0;
     m->write_at_ns = now.mono_ns;
+}
+
+/* What is wanted is saved before the write begins: a process that dies in it has not forgotten it. */
+static void want_write(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now) {
+    save_as(s, "wanted", m, &m->wanted, false);
+    begin_writing(m, reason, now);
+}
+
+static void forget_wanted(struct o3_sidecar *s, const struct model *m) {
+    char key[160];
+    snprintf(key, sizeof key, "wanted/%s", m->ps.name);
+    s->ops.save_state(s->ops.ctx, key, NULL, 0);
 }
 
 static const struct o3_preset_doc *newest_doc(const struct model *m) {
@@ -104,7 +129,7 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
         return;
     }
     m->wanted = doc;
-    want_write(m, reason, now);
+    want_write(s, m, reason, now);
 }
 
 void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o3_now now) {
@@ -113,7 +138,7 @@ void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o
         const struct o3_preset_doc *last = newest_doc(m);
         if (!last || s->config->tune_mode == TUNE_OFF) continue;
         m->wanted = *last;
-        want_write(m, reason, now);
+        want_write(s, m, reason, now);
     }
 }
 
@@ -203,20 +228,8 @@ int64_t o3_sc_publish_deadline(const struct o3_sidecar *s) {
     return t;
 }
 
-static void save_doc(struct o3_sidecar *s, const struct model *m, bool keep) {
-    O3_AUTO_BUF doc;
-    o3_buf_init(&doc, DOC_BYTES_MAX);
-    char key[160];
-    snprintf(key, sizeof key, "preset/%s", m->ps.name);
-    if (o3_preset_doc_encode_yaml(&m->published, &doc) < 0) return;
-    if (keep)
-        o3_sc_keep_state(s, key, o3_buf_str(&doc), doc.len);
-    else
-        s->ops.save_state(s->ops.ctx, key, o3_buf_str(&doc), doc.len);
-}
-
 void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
-    if (m->has_published) save_doc(s, m, true);
+    if (m->has_published) save_as(s, "preset", m, &m->published, true);
 }
 
 static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
@@ -241,7 +254,8 @@ void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_d
         m->has_published = true;
         if (!m->is_write_wanted) m->n_write_failures = 0;
         set_preset_metrics(s, m);
-        save_doc(s, m, false);
+        save_as(s, "preset", m, &m->published, false);
+        if (!m->is_write_wanted) forget_wanted(s, m);
         O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name),
                     O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
         return;
@@ -260,4 +274,10 @@ void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m) {
     if (o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &m->published, &e) < 0) return;
     m->has_published = true;
     set_preset_metrics(s, m);
+}
+
+void o3_sc_restore_wanted(struct o3_sidecar *s, struct model *m, const char *text, size_t n, struct o3_now now) {
+    struct o3_err e;
+    if (s->config->tune_mode == TUNE_OFF || o3_preset_doc_decode_yaml(text, n, &m->wanted, &e) < 0) return;
+    begin_writing(m, "an interrupted write", now);
 }

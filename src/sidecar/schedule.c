@@ -45,7 +45,8 @@ enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct 
     if (!o3_sc_options_known(m)) return SKIP_OPTIONS_UNKNOWN;
     if (is_lingering_over(s, m, now.mono_ns)) return SKIP_IDLE;
     int64_t expires_ms = m->ps.expires_at_ms;
-    if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS && expires_ms - now.wall_ms < EXPIRY_GUARD_MS)
+    if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS &&
+        expires_ms + m->expires_shift_ms - now.wall_ms < EXPIRY_GUARD_MS)
         return SKIP_EXPIRING;
     if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day,
                                 now.wall_ms))

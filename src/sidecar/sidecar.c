@@ -59,6 +59,8 @@ void o3_sidecar_free(struct o3_sidecar *s) {
         free(s->restored[i].value);
     }
     o3_buf_done(&s->control.body);
+    o3_buf_done(&s->ps_text);
+    o3_ollama_models_free(s->ps_list);
     o3_probe_reply_done(&s->probe.reply);
     free(s);
 }
@@ -102,17 +104,28 @@ void o3_sc_save_budget(struct o3_sidecar *s) {
     s->n_tokens_unsaved = 0;
 }
 
+/* A model of which something is known before it is loaded; NULL when there is no room. */
+static struct model *restored_model(struct o3_sidecar *s, const char *name, struct o3_now now) {
+    struct o3_ollama_model ps = {.size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1};
+    struct model *m = o3_sc_find_model(s, name);
+    return m || !o3_str_copy(ps.name, sizeof ps.name, name) ? m : o3_sc_add_model(s, &ps, now);
+}
+
 void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now) {
-    static const char PRESET[] = "preset/";
+    static const char PRESET[] = "preset/", WANTED[] = "wanted/";
     if (!strcmp(key, BUDGET_KEY)) {
         (void)o3_token_budget_decode(value, &s->budget);
         return;
     }
+    if (!strncmp(key, WANTED, sizeof WANTED - 1)) {
+        struct model *m = restored_model(s, key + sizeof WANTED - 1, now);
+        if (m) o3_sc_restore_wanted(s, m, value, n, now);
+        return;
+    }
     put_restored(s, key, value, n);
     if (strncmp(key, PRESET, sizeof PRESET - 1)) return;
-    struct o3_ollama_model ps = {.size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1};
-    const char *name = key + sizeof PRESET - 1;
-    if (o3_str_copy(ps.name, sizeof ps.name, name) && !o3_sc_find_model(s, name)) (void)o3_sc_add_model(s, &ps, now);
+    struct model *m = restored_model(s, key + sizeof PRESET - 1, now);
+    if (m && !m->has_published) o3_sc_restore_presets(s, m);
 }
 
 bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret) {
@@ -179,6 +192,7 @@ static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
     s->probe.is_tainted = true;
     for (int i = 0; i < s->n_models; i++) {
         s->models[i]->session_ms = -1;
+        s->models[i]->expires_shift_ms += moved;
         s->models[i]->own_finished_wall_ms = 0;
         o3_sc_mark_gap(s->models[i]);
     }

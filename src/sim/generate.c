@@ -1,81 +1,15 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* What happens on a runner: slots, the prompt and its cache, tokens one by one, the final figures; embeddings.
+/* What happens on a runner: the prompt, tokens one by one, the final figures; embeddings.
  * Reported durations are differences of the very times at which the pieces are sent. */
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include "o3/num.h"
 #include "sim/sim.h"
-
-#define US 1000LL
-
-static int64_t whole_us(double ns) {
-    int64_t v = (int64_t)(ns / 1e3 + 0.5) * US;
-    return v > US ? v : US;
-}
-
-static int slots_of(const struct o3_world *w, const struct o3_sim_request *rq) {
-    return rq->model.weights->can_complete ? w->params.parallel : 1;
-}
 
 static bool is_embedding(const struct o3_sim_request *rq) {
     return rq->kind == O3_SIM_EMBED || rq->kind == O3_SIM_EMBEDDINGS;
-}
-
-/* ---- rates ---- */
-
-/* A spilled model takes as long as its shares do; layers in RAM run at a sixth of the speed. */
-static double placement(const struct o3_world *w, const struct o3_sim_runner *r) {
-    const double cpu_slowness = 6;
-    if (!w->params.has_gpu || r->launch.num_gpu == 0)
-        return r->launch.num_gpu == 0 && w->params.has_gpu ? cpu_slowness : 1;
-    double on_gpu = (double)r->vram_bytes / (double)r->size_bytes;
-    return on_gpu + (1 - on_gpu) * cpu_slowness;
-}
-
-/* Measured: two at once get 25 tok/s each where one gets 39. */
-static double sharing(const struct o3_sim_runner *r) {
-    return 1 + 0.56 * (r->busy_slots > 1 ? r->busy_slots - 1 : 0);
-}
-
-static double noise_cv(const struct o3_world *w, int64_t t) {
-    const struct o3_sim_event *ev = o3_sim_in_force(w, O3_SIM_CHANGE_NOISE, t);
-    return ev ? ev->value : w->params.noise_cv;
-}
-
-/* Log-normal with median 1. Nothing is drawn without noise. */
-static double log_normal(struct o3_world *w, double cv) {
-    if (cv <= 0) return 1;
-    return exp(sqrt(log1p(cv * cv)) * o3_rand_normal(&w->rand));
-}
-
-static int64_t token_gap_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
-    const struct o3_sim_weights *m = rq->model.weights;
-    const struct o3_sim_runner *r = rq->runner;
-    double tps = o3_sim_rate(w, O3_SIM_CHANGE_DECODE, rq->model.name, m->decode_tps, t) * rq->speed;
-    /* A step reads the weights and the cache filled so far. */
-    double cache = (double)(m->layers * m->heads_kv * m->head_size) * 4 * (double)rq->tokens.n;
-    double ns = 1e9 / tps * (1 + cache / (double)m->size_bytes) * placement(w, r) * sharing(r);
-    double cv = noise_cv(w, t);
-    return whole_us(ns * log_normal(w, cv < 0.02 ? cv : 0.02));
-}
-
-/* Measured on CPU: a batch of 8 gives 0.76 of the rate at 512. */
-static double batch_efficiency(int64_t ubatch) {
-    return (1 - 0.24 * sqrt(8.0 / (double)(ubatch > 8 ? ubatch : 8))) / (1 - 0.24 * sqrt(8.0 / 512));
-}
-
-static int64_t prompt_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t n_tokens, int64_t t) {
-    const struct o3_sim_weights *m = rq->model.weights;
-    int64_t ub = o3_sim_ubatch(&rq->runner->launch);
-    double tps = o3_sim_rate(w, O3_SIM_CHANGE_PREFILL, rq->model.name, m->prefill_tps, t) * rq->speed *
-                 batch_efficiency(ub);
-    double step_s = 1 / (o3_sim_rate(w, O3_SIM_CHANGE_DECODE, rq->model.name, m->decode_tps, t) * rq->speed), s = 0;
-    for (int64_t left = n_tokens; left > 0; left -= ub) {
-        double batch_s = (double)(left < ub ? left : ub) / tps;
-        s += batch_s > step_s ? batch_s : step_s; /* the weights are read once for each batch */
-    }
-    return whole_us(s * 1e9 * placement(w, rq->runner) * sharing(rq->runner));
 }
 
 /* ---- ends ---- */
@@ -85,7 +19,10 @@ static void give_back(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     if (!r) return;
     bool had_slot = rq->has_slot, has_others = r->refs > 1;
     rq->has_slot = false;
-    if (had_slot) r->busy_slots--;
+    if (had_slot) {
+        o3_sim_cache_give(w, rq);
+        o3_sim_slot_leave(w, r, t);
+    }
     o3_sim_sched_release(w, rq, t);
     /* Who waits for the slot holds the runner too, so it is still there. */
     if (had_slot && has_others && !r->is_dead) o3_sim_work_slot_free(w, r, t);
@@ -98,23 +35,6 @@ static void fail(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int s
     /* An error instead of a stream has the type that the handler of streams gives it. */
     bool is_stream = !rq->body.no_stream && (rq->kind == O3_SIM_GENERATE || rq->kind == O3_SIM_CHAT);
     o3_sim_answer(w, rq, t, status, is_stream ? O3_SIM_JSON_PLAIN : type);
-}
-
-static void remember_prompt(struct o3_world *w, struct o3_sim_request *rq) {
-    struct o3_sim_runner *r = rq->runner;
-    if (!r || is_embedding(rq) || rq->tokens.n == 0) return;
-    int places = w->profile.has_child_server ? O3_SIM_CACHED_PROMPTS : 1;
-    int at = -1;
-    for (int i = 0; i < r->n_cached; i++)
-        if (o3_sim_tokens_common(&r->cached[i], &rq->tokens) == r->cached[i].n) at = i; /* it grew */
-    if (at < 0 && r->n_cached >= places) at = 0;
-    if (at >= 0) {
-        o3_sim_tokens_done(&r->cached[at]);
-        memmove(&r->cached[at], &r->cached[at + 1], (size_t)(r->n_cached - at - 1) * sizeof *r->cached);
-        r->n_cached--;
-    }
-    r->cached[r->n_cached++] = rq->tokens;
-    rq->tokens = (struct o3_sim_tokens){0};
 }
 
 static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t, struct o3_sim_piece *ret) {
@@ -166,8 +86,11 @@ static void send_figures(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 }
 
 static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    send_figures(w, rq, t);
-    remember_prompt(w, rq);
+    if (rq->user)
+        o3_sim_users_answered(w, rq, t);
+    else
+        send_figures(w, rq, t);
+    o3_sim_cache_keep(rq);
     give_back(w, rq, t);
     if (rq->body.no_stream) {
         o3_sim_answer(w, rq, t, 200, o3_sim_whole_type(rq));
@@ -179,7 +102,7 @@ static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 
 /* The stream just ends: no figures, no error. */
 static void end_without_done(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    remember_prompt(w, rq);
+    o3_sim_cache_keep(rq);
     give_back(w, rq, t);
     if (rq->body.no_stream) {
         struct o3_sim_piece p;
@@ -238,23 +161,55 @@ static bool is_cut_off(const struct o3_world *w, const struct o3_sim_request *rq
     return rq->n_out >= 1 && rq->n_out >= (half < latest ? half : latest);
 }
 
-static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    const int64_t most_equal = 31; /* seen: more than 30 equal tokens end a generate stream */
+static void add_word(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     char word[O3_SIM_WORD_SIZE];
     next_word(rq, word);
+    if (is_stop(rq, word)) {
+        rq->done_reason = "stop";
+        return;
+    }
+    rq->n_out++;
+    w->truth.n_generated_tokens++;
+    (void)o3_sim_tokens_add(&rq->tokens, o3_sim_token_id(word, strlen(word)));
+    send_word(w, rq, t, word);
+}
+
+/* What the server says to a user is nowhere spelt out. */
+static void add_tokens(struct o3_world *w, struct o3_sim_request *rq) {
+    uint64_t key = o3_sim_draw(w, rq, O3_SIM_DRAW_TEXT);
+    (void)o3_sim_tokens_add_made(&rq->tokens, key, (uint64_t)rq->n_out, (size_t)rq->n_step);
+    rq->n_out += rq->n_step;
+    w->truth.n_generated_tokens += rq->n_step;
+}
+
+/* Nobody sees the single tokens of a user's answer: a step makes several, each as long as the first of them. */
+static int64_t decode_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    int64_t gap = o3_sim_token_gap_ns(w, rq, t);
+    if (!rq->user) return gap;
+    const int64_t most = 16, longest_ns = 2 * O3_NS_PER_S;
+    int64_t n = longest_ns / gap, left = rq->n_natural - rq->n_out;
+    if (n > most) n = most;
+    if (n > left) n = left;
+    rq->n_step = n > 1 ? n : 1;
+    return rq->n_step * gap;
+}
+
+static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (o3_sim_fills_up(w, rq, t)) {
+        w->truth.n_ooms++;
+        o3_sim_kill_runner(w, rq->runner, t);
+        return;
+    }
+    const int64_t most_equal = 31; /* seen: more than 30 equal tokens end a generate stream */
     if (rq->n_out == 0) {
         rq->first_ns = t;
         rq->prompt_ns = t - rq->prompt_start_ns;
     }
     rq->last_ns = t;
-    if (is_stop(rq, word)) {
-        rq->done_reason = "stop";
-    } else {
-        rq->n_out++;
-        w->truth.n_generated_tokens++;
-        (void)o3_sim_tokens_add(&rq->tokens, o3_sim_token_id(word, strlen(word)));
-        send_word(w, rq, t, word);
-    }
+    if (rq->user)
+        add_tokens(w, rq);
+    else
+        add_word(w, rq, t);
     bool is_loop = rq->model.weights->repeats_itself && rq->kind == O3_SIM_GENERATE && rq->n_out >= most_equal;
     if (is_loop || is_cut_off(w, rq, t)) {
         end_without_done(w, rq, t);
@@ -263,7 +218,7 @@ static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     if (!rq->done_reason && rq->n_out >= rq->n_limit) rq->done_reason = "length";
     if (!rq->done_reason && rq->n_out >= rq->n_natural) rq->done_reason = "stop";
     rq->stage = rq->done_reason ? O3_SIM_TAIL : O3_SIM_DECODE;
-    rq->next_ns = t + (rq->done_reason ? o3_sim_between(w, 0.2, 1.5) : token_gap_ns(w, rq, t));
+    rq->next_ns = t + (rq->done_reason ? o3_sim_between(w, rq, O3_SIM_DRAW_TAIL, 0.2, 1.5) : decode_ns(w, rq, t));
 }
 
 /* ---- the prompt ---- */
@@ -271,7 +226,7 @@ static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 /* Builds the tokens; false when the request was answered with an error. */
 static bool prepare_prompt(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     struct o3_sim_refusal no;
-    if (o3_sim_prompt_build(rq, w->profile.has_child_server, &no)) return true;
+    if (o3_sim_prompt_build(w, rq, &no)) return true;
     fail(w, rq, t, no.status, no.text);
     return false;
 }
@@ -289,10 +244,10 @@ static void prepare_text(struct o3_world *w, struct o3_sim_request *rq) {
     const struct o3_sim_weights *m = rq->model.weights;
     double seed = o3_sim_option(&rq->options, O3_SIM_SEED, -1);
     bool repeats = seed >= 0 || o3_sim_option(&rq->options, O3_SIM_TEMPERATURE, 0.8) <= 0;
-    uint64_t chance = repeats ? (uint64_t)(int64_t)seed : o3_rand_u64(&w->rand);
+    uint64_t chance = repeats ? (uint64_t)(int64_t)seed : o3_sim_draw(w, rq, O3_SIM_DRAW_TEXT);
     uint64_t h = o3_sim_hash(chance, m->name, strlen(m->name));
     o3_rand_seed(&rq->text, o3_sim_hash(h, rq->tokens.v, rq->n_prompt * sizeof *rq->tokens.v));
-    double length = m->natural_tokens * exp(0.4 * o3_rand_normal(&rq->text));
+    double length = m->natural_tokens * o3_exp(0.4 * o3_rand_normal(&rq->text));
     const int64_t shortest = 96; /* so that short answers end by num_predict only */
     rq->n_natural = m->natural_tokens == 0 ? INT64_MAX : length < (double)shortest ? shortest : (int64_t)length;
     bool thinks = m->can_think && w->profile.has_think && (!rq->body.has_think || rq->body.think);
@@ -300,15 +255,6 @@ static void prepare_text(struct o3_world *w, struct o3_sim_request *rq) {
     if (rq->body.think_level == 'l') rq->n_thinking /= 2;
     if (rq->body.think_level == 'h') rq->n_thinking *= 2;
     (void)o3_sim_script_write(rq); /* without memory for it: words */
-}
-
-static size_t cached_tokens(const struct o3_sim_request *rq) {
-    size_t best = 0;
-    for (int i = 0; i < rq->runner->n_cached; i++) {
-        size_t n = o3_sim_tokens_common(&rq->runner->cached[i], &rq->tokens);
-        if (n > best) best = n;
-    }
-    return best < rq->n_prompt ? best : rq->n_prompt - 1; /* the last token is always evaluated */
 }
 
 /* ---- embeddings ---- */
@@ -379,21 +325,21 @@ static void finish_embedding(struct o3_world *w, struct o3_sim_request *rq, int6
 
 static void take_slot(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     rq->has_slot = true;
-    rq->runner->busy_slots++;
-    rq->speed = log_normal(w, noise_cv(w, t));
+    o3_sim_slot_take(w, rq, t);
+    int64_t copying = o3_sim_cache_take(w, rq);
     bool is_plain = rq->body.raw || is_embedding(rq);
-    int64_t before = is_plain ? o3_sim_between(w, 8, 14) : o3_sim_between(w, 30, 45);
-    const struct o3_sim_event *delay = o3_sim_in_force(w, O3_SIM_CHANGE_TTFT, t);
-    if (delay) before += (int64_t)delay->value;
-    rq->prompt_start_ns = t + before;
-    int64_t n = (int64_t)rq->n_prompt;
-    if (!is_embedding(rq)) {
+    double low_ms, high_ms;
+    o3_sim_before_ms(w, rq->model.name, is_plain, t, &low_ms, &high_ms);
+    rq->prompt_start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_BEFORE, low_ms, high_ms) + copying;
+    int64_t n = (int64_t)(rq->n_prompt - rq->n_cached);
+    if (rq->user) {
+        o3_sim_users_started(w, rq);
+    } else if (!is_embedding(rq)) {
         prepare_text(w, rq);
         rq->n_limit = limit_of(rq);
-        n -= (int64_t)cached_tokens(rq);
     }
     rq->stage = O3_SIM_PROMPT;
-    rq->next_ns = rq->prompt_start_ns + prompt_time_ns(w, rq, n, t);
+    rq->next_ns = rq->prompt_start_ns + o3_sim_prompt_time_ns(w, rq, n, t);
 }
 
 void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
@@ -403,13 +349,13 @@ void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t 
         if (rq->stage != O3_SIM_WAITING || rq->runner != r) continue;
         if (!first || rq->queue_serial < first->queue_serial) first = rq;
     }
-    if (first && r->busy_slots < slots_of(w, first)) take_slot(w, first, t);
+    if (first && r->busy_slots < o3_sim_slots(w, first)) take_slot(w, first, t);
 }
 
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     int64_t from = t > rq->start_ns ? t : rq->start_ns;
     /* Seen on a loaded runner: 1.3 to 6 ms. */
-    rq->next_ns = from + (rq->has_loaded ? o3_sim_between(w, 0.1, 0.5) : o3_sim_between(w, 1.3, 6));
+    rq->next_ns = from + o3_sim_between(w, rq, O3_SIM_DRAW_READY, rq->has_loaded ? 0.1 : 1.3, rq->has_loaded ? 0.5 : 6);
     rq->load_ns = rq->next_ns - rq->start_ns;
     rq->stage = O3_SIM_READY;
 }
@@ -439,7 +385,7 @@ static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         return;
     }
     if (!(is_embedding(rq) ? prepare_inputs(w, rq, t) : prepare_prompt(w, rq, t))) return;
-    if (rq->runner->busy_slots < slots_of(w, rq)) {
+    if (rq->runner->busy_slots < o3_sim_slots(w, rq)) {
         take_slot(w, rq, t);
         return;
     }
@@ -449,7 +395,7 @@ static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 }
 
 static void drained(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    remember_prompt(w, rq);
+    o3_sim_cache_keep(rq);
     give_back(w, rq, t);
     o3_sim_remove(w, rq);
 }

@@ -79,6 +79,17 @@ void o3_sim_launch_decide(const struct o3_sim_launch_input *in, struct o3_sim_la
     if (!in->profile->has_child_server && ret->num_batch > ret->num_ctx) ret->num_batch = ret->num_ctx;
 }
 
+bool o3_sim_launch_lower(const struct o3_sim_launch_input *in, struct o3_sim_launch *l) {
+    const int64_t sizes[] = {32768, 4096};
+    for (size_t i = 0; l->is_ctx_automatic && i < 2; i++) {
+        if (l->num_ctx <= sizes[i]) continue;
+        l->num_ctx = sizes[i];
+        if (l->is_batch_automatic) l->num_batch = automatic_batch(in, l->num_ctx);
+        return true;
+    }
+    return false;
+}
+
 bool o3_sim_needs_reload(const struct o3_sim_launch *loaded, const struct o3_sim_launch *wanted,
                          const struct o3_sim_profile *profile) {
     /* Since 0.30 an automatic value equals any automatic value; before, numbers were compared whatever their origin. */

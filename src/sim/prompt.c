@@ -6,26 +6,16 @@
 #include "sim/sim.h"
 
 enum {
-    TOKEN_BEGIN = 1,
-    TOKEN_END = 2,
-    TOKEN_HEADER = 32100,
-    TOKEN_HEADER_END = 32101,
     TOKEN_CONTEXT = 32102,
     TOKEN_SUFFIX = 32103,
     TOKEN_IMAGE = 1 << 20, /* and above: parts of images */
     TOKENS_PER_IMAGE = 256
 };
 
-static int add_header(struct o3_sim_tokens *t, const char *role) {
-    int r = o3_sim_tokens_add(t, TOKEN_HEADER);
-    if (r == 0) r = o3_sim_tokens_add_text(t, role, strlen(role));
-    return r < 0 ? r : o3_sim_tokens_add(t, TOKEN_HEADER_END);
-}
-
 static int add_message(struct o3_sim_tokens *t, const char *role, const char *s, size_t n) {
-    int r = add_header(t, role);
+    int r = o3_sim_tokens_add_header(t, role);
     if (r == 0) r = o3_sim_tokens_add_text(t, s, n);
-    return r < 0 ? r : o3_sim_tokens_add(t, TOKEN_END);
+    return r < 0 ? r : o3_sim_tokens_end(t);
 }
 
 static int add_images(struct o3_sim_tokens *t, const struct o3_sim_images *images) {
@@ -44,7 +34,7 @@ static int build_generate(struct o3_sim_request *rq) {
     const struct o3_sim_body *b = &rq->body;
     struct o3_sim_tokens *t = &rq->tokens;
     const char *system = b->system_n > 0 ? b->system : rq->model.system;
-    int r = o3_sim_tokens_add(t, TOKEN_BEGIN);
+    int r = o3_sim_tokens_begin(t);
     for (int64_t i = 0; r == 0 && i < b->context_n; i++)
         r = o3_sim_tokens_add(t, TOKEN_CONTEXT);
     if (r == 0) r = add_images(t, &b->images);
@@ -52,7 +42,7 @@ static int build_generate(struct o3_sim_request *rq) {
     if (r == 0 && (b->raw || b->suffix_n > 0)) return o3_sim_tokens_add_text(t, b->prompt, b->prompt_n);
     if (r == 0 && *system) r = add_message(t, "system", system, strlen(system));
     if (r == 0) r = add_message(t, "user", b->prompt, b->prompt_n);
-    return r < 0 ? r : add_header(t, "assistant");
+    return r < 0 ? r : o3_sim_tokens_add_header(t, "assistant");
 }
 
 /* What stands before the messages: the system text of the model, where they bring none, and the tools. */
@@ -61,7 +51,7 @@ static int begin_chat(struct o3_sim_request *rq) {
     struct o3_sim_tokens *t = &rq->tokens;
     bool has_system = b->n_messages > 0 && !strcmp(b->messages[0].role, "system");
     t->n = 0;
-    int r = o3_sim_tokens_add(t, TOKEN_BEGIN);
+    int r = o3_sim_tokens_begin(t);
     if (r == 0 && !has_system && rq->model.system[0])
         r = add_message(t, "system", rq->model.system, strlen(rq->model.system));
     return r == 0 && b->tools ? add_message(t, "tools", b->tools, b->tools_n) : r;
@@ -84,7 +74,7 @@ static int build_chat(struct o3_sim_request *rq, size_t skip) {
         else
             r = add_turn(&rq->tokens, m);
     }
-    return r < 0 ? r : add_header(&rq->tokens, "assistant");
+    return r < 0 ? r : o3_sim_tokens_add_header(&rq->tokens, "assistant");
 }
 
 static bool refuse(struct o3_sim_refusal *ret, int status, const char *text) {
@@ -128,12 +118,12 @@ static void shorten(struct o3_sim_request *rq, size_t n_ctx) {
     o3_sim_tokens_shorten(&rq->tokens, kept + 1, kept + 1 + (n_ctx - kept) / 2);
 }
 
-bool o3_sim_prompt_build(struct o3_sim_request *rq, bool has_child_server, struct o3_sim_refusal *ret) {
+bool o3_sim_prompt_build(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_refusal *ret) {
     size_t n_ctx = (size_t)rq->runner->launch.num_ctx;
     bool may_cut = !rq->body.no_truncate && !rq->body.no_shift;
     bool is_chat = rq->kind == O3_SIM_CHAT;
-    if (!is_runnable(rq, has_child_server, ret)) return false;
-    int r = is_chat ? build_chat(rq, 0) : build_generate(rq);
+    if (!is_runnable(rq, w->profile.has_child_server, ret)) return false;
+    int r = rq->user ? o3_sim_users_prompt(w, rq) : is_chat ? build_chat(rq, 0) : build_generate(rq);
     for (size_t skip = 1; r == 0 && is_chat && may_cut && rq->tokens.n >= n_ctx && skip < rq->body.n_messages; skip++)
         r = build_chat(rq, skip);
     if (r < 0) return refuse(ret, 500, "out of memory");

@@ -125,9 +125,13 @@ void o3_sim_json_tags(const struct o3_world *w, struct o3_buf *out) {
 static void format_expiry(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t, char out[40]) {
     const int64_t longest_s = INT64_MAX / O3_NS_PER_S;
     int64_t s, ns;
+    int64_t set_ns = r->has_ended ? r->ended_ns : t;
     int64_t at = r->has_ended ? r->expires_ns : r->session_ns == INT64_MAX ? INT64_MAX : t + r->session_ns;
-    o3_sim_wall(w, at == INT64_MAX ? t : at, &s, &ns);
-    o3_rfc3339_format_ns(at == INT64_MAX ? s + longest_s : s, ns, out, 40);
+    bool is_for_ever = at == INT64_MAX;
+    o3_sim_wall(w, is_for_ever ? set_ns : at, &s, &ns);
+    if (r->has_ended)
+        s -= (w->clock_shift_ms - r->expires_shift_ms) / O3_MS_PER_S; /* told once, by the clock of then */
+    o3_rfc3339_format_ns(is_for_ever ? s + longest_s : s, ns, out, 40);
 }
 
 static json_t *loaded(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
@@ -189,9 +193,29 @@ static json_t *context(const struct o3_sim_tokens *t) {
     return list;
 }
 
+/* A token on its way: most of what a server ever says, so it is written without building an object first. */
+static void write_token(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\":");
+    o3_buf_add_quoted(out, p->model);
+    o3_buf_adds(out, ",\"created_at\":\"");
+    o3_buf_adds(out, time);
+    o3_buf_adds(out, "\",\"response\":");
+    o3_buf_add_quoted(out, p->text);
+    o3_buf_adds(out, ",\"done\":false}");
+}
+
+static bool is_token(const struct o3_sim_piece *p) {
+    return !p->is_chat && !p->is_done && !p->has_counts && !p->context && !p->done_reason &&
+           !(p->thinking && *p->thinking) && !p->tool_calls && !p->logprobs;
+}
+
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
+    if (is_token(p)) {
+        write_token(p, time, out);
+        return;
+    }
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));

@@ -40,8 +40,29 @@ static void tags(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
+/* False: a runner that no request has left yet shows another expiry at each look. */
+static bool list_runners(const struct o3_world *w, struct o3_sim_listed out[O3_SIM_MAX_RUNNERS]) {
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        const struct o3_sim_runner *r = &w->runners[i];
+        out[i] = (struct o3_sim_listed){0};
+        if (!r->is_used || r->is_loading) continue;
+        if (!r->has_ended) return false;
+        out[i] = (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
+    }
+    return true;
+}
+
+/* Asked every few seconds for months of simulated time, and mostly the same. */
 static void ps(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    o3_sim_json_ps(w, t, &rq->reply);
+    struct o3_sim_listed now[O3_SIM_MAX_RUNNERS];
+    bool is_steady = list_runners(w, now);
+    if (!is_steady || !w->ps_text.len || memcmp(now, w->listed, sizeof now) != 0) {
+        o3_buf_clear(&w->ps_text);
+        o3_sim_json_ps(w, t, &w->ps_text);
+        memcpy(w->listed, now, sizeof now);
+    }
+    o3_buf_add(&rq->reply, o3_buf_str(&w->ps_text), w->ps_text.len);
+    if (!is_steady) o3_buf_clear(&w->ps_text);
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
@@ -234,8 +255,8 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 500, rq->options.error);
         return;
     }
-    if (rq->dialect == O3_SIM_OPENAI) rq->openai_id = (int)o3_rand_below(&w->rand, 999);
-    rq->start_ns = t + o3_sim_between(w, 0.3, 0.9);
+    if (rq->dialect == O3_SIM_OPENAI) rq->openai_id = (int)(o3_sim_draw(w, rq, O3_SIM_DRAW_ID) % 999);
+    rq->start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_START, 0.3, 0.9);
     o3_sim_sched_request(w, rq, t);
 }
 
@@ -360,6 +381,11 @@ static bool take_body(struct o3_world *w, struct o3_sim_request *rq, int64_t t, 
 }
 
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    if (rq->user) { /* its body is decoded from the start */
+        rq->kind = O3_SIM_CHAT;
+        work(w, rq, t);
+        return;
+    }
     bool has_path;
     const struct route *found = find_route(rq, &has_path);
     if (!found) {

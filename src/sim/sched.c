@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The scheduler: a request whose model is loaded with fitting options goes straight to its runner. Every other one
  * joins a queue that is served one request at a time: wait for what must be unloaded, unload, load, next. */
-#include <math.h>
 #include <stdio.h>
 #include <string.h>
 #include "sim/sim.h"
@@ -10,21 +9,21 @@ static bool is_same_blob(const struct o3_sim_model *a, const struct o3_sim_model
     return a->weights == b->weights && a->revision == b->revision;
 }
 
-static int parallel_of(const struct o3_world *w, const struct o3_sim_weights *m) {
-    return m->can_complete ? w->params.parallel : 1;
+static struct o3_sim_launch_input launch_input(const struct o3_world *w, const struct o3_sim_weights *m) {
+    return (struct o3_sim_launch_input){.profile = &w->profile,
+                                        .weights = m,
+                                        .has_gpu = o3_sim_is_gpu(w),
+                                        .vram_bytes = w->params.vram_bytes,
+                                        .parallel = m->can_complete ? w->params.parallel : 1};
 }
 
 void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
                        struct o3_sim_options *options, struct o3_sim_launch *ret) {
     *options = m->options;
     o3_sim_options_merge(options, &b->options);
-    struct o3_sim_launch_input in = {.profile = &w->profile,
-                                     .weights = m->weights,
-                                     .options = options,
-                                     .shift = !b->no_shift,
-                                     .has_gpu = o3_sim_is_gpu(w),
-                                     .vram_bytes = w->params.vram_bytes,
-                                     .parallel = parallel_of(w, m->weights)};
+    struct o3_sim_launch_input in = launch_input(w, m->weights);
+    in.options = options;
+    in.shift = !b->no_shift;
     o3_sim_launch_decide(&in, ret);
 }
 
@@ -34,36 +33,54 @@ struct o3_sim_runner *o3_sim_sched_find(struct o3_world *w, const struct o3_sim_
     return NULL;
 }
 
-struct o3_sim_runner *o3_sim_sched_start(struct o3_world *w, const struct o3_sim_model *m,
-                                         const struct o3_sim_launch *l) {
+/* A runner for the launch, placed as fits at t. */
+static struct o3_sim_runner *start(struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_launch *l,
+                                   int64_t t) {
     struct o3_sim_runner *r = NULL;
-    int64_t vram_used = 0;
-    for (size_t i = O3_SIM_MAX_RUNNERS; i-- > 0;) {
-        if (w->runners[i].is_used)
-            vram_used += w->runners[i].vram_bytes;
-        else
-            r = &w->runners[i];
-    }
+    for (size_t i = O3_SIM_MAX_RUNNERS; i-- > 0;)
+        if (!w->runners[i].is_used) r = &w->runners[i];
     O3_ASSERT(r); /* at most three are loaded */
-    *r = (struct o3_sim_runner){.is_used = true, .model = *m, .launch = *l, .serial = ++w->last_serial};
+    struct o3_sim_fit fit;
+    o3_sim_fit(w, m, l, t, &fit);
+    memset(r, 0, sizeof *r); /* no second runner on the stack */
+    r->is_used = true;
+    r->model = *m;
+    r->launch = *l;
+    r->serial = ++w->last_serial;
     r->session_ns = w->params.keep_alive_ms < 0 ? INT64_MAX : w->params.keep_alive_ms * O3_NS_PER_MS;
-    r->size_bytes = o3_sim_runner_bytes(m->weights, l, parallel_of(w, m->weights));
-    if (o3_sim_is_gpu(w))
-        r->vram_bytes = o3_sim_vram_bytes(m->weights, l, r->size_bytes, w->params.vram_bytes - vram_used);
+    r->size_bytes = fit.size_bytes;
+    r->vram_bytes = fit.vram_bytes;
+    r->overhead_bytes = fit.overhead_bytes;
+    r->load_factor = o3_sim_load_factor(w, m, t);
+    o3_sim_load_count(w, m);
     return r;
+}
+
+static void count_load(struct o3_world *w, const struct o3_sim_runner *r) {
+    w->truth.n_loads++;
+    w->truth.n_spilled_loads += o3_sim_is_gpu(w) && r->launch.num_gpu < 0 && r->vram_bytes < r->size_bytes;
 }
 
 void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r) {
     if (!r->is_loading) w->truth.n_unloads++;
-    for (int i = 0; i < r->n_cached; i++)
-        o3_sim_tokens_done(&r->cached[i]);
+    if (r->busy_slots > 0) {
+        w->n_busy_runners--;
+        o3_sim_heat_settle(w, w->now_ns);
+    }
+    o3_sim_cache_clear(w, r, r->is_end_by_api);
     *r = (struct o3_sim_runner){0};
+}
+
+static void set_session(const struct o3_sim_request *rq, struct o3_sim_runner *r) {
+    if (!rq->body.has_keep_alive) return;
+    r->session_ns = rq->body.keep_alive_ns;
+    r->is_end_by_api = !rq->user;
 }
 
 static void use(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_runner *r, int64_t t) {
     r->refs++;
     rq->runner = r;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     o3_sim_work_ready(w, rq, t);
 }
 
@@ -85,6 +102,7 @@ void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t
         return;
     }
     rq->stage = O3_SIM_PENDING;
+    rq->has_queued = true;
     rq->next_ns = INT64_MAX;
     rq->queue_serial = ++w->last_serial;
     o3_sim_sched_run(w, t);
@@ -119,35 +137,10 @@ static int n_loaded(const struct o3_world *w) {
     return n;
 }
 
-static int64_t ram_used(const struct o3_world *w) {
-    int64_t used = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        used += w->runners[i].size_bytes - w->runners[i].vram_bytes;
-    return used;
-}
-
-static int64_t vram_used(const struct o3_world *w) {
-    int64_t used = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        used += w->runners[i].vram_bytes;
-    return used;
-}
-
-/* Whether the launch has its full share of the GPU, and the rest fits into RAM, beside what is loaded. */
-static void measure(const struct o3_world *w, const struct o3_sim_request *rq, bool *ret_full_gpu, bool *ret_ram) {
-    const struct o3_sim_weights *m = rq->model.weights;
-    int64_t size = o3_sim_runner_bytes(m, &rq->launch, parallel_of(w, m)), on_gpu = 0;
-    *ret_full_gpu = true;
-    if (o3_sim_is_gpu(w)) {
-        on_gpu = o3_sim_vram_bytes(m, &rq->launch, size, w->params.vram_bytes - vram_used(w));
-        *ret_full_gpu = on_gpu >= o3_sim_vram_bytes(m, &rq->launch, size, INT64_MAX / 2);
-    }
-    *ret_ram = size - on_gpu <= w->params.ram_bytes - ram_used(w);
-}
-
 static void fail_out_of_memory(const struct o3_world *w, struct o3_sim_request *rq) {
     const struct o3_sim_weights *m = rq->model.weights;
-    int64_t kv = o3_sim_kv_bytes(m, rq->launch.num_ctx, parallel_of(w, m));
+    struct o3_sim_memory_rules u = o3_sim_memory_rules(o3_sim_is_gpu(w));
+    int64_t kv = o3_sim_kv_bytes(&u, m, &rq->launch, m->can_complete ? w->params.parallel : 1);
     rq->is_failing_load = true;
     snprintf(
         rq->load_error, sizeof rq->load_error,
@@ -171,59 +164,69 @@ static void fail_by_batch(struct o3_sim_request *rq) {
     o3_str_copy(rq->load_error, sizeof rq->load_error, text);
 }
 
-/* Reading the weights dominates; readiness is polled each 250 ms. */
-static int64_t load_time_ns(struct o3_world *w, const struct o3_sim_request *rq, int64_t t) {
-    if (rq->is_failing_load) return o3_sim_between(w, 3500, 9000);
-    const double bytes_per_s = 0.55e9, start_s = 0.1, poll_s = 0.25;
-    double s = start_s + (double)rq->model.weights->size_bytes / bytes_per_s;
-    s = o3_sim_rate(w, O3_SIM_CHANGE_LOAD_TIME, rq->model.name, s, t);
-    if (rq->has_oomed) s += 3.5; /* the first try, in vain */
-    return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, 5, 25);
-}
-
 static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     fail_by_batch(rq);
-    struct o3_sim_runner *r = o3_sim_sched_start(w, &rq->model, &rq->launch);
+    struct o3_sim_runner *r = start(w, &rq->model, &rq->launch, t);
     r->is_loading = true;
-    if (rq->body.has_keep_alive) r->session_ns = rq->body.keep_alive_ns;
+    set_session(rq, r);
     rq->runner = r;
     rq->has_loaded = true;
     rq->stage = O3_SIM_LOADING;
-    rq->next_ns = t + load_time_ns(w, rq, t);
+    rq->next_ns = t + o3_sim_load_time_ns(w, rq, t);
 }
 
-/* Marks the victim to go; true when it is gone. */
-static bool evict(struct o3_world *w, struct o3_sim_runner *victim) {
+/* Marks the victim to go; true when it is gone. cause: NULL when its time is up. */
+static bool evict(struct o3_world *w, struct o3_sim_runner *victim, const struct o3_sim_request *cause) {
     victim->session_ns = 0;
+    if (cause) victim->is_end_by_api = !cause->user;
     if (victim->refs > 0) return false;
     o3_sim_sched_drop(w, victim);
     return true;
 }
 
+/* true when nothing is loaded any more. */
+static bool evict_all(struct o3_world *w, const struct o3_sim_request *cause) {
+    bool is_done = true;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        if (w->runners[i].is_used && !evict(w, &w->runners[i], cause)) is_done = false;
+    return is_done;
+}
+
+static bool lower_context(const struct o3_world *w, struct o3_sim_request *rq) {
+    struct o3_sim_launch_input in = launch_input(w, rq->model.weights);
+    return o3_sim_launch_lower(&in, &rq->launch);
+}
+
+/* The load would run out of memory: the server unloads everything else, then lowers a context that nobody asked for,
+ * then gives up. true when the load may begin. */
+static bool out_of_memory(struct o3_world *w, struct o3_sim_request *rq) {
+    rq->has_oomed = true;
+    if (n_loaded(w) > 0) {
+        rq->is_evicting_all = true;
+        return false;
+    }
+    if (lower_context(w, rq)) return false;
+    fail_out_of_memory(w, rq);
+    return true;
+}
+
 /* Makes room for the request; true when it may load now, false when something must end first. */
-static bool make_room(struct o3_world *w, struct o3_sim_request *rq) {
+static bool make_room(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const int max_loaded = 3;
     for (;;) {
-        struct o3_sim_runner *same = o3_sim_sched_find(w, &rq->model), *victim = same;
-        bool full_gpu, ram;
-        measure(w, rq, &full_gpu, &ram);
+        if (rq->is_evicting_all && !evict_all(w, rq)) return false;
+        rq->is_evicting_all = false;
+        struct o3_sim_runner *victim = o3_sim_sched_find(w, &rq->model);
+        if (victim) rq->has_reloaded = true;
+        struct o3_sim_fit fit;
+        o3_sim_fit(w, &rq->model, &rq->launch, t, &fit);
         int n = n_loaded(w);
-        if (same)
-            rq->has_reloaded = true;
-        else if (n >= max_loaded || (n > 0 && (!full_gpu || !ram)))
-            victim = pick_victim(w);
-        if (!victim) {
-            if (ram) return true;
-            /* Only a context that nobody asked for is lowered. */
-            if (rq->launch.is_ctx_automatic && rq->launch.num_ctx > 4096) {
-                rq->launch.num_ctx /= 2;
-                continue;
-            }
-            fail_out_of_memory(w, rq);
+        if (!victim && (n >= max_loaded || (n > 0 && !fit.is_full_gpu))) victim = pick_victim(w);
+        if (victim) {
+            if (!evict(w, victim, rq)) return false;
+        } else if (fit.has_room || out_of_memory(w, rq)) {
             return true;
         }
-        if (!same && !ram) rq->has_oomed = true;
-        if (!evict(w, victim)) return false;
     }
 }
 
@@ -238,7 +241,7 @@ void o3_sim_sched_run(struct o3_world *w, int64_t t) {
             use(w, rq, r, t);
             continue;
         }
-        if (!make_room(w, rq)) return;
+        if (!make_room(w, rq, t)) return;
         begin_load(w, rq, t);
     }
 }
@@ -247,12 +250,14 @@ void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t 
     struct o3_sim_runner *r = rq->runner;
     w->in_scheduler = NULL;
     rq->runner = NULL;
+    w->truth.n_ooms += rq->has_oomed;
     if (rq->is_failing_load) {
         o3_sim_sched_drop(w, r);
         o3_sim_reply_error(w, rq, t, 500, rq->load_error);
     } else {
         r->is_loading = false;
-        w->truth.n_loads++;
+        count_load(w, r);
+        w->truth.n_api_loads += !rq->is_silent;
         w->truth.n_reloads += rq->has_reloaded;
         use(w, rq, r, t);
     }
@@ -268,10 +273,13 @@ void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t
     rq->runner = NULL;
     if (!r || --r->refs > 0) return;
     r->has_ended = true;
-    if (r->session_ns <= 0)
+    r->ended_ns = t;
+    if (r->session_ns <= 0) {
         o3_sim_sched_drop(w, r);
-    else
+    } else {
         r->expires_ns = later(t, r->session_ns);
+        r->expires_shift_ms = w->clock_shift_ms;
+    }
     o3_sim_sched_run(w, t);
 }
 
@@ -286,7 +294,7 @@ void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 }
 
 void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
-    if (r->is_loading || !evict(w, r)) return;
+    if (r->is_loading || !evict(w, r, NULL)) return;
     o3_sim_sched_run(w, t);
 }
 
@@ -294,10 +302,11 @@ int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const
     if (w->in_scheduler) return O3_E_LIMIT; /* a load is under way */
     struct o3_sim_request rq = {.model = *m};
     o3_sim_launch_for(w, m, b, &rq.options, &rq.launch);
-    if (!make_room(w, &rq) || rq.is_failing_load) return O3_E_LIMIT;
-    struct o3_sim_runner *r = o3_sim_sched_start(w, m, &rq.launch);
+    if (!make_room(w, &rq, t) || rq.is_failing_load) return O3_E_LIMIT;
+    struct o3_sim_runner *r = start(w, m, &rq.launch, t);
     r->has_ended = true;
+    r->ended_ns = t;
     r->expires_ns = later(t, r->session_ns);
-    w->truth.n_loads++;
+    count_load(w, r);
     return 0;
 }

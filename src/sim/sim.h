@@ -13,7 +13,12 @@
 #define O3_SIM_MAX_EVENTS 1024
 #define O3_SIM_MAX_BODY ((size_t)4 << 20)
 #define O3_SIM_MAX_REPLY ((size_t)64 << 20)
-#define O3_SIM_CACHED_PROMPTS 8
+#define O3_SIM_MAX_SLOTS 64   /* of one runner */
+#define O3_SIM_MAX_CACHED 512 /* states in the prompt cache of one runner */
+#define O3_SIM_CACHE_BYTES (8 * O3_SIM_GIB)
+#define O3_SIM_MAX_GROUPS 16        /* of users */
+#define O3_SIM_MAX_CONVERSATIONS 64 /* of one group at once */
+#define O3_SIM_MAX_SERVED 4096
 #define O3_SIM_NAME_SIZE 257
 #define O3_SIM_MIB ((int64_t)1 << 20)
 #define O3_SIM_GIB ((int64_t)1 << 30)
@@ -27,6 +32,7 @@ struct o3_sim_weights {
     int64_t parameter_count, size_bytes, context_length;
     int file_type;
     int layers, heads, heads_kv, head_size, embedding, feed_forward, vocabulary;
+    int sliding_window, global_layers; /* 0: every layer looks at the whole context */
     bool can_complete, can_embed, can_think, can_use_tools, can_see, can_insert;
     bool repeats_itself; /* every token is the same one */
     double decode_tps, prefill_tps;
@@ -116,12 +122,31 @@ bool o3_sim_needs_reload(const struct o3_sim_launch *loaded, const struct o3_sim
 /* Tokens in one batch as llama.cpp processes them. */
 int64_t o3_sim_ubatch(const struct o3_sim_launch *l);
 
-/* ---- memory (memory.c): ollama.md section 3 ---- */
-int64_t o3_sim_kv_bytes(const struct o3_sim_weights *m, int64_t num_ctx, int parallel);
-int64_t o3_sim_runner_bytes(const struct o3_sim_weights *m, const struct o3_sim_launch *l, int parallel);
-/* Share of the bytes that a GPU with so much free memory takes, 0..1, and the bytes there. */
-int64_t o3_sim_vram_bytes(const struct o3_sim_weights *m, const struct o3_sim_launch *l, int64_t size,
-                          int64_t vram_free);
+/* Lowers a context that nobody asked for to the next of the server's sizes; false when there is none. */
+bool o3_sim_launch_lower(const struct o3_sim_launch_input *in, struct o3_sim_launch *l);
+
+/* ---- memory (memory.c): what was measured on two builds of llama.cpp ---- */
+struct o3_sim_memory_rules {
+    double kv_bytes; /* of one element: f16 2, q8_0 34/32, q4_0 18/32 */
+    bool no_flash_attention;
+    /* Copies of the embedding beside the logits of a batch (1 CUDA, 2 CPU); 0: a build that keeps no logits. */
+    int logits_copies;
+};
+struct o3_sim_memory_rules o3_sim_memory_rules(bool has_gpu);
+int64_t o3_sim_kv_bytes(const struct o3_sim_memory_rules *u, const struct o3_sim_weights *m,
+                        const struct o3_sim_launch *l, int parallel);
+int64_t o3_sim_kv_token_bytes(const struct o3_sim_weights *m); /* f16, all layers */
+int64_t o3_sim_compute_bytes(const struct o3_sim_memory_rules *u, const struct o3_sim_weights *m,
+                             const struct o3_sim_launch *l);
+/* What a load would take of the machine at t, beside what is loaded. */
+struct o3_sim_fit {
+    int64_t size_bytes, vram_bytes; /* as /api/ps shows them */
+    int64_t overhead_bytes;         /* more of the device, not shown */
+    bool is_full_gpu;               /* has all of the GPU that it wants */
+    bool has_room;
+};
+void o3_sim_fit(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_launch *l, int64_t t,
+                struct o3_sim_fit *ret);
 
 /* ---- tokens (tokens.c) ---- */
 struct o3_sim_tokens {
@@ -138,6 +163,13 @@ uint64_t o3_sim_hash(uint64_t seed, const void *bytes, size_t n);
 #define O3_SIM_WORD_SIZE 8
 void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]);
 uint32_t o3_sim_token_id(const char *piece, size_t n);
+int o3_sim_tokens_append(struct o3_sim_tokens *t, const uint32_t *v, size_t n);
+/* Tokens first, first + 1, ... of a text that is nowhere spelt out. */
+int o3_sim_tokens_add_made(struct o3_sim_tokens *t, uint64_t key, uint64_t first, size_t n);
+/* A chat: beginning, messages, the header of the answer. */
+int o3_sim_tokens_begin(struct o3_sim_tokens *t);
+int o3_sim_tokens_add_header(struct o3_sim_tokens *t, const char *role);
+int o3_sim_tokens_end(struct o3_sim_tokens *t); /* of a message */
 
 /* ---- request bodies (body.c) ---- */
 enum o3_sim_body_kind {
@@ -197,17 +229,52 @@ int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, 
 void o3_sim_body_done(struct o3_sim_body *b);
 
 /* ---- runners and requests ---- */
+/* A state of the KV cache: the tokens that need not be evaluated again. */
+struct o3_sim_prefix {
+    struct o3_sim_tokens tokens;
+    uint64_t owner;    /* o3_sim_request.user of the request that left it */
+    uint64_t head;     /* hash of its first tokens, set in the prompt cache */
+    bool is_displaced; /* put into the prompt cache by a request from the API */
+};
+struct o3_sim_slot {
+    struct o3_sim_prefix prefix; /* what the last request left; none while busy */
+    bool is_busy;
+    uint64_t used; /* order of last use */
+};
 struct o3_sim_runner {
     bool is_used, is_loading, is_dead, has_ended; /* has_ended: at least one request ended, so an expiry is set */
     struct o3_sim_model model;                    /* the name that loaded it */
     struct o3_sim_launch launch;
-    int64_t size_bytes, vram_bytes;
+    int64_t size_bytes, vram_bytes; /* as /api/ps shows them */
+    int64_t overhead_bytes;         /* more of the device, not shown */
+    double load_factor;             /* of the speed, drawn by the load */
+    int64_t n_begun;                /* requests since the load */
     int refs, busy_slots;
-    int64_t session_ns; /* INT64_MAX for ever */
-    int64_t expires_ns; /* mono; valid with has_ended; INT64_MAX for ever */
-    uint64_t serial;    /* order of loading */
-    struct o3_sim_tokens cached[O3_SIM_CACHED_PROMPTS];
-    int n_cached;
+    int64_t session_ns;       /* INT64_MAX for ever */
+    int64_t expires_ns;       /* mono; valid with has_ended; INT64_MAX for ever */
+    int64_t ended_ns;         /* of the request that set it */
+    int64_t expires_shift_ms; /* of the wall clock then */
+    uint64_t serial;          /* order of loading */
+    bool is_end_by_api;       /* a request from the API set its session time or wants its place */
+    struct o3_sim_slot slots[O3_SIM_MAX_SLOTS];
+    struct o3_sim_prefix *cached; /* oldest first */
+    size_t n_cached;
+};
+
+/* All that the entry of a runner in /api/ps depends on, once a request of it has ended. */
+struct o3_sim_listed {
+    uint64_t serial; /* 0: not listed */
+    int64_t ended_ns, expires_ns, vram_bytes;
+};
+
+/* How fast a request goes while nothing about the machine changes: seconds, alone and without chance. */
+struct o3_sim_pace {
+    int64_t from_ns, until_ns;
+    double token_s;  /* a token with an empty cache = a pass over the weights */
+    double depth_s;  /* more for each token in the cache */
+    double prompt_s; /* a token of the prompt */
+    double jitter_cv;
+    size_t fill_limit; /* tokens in use beyond which the runner dies; SIZE_MAX none */
 };
 
 enum o3_sim_stage {
@@ -235,7 +302,10 @@ enum o3_sim_kind { O3_SIM_PLAIN, O3_SIM_GENERATE, O3_SIM_CHAT, O3_SIM_EMBED, O3_
 
 struct o3_sim_request {
     uint64_t id;
-    bool is_silent; /* nobody listens: an event's load, or a client that left */
+    uint64_t chance; /* the key of all that chance decides about it (physics.c) */
+    uint64_t user;   /* the conversation it belongs to; 0: a request from the API */
+    bool is_silent;  /* nobody listens: an event's load, or a client that left, or a user */
+    bool has_queued; /* waited for a load or for its turn to load */
     enum o3_sim_kind kind;
     enum o3_sim_stage stage;
     int64_t next_ns;
@@ -254,15 +324,19 @@ struct o3_sim_request {
     struct o3_sim_launch launch;
     struct o3_sim_options options;
     struct o3_sim_runner *runner;
-    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_loaded, has_oomed;
+    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_loaded;
+    bool has_oomed, is_evicting_all; /* its load ran out of memory; waits until nothing is loaded */
     char load_error[512];
     uint64_t queue_serial;
     int64_t start_ns, load_ns, prompt_start_ns, prompt_ns, first_ns, last_ns;
     struct o3_sim_tokens tokens; /* prompt, then what was generated */
-    size_t n_prompt;
+    size_t n_prompt, n_cached;   /* cached: not evaluated */
+    int slot;
+    int64_t n_step;                                /* tokens that the step under way makes */
     int64_t n_limit, n_natural, n_thinking, n_out; /* tokens; n_limit and n_natural INT64_MAX: none */
     double speed;                                  /* of this request, around 1 */
-    struct o3_rand text;
+    struct o3_sim_pace pace;
+    struct o3_rand text, jitter;
     struct o3_buf collected, collected_thinking; /* not streamed */
     struct o3_sim_script script;
     enum o3_sim_dialect dialect;
@@ -275,13 +349,26 @@ struct o3_sim_output {
     char *owned;
 };
 
+enum { O3_SIM_CHANGE_COUNT = O3_SIM_CHANGE_SLOW_DISK + 1 };
+
+struct o3_sim_heat { /* temperature of the device; followed while an event makes it throttle */
+    int64_t at_ns;
+    double celsius;
+    bool is_busy;
+};
+struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
+    int64_t first, at;
+    double ar, value;
+    bool is_valid;
+};
+
 struct o3_world {
     struct o3_world_params params;
     struct o3_sim_profile profile;
     bool is_gpu_lost;
-    struct o3_rand rand;
     int64_t now_ns;
-    uint64_t last_id, last_serial;
+    int64_t clock_shift_ms; /* of the wall clock, since the start; whole seconds */
+    uint64_t last_id, last_serial, n_api_requests;
 
     struct o3_sim_model *models;
     size_t n_models;
@@ -297,10 +384,28 @@ struct o3_world {
     struct o3_sim_event *events;
     int64_t *event_next_ns; /* when the event acts by itself next; INT64_MAX never */
     size_t n_events;
+    /* force[change]: the newest event in force, valid for force_from_ns <= t < force_until_ns. */
+    const struct o3_sim_event *force[O3_SIM_CHANGE_COUNT];
+    int64_t force_from_ns, force_until_ns;
+
+    int64_t started_ns; /* the server process */
+    int n_busy_runners;
+    struct o3_sim_heat heat;
+    struct o3_sim_wander wander;
+    struct {
+        const struct o3_sim_weights *weights;
+        uint64_t n;
+    } load_counts[O3_SIM_MAX_MODELS];
+
+    struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what ps_text tells of */
+    struct o3_buf ps_text;                           /* the last answer of /api/ps; empty: none to use again */
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
     char *lent; /* bytes of the output taken last */
+
+    struct o3_sim_users *users; /* NULL: none */
+    int64_t users_next_ns;      /* when they do something next */
 
     struct o3_world_truth truth;
 };
@@ -326,13 +431,64 @@ void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq,
 void o3_sim_sched_run(struct o3_world *w, int64_t t);
 void o3_sim_sched_expire(struct o3_world *w, struct o3_sim_runner *r, int64_t t); /* unload when idle */
 struct o3_sim_runner *o3_sim_sched_find(struct o3_world *w, const struct o3_sim_model *m);
-struct o3_sim_runner *o3_sim_sched_start(struct o3_world *w, const struct o3_sim_model *m,
-                                         const struct o3_sim_launch *l);
 /* Loads at once; O3_E_LIMIT when there is no room. */
 int o3_sim_sched_preload(struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b, int64_t t);
 void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r); /* the process is gone and forgotten */
 void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_body *b,
                        struct o3_sim_options *options, struct o3_sim_launch *ret);
+
+/* ---- chance.c ---- */
+
+/* What is left to chance about a request. Every draw is fixed by the seed of the world, the key of the request and the
+ * purpose, so that no request changes what chance brings to another. */
+enum o3_sim_draw {
+    O3_SIM_DRAW_START,
+    O3_SIM_DRAW_REPLY,
+    O3_SIM_DRAW_READY,
+    O3_SIM_DRAW_BEFORE,
+    O3_SIM_DRAW_TAIL,
+    O3_SIM_DRAW_LOAD,
+    O3_SIM_DRAW_SPEED,
+    O3_SIM_DRAW_JITTER,
+    O3_SIM_DRAW_TEXT,
+    O3_SIM_DRAW_ID
+};
+/* The n-th thing of that kind. */
+uint64_t o3_sim_key(uint64_t seed, const char *kind, uint64_t n);
+uint64_t o3_sim_draw(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what);
+/* Nanoseconds, whole microseconds. */
+int64_t o3_sim_between(const struct o3_world *w, const struct o3_sim_request *rq, enum o3_sim_draw what, double low_ms,
+                       double high_ms);
+/* The factor of the noise in force for a request that begins at t; median 1. */
+double o3_sim_noise(struct o3_world *w, const struct o3_sim_request *rq, int64_t t);
+double o3_sim_noise_cv(const struct o3_world *w, const char *model, int64_t t);
+/* The next load of that blob: its key, and that it happens. */
+uint64_t o3_sim_load_key(const struct o3_world *w, const struct o3_sim_model *m);
+void o3_sim_load_count(struct o3_world *w, const struct o3_sim_model *m);
+double o3_sim_uniform_of(uint64_t key);
+double o3_sim_normal_of(uint64_t key);
+
+/* ---- physics.c: how long things take ---- */
+
+/* Begins and ends the work of a request on its runner. */
+void o3_sim_slot_take(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_slot_leave(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
+int64_t o3_sim_token_gap_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+int64_t o3_sim_prompt_time_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t n_tokens, int64_t t);
+/* Whether the context in use is more than the machine bears now. */
+bool o3_sim_fills_up(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+/* ms from the slot to the evaluation of the prompt: from low to high by chance, and what an event adds. */
+void o3_sim_before_ms(const struct o3_world *w, const char *model, bool is_plain, int64_t t, double *ret_low,
+                      double *ret_high);
+int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t);
+double o3_sim_load_factor(const struct o3_world *w, const struct o3_sim_model *m, int64_t t);
+
+/* ---- heat.c ---- */
+/* Brings the temperature up to t; to be called when the device becomes busy or idle. */
+void o3_sim_heat_settle(struct o3_world *w, int64_t t);
+double o3_sim_heat_celsius(const struct o3_world *w, int64_t t);
+/* Share of the full speed that the temperature leaves, 0..1. */
+double o3_sim_heat_factor(const struct o3_world *w, int64_t t);
 
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */
@@ -340,13 +496,34 @@ void o3_sim_work_step(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* its runner died */
 void o3_sim_work_slot_free(struct o3_world *w, struct o3_sim_runner *r, int64_t t);
 
+/* ---- cache.c ---- */
+int o3_sim_slots(const struct o3_world *w, const struct o3_sim_request *rq); /* requests at once */
+/* Takes a free slot; returns the time that moving states to and from the prompt cache takes. */
+int64_t o3_sim_cache_take(struct o3_world *w, struct o3_sim_request *rq);
+void o3_sim_cache_give(struct o3_world *w, struct o3_sim_request *rq);
+void o3_sim_cache_keep(struct o3_sim_request *rq); /* leaves the tokens of the request in its slot */
+/* The client left while the prompt was being evaluated: the rest of it is not in the slot. */
+void o3_sim_cache_cut(struct o3_sim_request *rq, int64_t t);
+void o3_sim_cache_clear(struct o3_world *w, struct o3_sim_runner *r, bool is_by_api);
+
+/* ---- users.c ---- */
+void o3_sim_users_free(struct o3_world *w);
+void o3_sim_users_step(struct o3_world *w, int64_t t);                    /* lets one thing happen that is due */
+int o3_sim_users_prompt(struct o3_world *w, struct o3_sim_request *rq);   /* builds the tokens */
+void o3_sim_users_started(struct o3_world *w, struct o3_sim_request *rq); /* has its slot */
+void o3_sim_users_answered(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* with the last object */
+void o3_sim_users_ended(struct o3_world *w, struct o3_sim_request *rq, int64_t t);    /* however */
+void o3_sim_users_cut(struct o3_world *w, int64_t t);                                 /* all connections */
+bool o3_sim_users_is_open(const struct o3_world *w, uint64_t user);                   /* the conversation goes on */
+void o3_sim_users_lost(struct o3_world *w, uint64_t user, size_t n_tokens);
+
 /* ---- prompt.c ---- */
 struct o3_sim_refusal {
     int status;
     char text[320];
 };
 /* Builds rq->tokens and n_prompt; false: refused. */
-bool o3_sim_prompt_build(struct o3_sim_request *rq, bool has_child_server, struct o3_sim_refusal *ret);
+bool o3_sim_prompt_build(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_refusal *ret);
 
 /* ---- script.c ---- */
 bool o3_sim_format_is_known(const struct o3_sim_body *b);
@@ -430,6 +607,8 @@ void o3_sim_openai_model(const struct o3_sim_model *m, const char *name, struct 
 void o3_sim_openai_error(int status, const char *text, struct o3_buf *out);
 
 /* ---- world.c ---- */
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t);    /* NULL: no place */
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* the client disconnects */
 void o3_sim_emit_head(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, int status, const char *type,
                       bool chunked);
 void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, const char *bytes, size_t n);
@@ -441,12 +620,22 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type);
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text);
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns);
-/* The newest event of that kind in force at t, or NULL. */
+void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t); /* the process dies */
+
+/* ---- force.c: events in force ---- */
+/* The newest event of that kind in force at t, or NULL; of any model, of that model. */
 const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t);
+const struct o3_sim_event *o3_sim_in_force_on(const struct o3_world *w, enum o3_sim_change change, const char *model,
+                                              int64_t t);
+/* The next time after t at which an event begins or ends; INT64_MAX none. */
+int64_t o3_sim_next_edge(const struct o3_world *w, int64_t t);
+void o3_sim_force_refresh(struct o3_world *w, int64_t t);
+void o3_sim_events_changed(struct o3_world *w);
+/* Whether `wanted`, a name as an event gives it, is that model; "" is every one. */
+bool o3_sim_is_named(const char *wanted, const char *name);
 /* Rate in force: base changed by the events up to t. */
 double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t);
 bool o3_sim_is_gpu(const struct o3_world *w);
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms); /* ns, whole microseconds */
 
 #define O3_SIM_JSON "application/json; charset=utf-8"
 #define O3_SIM_JSON_PLAIN "application/json"

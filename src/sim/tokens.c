@@ -18,20 +18,35 @@ void o3_sim_tokens_done(struct o3_sim_tokens *t) {
     *t = (struct o3_sim_tokens){0};
 }
 
+static int reserve(struct o3_sim_tokens *t, size_t n) {
+    if (n <= t->cap - t->n) return 0;
+    size_t cap = t->cap ? t->cap * 2 : 64;
+    if (cap < t->n + n) cap = t->n + n;
+    uint32_t *v = reallocarray(t->v, cap, sizeof *v);
+    if (!v) return O3_E_NOMEM;
+    t->v = v;
+    t->cap = cap;
+    return 0;
+}
+
 int o3_sim_tokens_add(struct o3_sim_tokens *t, uint32_t id) {
-    if (t->n == t->cap) {
-        size_t cap = t->cap ? t->cap * 2 : 64;
-        uint32_t *v = reallocarray(t->v, cap, sizeof *v);
-        if (!v) return O3_E_NOMEM;
-        t->v = v;
-        t->cap = cap;
-    }
+    if (reserve(t, 1) < 0) return O3_E_NOMEM;
     t->v[t->n++] = id;
     return 0;
 }
 
+int o3_sim_tokens_append(struct o3_sim_tokens *t, const uint32_t *v, size_t n) {
+    if (n == 0) return 0;
+    if (reserve(t, n) < 0) return O3_E_NOMEM;
+    memcpy(t->v + t->n, v, n * sizeof *v);
+    t->n += n;
+    return 0;
+}
+
+enum { TOKEN_BEGIN = 1, TOKEN_END = 2, N_TOKENS = 32000, TOKEN_HEADER = 32100, TOKEN_HEADER_END = 32101 };
+
 uint32_t o3_sim_token_id(const char *piece, size_t n) {
-    return (uint32_t)(o3_sim_hash(0, piece, n) % 32000) + 3;
+    return (uint32_t)(o3_sim_hash(0, piece, n) % N_TOKENS) + 3;
 }
 
 static bool is_word_byte(unsigned char c) {
@@ -69,7 +84,10 @@ void o3_sim_tokens_shorten(struct o3_sim_tokens *t, size_t keep, size_t total) {
 }
 
 size_t o3_sim_tokens_common(const struct o3_sim_tokens *a, const struct o3_sim_tokens *b) {
+    enum { BLOCK = 64 };
     size_t n = a->n < b->n ? a->n : b->n, i = 0;
+    while (i + BLOCK <= n && !memcmp(a->v + i, b->v + i, BLOCK * sizeof *a->v))
+        i += BLOCK;
     while (i < n && a->v[i] == b->v[i])
         i++;
     return i;
@@ -86,4 +104,28 @@ void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]) {
     uint64_t last = id / N_CONSONANTS / N_VOWELS;
     if (last < N_CONSONANTS) out[n++] = CONSONANTS[last];
     out[n] = '\0';
+}
+
+int o3_sim_tokens_add_made(struct o3_sim_tokens *t, uint64_t key, uint64_t first, size_t n) {
+    if (reserve(t, n) < 0) return O3_E_NOMEM;
+    for (size_t i = 0; i < n; i++) {
+        uint64_t z = key + (first + i + 1) * 0x9e3779b97f4a7c15u;
+        z = (z ^ (z >> 32)) * 0xd6e8feb86659fd93u;
+        t->v[t->n++] = (uint32_t)(((z >> 32) * N_TOKENS) >> 32) + 3;
+    }
+    return 0;
+}
+
+int o3_sim_tokens_begin(struct o3_sim_tokens *t) {
+    return o3_sim_tokens_add(t, TOKEN_BEGIN);
+}
+
+int o3_sim_tokens_add_header(struct o3_sim_tokens *t, const char *role) {
+    int r = o3_sim_tokens_add(t, TOKEN_HEADER);
+    if (r == 0) r = o3_sim_tokens_add_text(t, role, strlen(role));
+    return r < 0 ? r : o3_sim_tokens_add(t, TOKEN_HEADER_END);
+}
+
+int o3_sim_tokens_end(struct o3_sim_tokens *t) {
+    return o3_sim_tokens_add(t, TOKEN_END);
 }

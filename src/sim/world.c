@@ -81,10 +81,11 @@ void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
             w->n_requests--;
             break;
         }
+    if (rq->user) o3_sim_users_ended(w, rq, w->now_ns);
     free_request(rq);
 }
 
-static struct o3_sim_request *add_request(struct o3_world *w, int64_t t) {
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     if (w->n_requests == O3_SIM_MAX_REQUESTS) return NULL;
     if (w->n_requests == w->cap_requests) {
         size_t cap = w->cap_requests ? w->cap_requests * 2 : 16;
@@ -96,7 +97,7 @@ static struct o3_sim_request *add_request(struct o3_world *w, int64_t t) {
     struct o3_sim_request *rq = calloc(1, sizeof *rq);
     if (!rq) return NULL;
     rq->stage = O3_SIM_ARRIVED;
-    rq->next_ns = t;
+    rq->next_ns = rq->start_ns = t;
     o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
@@ -109,7 +110,7 @@ void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
     rq->status = status;
     rq->content_type = type;
     rq->stage = O3_SIM_REPLYING;
-    rq->next_ns = t + o3_sim_between(w, 0.3, 1);
+    rq->next_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_REPLY, 0.3, 1);
 }
 
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
@@ -134,7 +135,7 @@ void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int
 /* ---- small helpers ---- */
 
 void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns) {
-    int64_t s = w->params.start_wall_ms / O3_MS_PER_S + t / O3_NS_PER_S;
+    int64_t s = (w->params.start_wall_ms + w->clock_shift_ms) / O3_MS_PER_S + t / O3_NS_PER_S;
     int64_t ns = w->params.start_wall_ms % O3_MS_PER_S * O3_NS_PER_MS + t % O3_NS_PER_S;
     if (ns < 0) {
         s--;
@@ -144,40 +145,13 @@ void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *r
     *ret_ns = ns % O3_NS_PER_S;
 }
 
-int64_t o3_sim_between(struct o3_world *w, double low_ms, double high_ms) {
-    return (int64_t)((low_ms + (high_ms - low_ms) * o3_rand_uniform(&w->rand)) * 1e3) * 1000;
-}
-
 bool o3_sim_is_gpu(const struct o3_world *w) {
     return w->params.has_gpu && !w->is_gpu_lost;
 }
 
 /* ---- events ---- */
 
-const struct o3_sim_event *o3_sim_in_force(const struct o3_world *w, enum o3_sim_change change, int64_t t) {
-    const struct o3_sim_event *newest = NULL;
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change == change && ev->at_ns <= t && t < ev->until_ns) newest = ev;
-    }
-    return newest;
-}
-
-static bool is_same_name(const char *wanted, const char *name) {
-    char full[O3_SIM_NAME_SIZE];
-    return !*wanted || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
-}
-
-double o3_sim_rate(const struct o3_world *w, enum o3_sim_change change, const char *model, double base, int64_t t) {
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->change != change || ev->at_ns > t || t >= ev->until_ns || !is_same_name(ev->model, model)) continue;
-        base = ev->is_absolute ? ev->value : base * ev->value;
-    }
-    return base;
-}
-
-static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
     r->is_dead = true;
     for (size_t i = 0; i < w->n_requests;) {
         struct o3_sim_request *rq = w->requests[i];
@@ -193,29 +167,41 @@ static void break_requests(struct o3_world *w, struct o3_sim_runner *r, int64_t 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && is_same_name(model, r->model.name)) break_requests(w, r, t);
+        if (r->is_used && !r->is_loading && o3_sim_is_named(model, r->model.name)) o3_sim_kill_runner(w, r, t);
     }
 }
 
 static void unload(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && is_same_name(model, r->model.name)) o3_sim_sched_expire(w, r, t);
+        if (r->is_used && o3_sim_is_named(model, r->model.name)) o3_sim_sched_expire(w, r, t);
     }
+}
+
+/* A request may be known before the moment at which it comes. */
+static bool is_there(const struct o3_sim_request *rq, int64_t t) {
+    return rq->stage != O3_SIM_ARRIVED || rq->start_ns <= t;
 }
 
 static void restart(struct o3_world *w, int64_t t) {
     w->in_scheduler = NULL;
-    while (w->n_requests > 0) {
-        o3_sim_emit_end(w, w->requests[0], t, true);
-        o3_sim_remove(w, w->requests[0]);
+    for (size_t i = 0; i < w->n_requests;) {
+        if (!is_there(w->requests[i], t)) {
+            i++;
+            continue;
+        }
+        o3_sim_emit_end(w, w->requests[i], t, true);
+        o3_sim_remove(w, w->requests[i]);
     }
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    w->started_ns = t;
 }
 
 static void cut_all(struct o3_world *w, int64_t t) {
+    o3_sim_users_cut(w, t);
     for (size_t i = 0; i < w->n_requests; i++) {
+        if (!is_there(w->requests[i], t)) continue;
         o3_sim_emit_end(w, w->requests[i], t, true);
         w->requests[i]->is_silent = true; /* what runs goes on until the runner notices */
     }
@@ -223,11 +209,12 @@ static void cut_all(struct o3_world *w, int64_t t) {
 
 static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
     const struct o3_sim_model *m = o3_sim_library_find(w, ev->model);
-    struct o3_sim_request *rq = m ? add_request(w, t) : NULL;
+    struct o3_sim_request *rq = m ? o3_sim_add_request(w, t) : NULL;
     if (!rq) return;
     rq->is_silent = true;
     rq->kind = O3_SIM_GENERATE;
     rq->is_load_only = true;
+    rq->chance = o3_sim_key(w->params.seed, "load event", (uint64_t)ev->at_ns);
     rq->model = *m;
     rq->start_ns = t;
     o3_str_copy(rq->body.model, sizeof rq->body.model, ev->model);
@@ -273,6 +260,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         kill_runners(w, ev->model, t);
         break;
     case O3_SIM_CHANGE_GPU_LOST:
+        if (ev->is_unseen) break; /* looked up when it matters */
         set_gpu_lost(w, t < ev->until_ns, t);
         if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
         break;
@@ -330,6 +318,7 @@ int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e) {
     }
     w->events[at] = ev;
     w->event_next_ns[at] = acts_by_itself(ev.change) ? ev.at_ns : INT64_MAX;
+    o3_sim_events_changed(w);
     return 0;
 }
 
@@ -387,16 +376,18 @@ struct due {
     int64_t at_ns;
     size_t event;  /* index + 1, 0 none */
     size_t runner; /* index + 1, 0 none */
+    bool is_users;
     struct o3_sim_request *request;
 };
 
-/* Of things at one moment events come first, then expiries, then requests in order of arrival. */
+/* Of things at one moment events come first, then expiries, then what users do, then requests in order of arrival. */
 static struct due next_due(const struct o3_world *w) {
     struct due d = {.at_ns = INT64_MAX};
     for (size_t i = 0; i < w->n_events; i++)
         if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         if (expiry_of(&w->runners[i]) < d.at_ns) d = (struct due){.at_ns = expiry_of(&w->runners[i]), .runner = i + 1};
+    if (w->users && w->users_next_ns < d.at_ns) d = (struct due){.at_ns = w->users_next_ns, .is_users = true};
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->next_ns < d.at_ns)
             d = (struct due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
@@ -408,10 +399,13 @@ static bool step(struct o3_world *w, int64_t limit_ns) {
     struct due d = next_due(w);
     if (d.at_ns == INT64_MAX || d.at_ns > limit_ns) return false;
     if (d.at_ns > w->now_ns) w->now_ns = d.at_ns;
+    o3_sim_force_refresh(w, d.at_ns);
     if (d.event)
         act(w, d.event - 1, d.at_ns);
     else if (d.runner)
         o3_sim_sched_expire(w, &w->runners[d.runner - 1], d.at_ns);
+    else if (d.is_users)
+        o3_sim_users_step(w, d.at_ns);
     else
         step_request(w, d.request, d.at_ns);
     return true;
@@ -430,6 +424,8 @@ static void set_defaults(struct o3_world_params *p) {
     if (p->ram_bytes <= 0) p->ram_bytes = 32 * O3_SIM_GIB;
     if (p->noise_cv < 0) p->noise_cv = 0.03;
     if (p->parallel <= 0) p->parallel = 1;
+    if (p->cores <= 0) p->cores = 8;
+    if (p->parallel > O3_SIM_MAX_SLOTS) p->parallel = O3_SIM_MAX_SLOTS;
     if (p->max_queue <= 0) p->max_queue = 512;
     if (p->keep_alive_ms == 0) p->keep_alive_ms = 5 * 60 * O3_MS_PER_S;
     if (p->keep_alive_ms > INT64_MAX / O3_NS_PER_MS) p->keep_alive_ms = -1;
@@ -440,9 +436,9 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     if (!w) return NULL;
     w->params = *p;
     set_defaults(&w->params);
+    o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
-    o3_rand_seed(&w->rand, p->seed);
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
     w->event_next_ns = calloc(O3_SIM_MAX_EVENTS, sizeof *w->event_next_ns);
     if (!w->events || !w->event_next_ns || o3_sim_library_fill(w, p->has_recorded_models) < 0) {
@@ -460,12 +456,14 @@ void o3_world_free(struct o3_world *w) {
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     for (size_t i = 0; i < w->n_outputs; i++)
         free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+    o3_sim_users_free(w);
     free(w->outputs);
     free(w->requests);
     free(w->events);
     free(w->event_next_ns);
     free(w->models);
     free(w->lent);
+    o3_buf_done(&w->ps_text);
     free(w);
 }
 
@@ -486,12 +484,13 @@ uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *metho
     uint64_t id = ++w->last_id;
     int64_t t = mono_ns > w->now_ns ? mono_ns : w->now_ns;
     struct o3_sim_request none = {.id = id};
-    struct o3_sim_request *rq = add_request(w, t);
+    struct o3_sim_request *rq = o3_sim_add_request(w, t);
     if (!rq) { /* no place for one more */
         o3_sim_emit_end(w, &none, t, true);
         return id;
     }
     rq->id = id;
+    rq->chance = o3_sim_key(w->params.seed, "api", ++w->n_api_requests);
     bool fits = o3_str_copy(rq->method, sizeof rq->method, method) && o3_str_copy(rq->path, sizeof rq->path, path);
     if (!fits) o3_str_copy(rq->path, sizeof rq->path, "?"); /* none of ours */
     rq->n_bytes = body ? n : 0;
@@ -516,9 +515,10 @@ static void forget_outputs(struct o3_world *w, uint64_t id) {
     w->n_outputs = kept;
 }
 
-static void leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const int64_t cancel_ns = 130 * O3_NS_PER_MS; /* seen until the slot is idle again */
     rq->is_silent = true;
+    if (rq->stage == O3_SIM_PROMPT) o3_sim_cache_cut(rq, t);
     switch (rq->stage) {
     case O3_SIM_PENDING:
     case O3_SIM_LOADING:
@@ -550,7 +550,7 @@ void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
     forget_outputs(w, id);
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->id == id) {
-            leave(w, w->requests[i], w->now_ns);
+            o3_sim_leave(w, w->requests[i], w->now_ns);
             return;
         }
 }
@@ -575,6 +575,21 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 int64_t o3_world_next_ns(const struct o3_world *w) {
     if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
     return next_due(w).at_ns;
+}
+
+void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
+    advance(w, mono_ns);
+    w->clock_shift_ms += by_ms / O3_MS_PER_S * O3_MS_PER_S;
+}
+
+int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
+    int64_t next = INT64_MAX;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        if (ev->at_ns > mono_ns && ev->at_ns < next) next = ev->at_ns;
+        if (ev->until_ns > mono_ns && ev->until_ns < next) next = ev->until_ns;
+    }
+    return next;
 }
 
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {

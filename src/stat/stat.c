@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "o3/err.h"
+#include "o3/num.h"
 
 #define MAD_TO_SD 1.4826 /* 1 / normal quantile of 3/4 */
 
@@ -59,12 +60,12 @@ static size_t median_ranks(size_t n, double level, double *ret_coverage) {
     double tail = 0;
     size_t r = 0;
     for (size_t i = 0; i < n / 2; i++) {
-        tail += exp(log_term);
+        tail += o3_exp(log_term);
         double coverage = 1 - 2 * tail;
         if (coverage < level) break;
         r = i + 1;
         *ret_coverage = coverage;
-        log_term += log((double)(n - i) / (double)(i + 1));
+        log_term += o3_log((double)(n - i) / (double)(i + 1));
     }
     return r;
 }
@@ -81,7 +82,7 @@ struct o3_interval o3_median_interval(double *v, size_t n, double level) {
 
 struct o3_interval o3_wilson(size_t successes, size_t n, double z) {
     O3_ASSERT(successes <= n);
-    struct o3_interval ci = {.lo = 0, .hi = 1, .level = erf(z * M_SQRT1_2)};
+    struct o3_interval ci = {.lo = 0, .hi = 1, .level = o3_erf(z * M_SQRT1_2)};
     if (!n) return ci;
     double count = (double)n, p = (double)successes / count, z2 = z * z;
     double scale = 1 / (1 + z2 / count);
@@ -120,6 +121,6 @@ struct o3_stability o3_stability_of(const double *success_values, size_t n_succe
 }
 
 double o3_student_to_normal(double t, double nu) {
-    double z = (8 * nu + 1) / (8 * nu + 3) * sqrt(nu * log1p(t * t / nu));
+    double z = (8 * nu + 1) / (8 * nu + 3) * sqrt(nu * o3_log1p(t * t / nu));
     return copysign(z, t);
 }

@@ -7,6 +7,7 @@ import pathlib
 import re
 import shutil
 import subprocess
+import sys
 
 import pytest
 
@@ -185,6 +186,11 @@ def test_spdx_line_comes_first():
     sources.remove(SRC / "doc/o3.yaml")  # made by the program for people to copy
     missing = [name(p) for p in sources if "SPDX-License-Identifier: Apache-2.0" not in "\n".join(text_of(p).splitlines()[:2])]
     assert not missing, "\n" + "\n".join(missing)
+
+
+def test_number_tables_are_as_their_script_makes_them():
+    done = subprocess.run([sys.executable, str(SRC / "base/make_num_tables.py")], capture_output=True, text=True, check=True)
+    assert done.stdout == (SRC / "base/num_tables.h").read_text()
 
 
 def test_no_path_of_somebodys_machine():

@@ -195,6 +195,96 @@ def measure_default(stack, folder, options):
         f"utime + stime of /proc/PID/stat over {seconds} s, default configuration, {len(MODELS)} models, a scrape each 15 s")
 
 
+SMALL_REQUESTS = ["GET /api/version", "GET /api/ps",
+                  'POST /api/generate {"model":"sim-small","prompt":"hi there","stream":false,"options":{"num_predict":2}}']
+CONNECTIONS = 32
+
+# As small as a server of the yardstick's library can be: kept connections, a short answer of known length.
+PYTHON_SERVER = """
+import http.server
+class Handler(http.server.BaseHTTPRequestHandler):
+    protocol_version, wbufsize, disable_nagle_algorithm = "HTTP/1.1", -1, True
+    def do_GET(self):
+        body = b'{"version":"0.0.0"}'
+        self.send_response(200)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+    def log_message(self, *args):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print("http://127.0.0.1:%d" % server.server_port, flush=True)
+server.serve_forever()
+"""
+NODE_SERVER = """
+const server = require("http").createServer((request, reply) => {
+    const body = '{"version":"0.0.0"}';
+    reply.writeHead(200, {"Content-Type": "application/json", "Content-Length": body.length});
+    reply.end(body);
+});
+server.listen(0, "127.0.0.1", () => console.log("http://127.0.0.1:" + server.address().port));
+"""
+
+
+def small_requests(url, seconds, requests_sent):
+    """Answers a second, as tests/bench/http_load.c counts them, and its line."""
+    load = pathlib.Path(harness.BINARY).parent / "http_load"
+    line = subprocess.run([load, url.removeprefix("http://"), str(CONNECTIONS), str(seconds), *requests_sent],
+                          check=True, capture_output=True, text=True).stdout.split()
+    found = {name: int(value) for name, value in zip(line[::2], line[1::2])}
+    assert found["not_200"] == 0, found
+    return found
+
+
+def load_row(what, found, how):
+    row(what, f"{found['per_second']:,}/s, p50 {found['p50_us'] / 1e3:.2f} ms, p99 {found['p99_us'] / 1e3:.2f} ms", how)
+
+
+def measure_simulator(stack, folder, options):
+    """Scaled time that leaves no wait between requests. Idle models would unload at once: a keep-alive passes as fast."""
+    seconds = 2 if options.quick else 5
+    flags = ["--preload", "sim-small", "--keep-alive", "-1"]
+    simulator = stack.enter_context(harness.started(Simulator, folder, load=None, speed=100000, flags=flags, name="sim-fast"))
+    how = f"http_load, {CONNECTIONS} kept connections, {seconds} s; o3 sim --speed 100000 {' '.join(flags)}"
+    mixed = small_requests(simulator.url, seconds, SMALL_REQUESTS)
+    load_row("o3 sim, small requests", mixed, f"version, ps and a generate of 2 tokens in turn; {how}")
+    for request in SMALL_REQUESTS:
+        load_row(f"o3 sim, {' '.join(request.split()[:2])}", small_requests(simulator.url, seconds, [request]), how)
+    row("memory of o3 sim", memory(simulator.pid), "/proc/PID/status after the rows above")
+    others = [("python's http.server", [sys.executable, "-c", PYTHON_SERVER])]
+    if shutil.which("node"):
+        others.append(("node's http", ["node", "-e", NODE_SERVER]))
+    for name, command in others:
+        other = stack.enter_context(harness.started(Process, command, folder, name.split("'")[0]))
+        url = other.wait_log(r"(http://127\.0\.0\.1:\d+)")[1]
+        found = small_requests(url, seconds, SMALL_REQUESTS[:1])
+        load_row(f"yardstick: {name}", found, f"a fixed answer, the same load, the same machine, {seconds} s")
+        row(f"o3 sim over {name}", f"{mixed['per_second'] / found['per_second']:.2f}", "answers a second, first row over this one")
+
+
+def simulate(*args):
+    """Processor seconds, peak KiB and the output of one o3 simulate."""
+    with tempfile.TemporaryFile() as out:
+        child = subprocess.Popen([harness.BINARY, "simulate", *map(str, args)], stdout=out, env=harness.clean_environment())
+        _, status, usage = os.wait4(child.pid, 0)
+        child.returncode = os.waitstatus_to_exitcode(status)
+        assert child.returncode in (0, 1), child.returncode  # 1: an expectation was not met, which is not asked here
+        out.seek(0)
+        return usage.ru_utime + usage.ru_stime, usage.ru_maxrss, out.read()
+
+
+def measure_rehearsal(options):
+    times, peaks, outputs = zip(*(simulate("--days", 30, "--json") for _ in range(3)))
+    assert len(set(outputs)) == 1, "the same seed gave other bytes"
+    row("30 simulated days", f"{sorted(times)[1]:.2f} s (of 3: {', '.join(f'{t:.2f}' for t in times)})",
+        "user + sys of o3 simulate --days 30: 3 models, users, default probing, one core, median of 3")
+    days = 120 if options.quick else 365
+    _, peak, _ = simulate("--days", days, "--json")
+    row(f"memory of {days} simulated days", f"{peak / 1024:.1f} MiB, {peak / max(peaks):.2f} times that of 30 days ({max(peaks) / 1024:.1f} MiB)",
+        f"largest resident size of o3 simulate --days {days} and --days 30")
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true")
@@ -205,6 +295,8 @@ def main():
         measure_start(folder)
         measure_busy(stack, folder, options)
         measure_default(stack, folder, options)
+        measure_simulator(stack, folder, options)
+        measure_rehearsal(options)
     cpu = next((l.split(":", 1)[1].strip() for l in pathlib.Path("/proc/cpuinfo").read_text().splitlines() if l.startswith("model name")), "unknown")
     print(f"\n{os.cpu_count()} cores, {cpu}, load {os.getloadavg()[0]:.1f}" + (", quick" if options.quick else "") + "\n")
     print("| what | measured | how |\n|---|---|---|")

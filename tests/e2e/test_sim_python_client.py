@@ -293,7 +293,7 @@ def test_usage_errors_and_help():
 
 def test_scenario_names_file_line_and_column(tmp_path):
     scenario = tmp_path / "bad.o3s"
-    scenario.write_text("# a comment\n\nat 1m decode -10 %\nat 6h expect no alert\nat 2m decode down\n")
+    scenario.write_text("# a comment\n\nat 1m decode -10 %\nat 6h expect o3_ollama_up = 1\nat 2m decode down\n")
     ended = harness.run_o3("sim", "--listen", "127.0.0.1:0", "--scenario", scenario)
     assert ended.returncode == 2 and f"{scenario}:5:14: expected a change" in ended.stderr
 

@@ -10,7 +10,7 @@
 
 static int64_t loads_after_first(struct rig *r) {
     struct o3_world_truth t;
-    o3_world_truth(r->world, r->now_ns, &t);
+    o3_world_truth(r->c->world, r->c->now_ns, &t);
     return t.n_loads - 1;
 }
 
@@ -29,7 +29,7 @@ static void test_quiet_day_is_quiet(void **state) {
                     rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt")) <=
                 50000);
     assert_true(rig_metric(r, O3_M_PROBES, O3_L(MODEL, "prefill", "ok")) >= 20);
-    assert_int_equal(r->n_writes, 2); /* decode and TTFT baselines in one, prefill later */
+    assert_int_equal(r->c->n_writes, 2); /* decode and TTFT baselines in one, prefill later */
     rig_free(r);
 }
 
@@ -39,9 +39,9 @@ static void test_slowdown_is_confirmed_and_published(void **state) {
     rig_world_event(r, "at 30m decode -40 %");
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 25 * RIG_MINUTE_MS);
-    int n_before = r->n_writes;
+    int64_t n_before = r->c->n_writes;
     assert_true(n_before >= 1);
-    assert_null(strstr(r->preset, "previous"));
+    assert_null(strstr(rig_preset(r, MODEL), "previous"));
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_SUSPECT), 0);
     rig_run_until(r, 40 * RIG_MINUTE_MS);
     const struct rig_event *e = rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate");
@@ -50,13 +50,14 @@ static void test_slowdown_is_confirmed_and_published(void **state) {
     assert_true(e->mono_ns < 35 * RIG_MINUTE_MS * 1000000);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_DETECTED, O3_L(MODEL, "decode_rate")), 1, 0);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), -0.40, 0.03);
-    assert_true(r->n_writes > n_before);
-    assert_non_null(strstr(r->preset, "previous"));
-    assert_non_null(strstr(r->preset, "num_ctx: 8192"));
-    assert_non_null(strstr(r->preset, "batch_source: assumed"));
-    int n_after = r->n_writes;
+    assert_true(r->c->n_writes > n_before);
+    assert_non_null(strstr(rig_preset(r, MODEL), "previous"));
+    assert_non_null(strstr(rig_preset(r, MODEL), "num_ctx: 8192"));
+    assert_non_null(strstr(rig_preset(r, MODEL), "batch_source: assumed"));
+    int64_t n_after = r->c->n_writes;
     rig_run_until(r, 3 * RIG_HOUR_MS);
-    assert_true(r->n_writes <= n_after + 1); /* the prefill baseline may follow; nothing is rewritten without a cause */
+    assert_true(r->c->n_writes <=
+                n_after + 1); /* the prefill baseline may follow; nothing is rewritten without a cause */
     rig_free(r);
 }
 
@@ -66,12 +67,12 @@ static void test_suspicion_writes_nothing(void **state) {
     rig_world_event(r, "at 30m decode -40 % for 90s");
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 29 * RIG_MINUTE_MS);
-    int n = r->n_writes;
+    int64_t n = r->c->n_writes;
     rig_run_until(r, 60 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
     assert_true(rig_count_events(r, O3_EV_DRIFT_SUSPECT) >= 1);
     assert_true(rig_count_events(r, O3_EV_DRIFT_WENT_AWAY) >= 1);
-    assert_int_equal(r->n_writes, n);
+    assert_int_equal(r->c->n_writes, n);
     rig_free(r);
 }
 
@@ -81,11 +82,11 @@ static void test_recovery_is_told_and_published(void **state) {
     rig_world_event(r, "at 30m decode -40 % for 30m");
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 55 * RIG_MINUTE_MS);
-    int n = r->n_writes;
+    int64_t n = r->c->n_writes;
     assert_non_null(rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate"));
     rig_run_until(r, 90 * RIG_MINUTE_MS);
     assert_non_null(rig_find_event(r, O3_EV_DRIFT_RECOVERED, "decode_rate"));
-    assert_true(r->n_writes > n);
+    assert_true(r->c->n_writes > n);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_DETECTED, O3_L(MODEL, "decode_rate")), 0, 0);
     rig_free(r);
 }
@@ -96,7 +97,7 @@ static void test_idle_model_may_unload(void **state) {
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
     struct o3_world_truth t;
-    o3_world_truth(r->world, r->now_ns, &t);
+    o3_world_truth(r->c->world, r->c->now_ns, &t);
     assert_int_equal(t.n_loaded, 0); /* 10 minutes of linger + 5 of keep-alive */
     assert_int_equal(t.n_loads, 1);
     assert_int_equal(rig_count_events(r, O3_EV_MODEL_UNLOADED), 1);
@@ -164,8 +165,8 @@ static void test_options_of_the_runner_are_replayed(void **state) {
     assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
     assert_int_equal(loads_after_first(r), 0);
     assert_true(r->n_samples > 50);
-    assert_non_null(strstr(r->preset, "batch: 256"));
-    assert_non_null(strstr(r->preset, "batch_source: runner"));
+    assert_non_null(strstr(rig_preset(r, MODEL), "batch: 256"));
+    assert_non_null(strstr(rig_preset(r, MODEL), "batch_source: runner"));
     rig_free(r);
 }
 
@@ -188,7 +189,7 @@ static void test_hung_runner_is_found(void **state) {
 static void test_pooled_connections_are_not_work(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->n_pooled_sockets = 5; /* there before us */
+    r->c->n_pooled_sockets = 5; /* there before us */
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 5 * RIG_MINUTE_MS);
     assert_true(r->n_samples >= 20);
@@ -198,11 +199,11 @@ static void test_pooled_connections_are_not_work(void **state) {
 static void test_server_that_comes_and_goes(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->is_server_gone = true;
+    r->c->is_server_gone = true;
     rig_run_until(r, 5 * RIG_MINUTE_MS);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_UP, O3_NO_LABELS), 0, 0);
     assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 1); /* told once */
-    r->is_server_gone = false;
+    r->c->is_server_gone = false;
     rig_run_until(r, 6 * RIG_MINUTE_MS);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_UP, O3_NO_LABELS), 1, 0);
     assert_int_equal(rig_count_events(r, O3_EV_NO_MODEL), 1);
@@ -210,7 +211,7 @@ static void test_server_that_comes_and_goes(void **state) {
     rig_run_until(r, 20 * RIG_MINUTE_MS);
     int n = r->n_samples;
     assert_true(n > 30);
-    r->is_server_gone = true;
+    r->c->is_server_gone = true;
     rig_run_until(r, 25 * RIG_MINUTE_MS);
     assert_true(r->n_samples <= n + 1);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_UP, O3_NO_LABELS), 0, 0);
@@ -225,24 +226,24 @@ static void test_restart_keeps_baselines(void **state) {
     double value = rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate"));
     double n = rig_metric(r, O3_M_BASELINE_SAMPLES, O3_L(MODEL, "decode_rate"));
     assert_true(value > 0 && n >= 30);
-    int n_writes = r->n_writes;
+    int64_t n_writes = r->c->n_writes;
     rig_restart_sidecar(r);
     rig_run_until(r, 20 * RIG_MINUTE_MS + 5000);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_BASELINE_VALUE, O3_L(MODEL, "decode_rate")), value, value * 0.02);
     rig_run_until(r, 25 * RIG_MINUTE_MS);
-    assert_int_equal(r->n_writes, n_writes); /* nothing changed: nothing is written */
+    assert_int_equal(r->c->n_writes, n_writes); /* nothing changed: nothing is written */
     rig_free(r);
 }
 
 static void test_failed_write_is_tried_again(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->writes_fail = true;
+    o3_memory_files_set_full(r->c->files, true);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 20 * RIG_MINUTE_MS);
     assert_true(rig_count_events(r, O3_EV_PRESET_WRITE_FAILED) >= 3);
     assert_int_equal(rig_count_events(r, O3_EV_PRESET_WRITTEN), 0);
-    r->writes_fail = false;
+    o3_memory_files_set_full(r->c->files, false);
     rig_run_until(r, 40 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_PRESET_WRITTEN), 1);
     rig_free(r);
@@ -253,7 +254,7 @@ static void test_mode_off_writes_no_preset(void **state) {
     struct rig *r = rig_new(FAST "tune: {mode: 'off'}\n", NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
-    assert_int_equal(r->n_writes, 0);
+    assert_int_equal(r->c->n_writes, 0);
     assert_true(r->n_samples > 100);
     rig_free(r);
 }
@@ -263,7 +264,7 @@ static void test_clock_jump_taints_nothing_else(void **state) {
     struct rig *r = rig_new(FAST, NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 20 * RIG_MINUTE_MS);
-    r->wall_shift_ms = -3 * RIG_HOUR_MS;
+    r->c->wall_shift_ms = -3 * RIG_HOUR_MS;
     rig_run_until(r, 40 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_CLOCK_JUMPED), 1);
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
@@ -397,7 +398,7 @@ static void test_dead_runner_is_not_loaded_by_a_probe(void **state) {
     rig_run_until(r, 10 * RIG_MINUTE_MS - 1000);
     int n = r->n_samples;
     assert_true(n > 20);
-    r->n_runners = 0;
+    r->c->n_runners = 0;
     rig_run_until(r, 14 * RIG_MINUTE_MS + 20000);
     assert_true(r->n_samples <= n + 1);
     assert_int_equal(loads_after_first(r), 0);
@@ -494,7 +495,7 @@ static void test_stuck_ends_with_the_runner(void **state) {
 static void test_too_long_description_takes_nothing_down(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->is_show_too_long = true;
+    r->c->is_show_too_long = true;
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 5 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 0);
@@ -508,14 +509,15 @@ static void test_gauges_while_the_server_is_down(void **state) {
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 5 * RIG_MINUTE_MS);
     assert_true(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL)) > 0);
-    r->is_server_gone = true;
+    r->c->is_server_gone = true;
     rig_run_until(r, 7 * RIG_MINUTE_MS);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "ollama_down")), 1, 0);
     assert_true(isnan(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL))));
-    o3_sidecar_configure(r->sidecar, o3_config_values(r->config), rig_now(r)); /* a reload must not make it spin */
-    rig_step(r);
-    assert_true(o3_sidecar_deadline_ns(r->sidecar) > r->now_ns);
-    r->is_server_gone = false;
+    o3_sidecar_configure(r->c->sidecar, o3_config_values(r->c->config),
+                         rig_now(r)); /* a reload must not make it spin */
+    o3_coupling_run(r->c, r->c->now_ns);
+    assert_true(o3_sidecar_deadline_ns(r->c->sidecar) > r->c->now_ns);
+    r->c->is_server_gone = false;
     rig_run_until(r, 9 * RIG_MINUTE_MS);
     assert_true(isnan(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "ollama_down"))));
     assert_true(rig_metric(r, O3_M_PROBE_DECODE_TOKENS_PER_SECOND, O3_L(MODEL)) > 0);
@@ -596,7 +598,7 @@ static void test_day_with_users_and_three_models(void **state) {
     o3_rand_seed(&rand, 11);
     for (int64_t ms = 1000; ms < 24 * RIG_HOUR_MS; ms += 20000 + (int64_t)(o3_rand_uniform(&rand) * 400000)) {
         rig_run_until(r, ms);
-        r->n_pooled_sockets = (int)(o3_rand_uniform(&rand) * 4); /* clients keep connections, and drop them */
+        r->c->n_pooled_sockets = (int)(o3_rand_uniform(&rand) * 4); /* clients keep connections, and drop them */
         rig_user_generate(r, NAMES[(int)(o3_rand_uniform(&rand) * 3)], 10 + (int)(o3_rand_uniform(&rand) * 300),
                           "\"num_ctx\":4096");
     }
@@ -650,9 +652,9 @@ static void test_model_that_is_excluded_later_has_no_series(void **state) {
     static const char TEXT[] = FAST "models: {exclude: ['sim-*']}\n";
     struct o3_conf_sources src = {.file_name = "test", .file_text = TEXT, .file_len = sizeof TEXT - 1};
     assert_int_equal(o3_config_load(&src, NULL, NULL, &other, &e), 0);
-    o3_sidecar_configure(r->sidecar, o3_config_values(other), rig_now(r));
-    o3_config_free(r->config);
-    r->config = other;
+    o3_sidecar_configure(r->c->sidecar, o3_config_values(other), rig_now(r));
+    o3_config_free(r->c->config);
+    r->c->config = other;
     int n = r->n_samples;
     rig_run_until(r, 10 * RIG_MINUTE_MS);
     assert_true(r->n_samples <= n + 1);
@@ -669,18 +671,18 @@ static void test_odd_names(void **state) {
     for (int i = 0; i < 3; i++) {
         char body[300];
         snprintf(body, sizeof body, "{\"model\":\"%s\",\"from\":\"sim-small\",\"stream\":false}", NAMES[i]);
-        (void)o3_world_request(r->world, r->now_ns, "POST", "/api/create", body, strlen(body));
+        (void)o3_world_request(r->c->world, r->c->now_ns, "POST", "/api/create", body, strlen(body));
         rig_run_until(r, (3 * i + 1) * RIG_MINUTE_MS);
         rig_user_generate(r, NAMES[i], 10, "\"num_ctx\":4096");
         rig_run_until(r, (3 * i + 3) * RIG_MINUTE_MS);
     }
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1u << 20);
-    assert_int_equal(o3_metrics_render(r->metrics, O3_OPENMETRICS_1_0_0, &text), 0);
+    assert_int_equal(o3_metrics_render(r->c->metrics, O3_OPENMETRICS_1_0_0, &text), 0);
     assert_null(strstr(o3_buf_str(&text), "x/../"));
     assert_null(strstr(o3_buf_str(&text), "a\"b"));
     o3_buf_clear(&text);
-    assert_int_equal(o3_sidecar_models_json(r->sidecar, rig_now(r), &text), 0);
+    assert_int_equal(o3_sidecar_models_json(r->c->sidecar, rig_now(r), &text), 0);
     assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 0);
     rig_free(r);
 }
@@ -690,12 +692,12 @@ static void test_odd_names(void **state) {
 static void test_write_that_cannot_begin_is_tried_again(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->writes_refused = true;
+    r->c->writes_refused = true;
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 20 * RIG_MINUTE_MS);
-    assert_int_equal(r->n_writes, 0);
+    assert_int_equal(r->c->n_writes, 0);
     assert_true(rig_count_events(r, O3_EV_PRESET_WRITE_FAILED) >= 3);
-    r->writes_refused = false;
+    r->c->writes_refused = false;
     rig_run_until(r, 40 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_PRESET_WRITTEN), 1);
     rig_free(r);
@@ -711,20 +713,20 @@ static void test_presets_are_there_after_a_restart(void **state) {
     rig_restart_sidecar(r);
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1u << 20);
-    assert_int_equal(o3_sidecar_preset_json(r->sidecar, "sim-think", O3_PRESET_BALANCED, &text),
+    assert_int_equal(o3_sidecar_preset_json(r->c->sidecar, "sim-think", O3_PRESET_BALANCED, &text),
                      0); /* before anything is loaded */
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PRESET_CONTEXT_TOKENS, O3_L("sim-think:latest", "balanced")), 4096, 0);
-    int n = r->n_writes;
+    int64_t n = r->c->n_writes;
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 40 * RIG_MINUTE_MS);
-    assert_true(r->n_writes > n);
-    assert_non_null(strstr(r->all_presets, "model: sim-think:latest")); /* also in the file of all models */
-    assert_non_null(strstr(r->all_presets, "model: " MODEL));
+    assert_true(r->c->n_writes > n);
+    assert_non_null(strstr(rig_preset_file(r), "model: sim-think:latest")); /* also in the file of all models */
+    assert_non_null(strstr(rig_preset_file(r), "model: " MODEL));
     assert_true(isnan(rig_metric(r, O3_M_PROBES_SKIPPED, O3_L("sim-think:latest", "not_loaded"))));
-    n = r->n_writes;
-    o3_sidecar_publish_again(r->sidecar, "test", rig_now(r));
+    n = r->c->n_writes;
+    o3_sidecar_publish_again(r->c->sidecar, "test", rig_now(r));
     rig_run_until(r, 41 * RIG_MINUTE_MS);
-    assert_int_equal(r->n_writes, n + 2);
+    assert_int_equal(r->c->n_writes, n + 2);
     rig_free(r);
 }
 

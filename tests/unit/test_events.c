@@ -2,6 +2,7 @@
 /* The grammar of the simulated world's events. */
 #include "o3_test.h"
 #include "o3/text.h"
+#include "o3/world.h"
 #include "sim/events.h"
 
 static struct o3_sim_event parsed(const char *text) {
@@ -74,6 +75,9 @@ static void every_example_of_the_manual(void **state) {
     O3_ASSERT_NEAR(parsed("at 3m ttft +200ms").value, 200e6, 0);
     O3_ASSERT_NEAR(parsed("at 3m noise 8 %").value, 0.08, 1e-12);
     O3_ASSERT_NEAR(parsed("at 3m load-time +50 % for 1h").value, 1.5, 1e-12);
+    ev = parsed("at 3m noise 8 % ar 0.5 for 1h");
+    O3_ASSERT_NEAR(ev.value, 0.08, 1e-12);
+    O3_ASSERT_NEAR(ev.ar, 0.5, 0);
     assert_int_equal(parsed("at 10s runner killed").change, O3_SIM_CHANGE_RUNNER_KILLED);
     assert_int_equal(parsed("at 4m gpu lost for 2m").change, O3_SIM_CHANGE_GPU_LOST);
     assert_int_equal(parsed("at 1m truncate-stream for 30s").change, O3_SIM_CHANGE_TRUNCATE);
@@ -82,6 +86,43 @@ static void every_example_of_the_manual(void **state) {
     assert_string_equal(parsed("at 6m version 0.33.0").version, "0.33.0");
     assert_int_equal(parsed("at 6m restart").change, O3_SIM_CHANGE_RESTART);
     assert_int_equal(parsed("at 6m update sim-small").change, O3_SIM_CHANGE_UPDATE);
+}
+
+static void physics(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        enum o3_sim_change change;
+        double value;
+    } rows[] = {
+        {"at 0s load-effect 4 %", O3_SIM_CHANGE_LOAD_EFFECT, 0.04},
+        {"at 0s load-effect 4% model=sim-small for 2h", O3_SIM_CHANGE_LOAD_EFFECT, 0.04},
+        {"at 0s warm-up 3 requests", O3_SIM_CHANGE_WARM_UP, 3},
+        {"at 0s warm-up 1 request", O3_SIM_CHANGE_WARM_UP, 1},
+        {"at 0s daily 10 %", O3_SIM_CHANGE_DAILY, 0.10},
+        {"at 0s decay 4 %/day", O3_SIM_CHANGE_DECAY, 0.04},
+        {"at 0s decay 4%/day for 3d", O3_SIM_CHANGE_DECAY, 0.04},
+        {"at 0s thermal 83C", O3_SIM_CHANGE_THERMAL, 83},
+        {"at 0s ambient 35C for 6h", O3_SIM_CHANGE_AMBIENT, 35},
+        {"at 0s quota 4 cores", O3_SIM_CHANGE_QUOTA, 4},
+        {"at 0s quota 0.5 cores", O3_SIM_CHANGE_QUOTA, 0.5},
+        {"at 0s quota 1 core", O3_SIM_CHANGE_QUOTA, 1},
+        {"at 0s neighbour 50 % for 1h", O3_SIM_CHANGE_NEIGHBOUR, 0.5},
+        {"at 0s tenant 6GiB for 1h", O3_SIM_CHANGE_TENANT, 6.0 * 1024 * 1024 * 1024},
+        {"at 0s oom load for 10m", O3_SIM_CHANGE_OOM_LOAD, 0},
+        {"at 0s oom fill model=sim-small", O3_SIM_CHANGE_OOM_FILL, 0},
+        {"at 0s disk slow 20x for 1h", O3_SIM_CHANGE_SLOW_DISK, 20},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct o3_sim_event ev = parsed(rows[i].text);
+        assert_int_equal(ev.change, rows[i].change);
+        O3_ASSERT_NEAR(ev.value, rows[i].value, 1e-9);
+    }
+    assert_true(parsed("at 4m gpu lost unseen for 2m").is_unseen);
+    assert_false(parsed("at 4m gpu lost").is_unseen);
+    int64_t at_ns = 0;
+    assert_int_equal(o3_world_check_event("at 4m gpu lost", 3, &at_ns, NULL), 0);
+    assert_int_equal(at_ns, 240 * O3_NS_PER_S);
 }
 
 static void errors_name_place_and_expectation(void **state) {
@@ -121,7 +162,38 @@ static void errors_name_place_and_expectation(void **state) {
         {"at 2m load m ctx 0", 18, "expected a number of tokens"},
         {"at 2m unload m for 2m", 16, "expected the end"},
         {"at 2m hang on", 12, "expected \"for DURATION\" or the end"},
-        {"a b c d e f g h i j k l m n o p q", 33, "too many words"},
+        {"at 2m noise 8 % ar", 19, "expected a correlation from 0 to 0.95, found the end"},
+        {"at 2m noise 8 % ar 1", 20, "expected a correlation"},
+        {"at 2m load-effect 4", 19, "expected a coefficient"},
+        {"at 2m load-effect -4 %", 19, "expected a coefficient"},
+        {"at 2m warm-up 3", 15, "expected a number from 0 to 100 like \"3 requests\", found \"3\""},
+        {"at 2m warm-up 2.5 requests", 15, "expected a number"},
+        {"at 2m warm-up 300 requests", 15, "expected a number"},
+        {"at 2m daily 100 %", 13, "expected a share from 0 to 95 %"},
+        {"at 2m decay 4 %", 13, "expected a decay from 0 to 99 %/day"},
+        {"at 2m decay -4 %/day", 13, "expected a decay"},
+        {"at 2m thermal 83", 15, "expected a temperature from 30C"},
+        {"at 2m thermal 20C", 15, "expected a temperature"},
+        {"at 2m ambient 350C", 15, "expected a temperature from 0C"},
+        {"at 2m quota 0 cores", 13, "expected a number from 0.01"},
+        {"at 2m quota 4", 13, "expected a number from 0.01"},
+        {"at 2m neighbour 99 %", 17, "expected a share"},
+        {"at 2m tenant 6GB", 14, "expected a size like \"6GiB\", found \"6GB\""},
+        {"at 2m tenant", 13, "expected a size"},
+        {"at 2m oom", 10, "expected \"load\" or \"fill\", found the end"},
+        {"at 2m oom lode", 11, "did you mean \"load\"?"},
+        {"at 2m disk", 11, "expected \"slow\", found the end"},
+        {"at 2m disk slwo 2x", 12, "did you mean \"slow\"?"},
+        {"at 2m disk slow 0.5x", 17, "expected a factor from 1x to 1000x"},
+        {"at 2m disk slow 20", 17, "expected a factor"},
+        {"at 2m disk full for 20m", 7, "\"disk full\" befalls the sidecar"},
+        {"at 2m disk read-only", 7, "\"disk read-only\" befalls the sidecar"},
+        {"at 2m sidecar killed", 7, "\"sidecar\" befalls the sidecar"},
+        {"at 2m clock +2h", 7, "befalls the sidecar"},
+        {"at 2m expect o3_ollama_up = 0", 7, "belongs in a scenario"},
+        {"at 2m gpu lost unsen", 16, "expected \"for DURATION\" or the end"},
+        {"at 2m xyzzyplugh", 7, "expected what changes, found \"xyzzyplugh\""},
+        {"a b c d e f g h i j k l m n o p q r s t u v w x y", 49, "too many words"},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct o3_sim_event ev = {.at_ns = -7};
@@ -156,6 +228,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(times),
         cmocka_unit_test(every_example_of_the_manual),
+        cmocka_unit_test(physics),
         cmocka_unit_test(errors_name_place_and_expectation),
         cmocka_unit_test(any_bytes_are_survived),
     };

@@ -176,6 +176,9 @@ static void states_are_kept(void **state) {
     assert_int_equal(o3_store_put(s, "a/1", "two\0x", 5, 2, NULL), 0);
     assert_int_equal(o3_store_put(s, "a/2", "", 0, 2, NULL), 0);
     assert_int_equal(o3_store_put(s, "b/%", "three", 5, 2, NULL), 0);
+    assert_int_equal(o3_store_put(s, "a/3", "gone", 4, 2, NULL), 0);
+    assert_int_equal(o3_store_drop(s, "a/3", NULL), 0);
+    assert_int_equal(o3_store_drop(s, "a/3", NULL), 0);
     o3_store_close(s);
     s = open_store();
     assert_int_equal(o3_store_get(s, "a/1", &b, NULL), 0);

@@ -1,0 +1,240 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Lines about what must, or must not, be seen: "by TIME expect ...", "never expect ...", "at TIME expect METRIC ...".
+ */
+#include <stdlib.h>
+#include <string.h>
+#include "o3/metrics.h"
+#include "o3/text.h"
+#include "rehearsal/grammar.h"
+
+static struct o3_scenario_expect *add(struct o3_grammar *g, enum o3_expect_kind kind) {
+    struct o3_scenario *s = g->s;
+    struct o3_scenario_expect *p = o3_grammar_grow(g, s->expects, &s->n_expects, sizeof *p);
+    if (!p) return NULL;
+    s->expects = p;
+    p += s->n_expects - 1;
+    p->kind = kind;
+    p->line = g->number;
+    size_t start = g->w.col[0] - 1, last = g->w.n - 1;
+    size_t end = g->w.col[last] - 1 + strlen(g->w.text[last]);
+    (void)o3_str_copy_n(p->text, sizeof p->text, g->line + start, end - start);
+    return p;
+}
+
+/* ---- events ---- */
+
+static const struct {
+    const char *word;
+    enum o3_event_id event;
+} SHORT_NAMES[] = {
+    {"confirmed", O3_EV_DRIFT_CONFIRMED},
+    {"suspected", O3_EV_DRIFT_SUSPECT},
+    {"recovered", O3_EV_DRIFT_RECOVERED},
+    {"went_away", O3_EV_DRIFT_WENT_AWAY},
+};
+enum { N_SHORT = sizeof SHORT_NAMES / sizeof *SHORT_NAMES };
+
+static int take_event(struct o3_grammar *g, enum o3_event_id *ret) {
+    const char *names[N_SHORT + O3_EVENT_COUNT];
+    for (size_t i = 0; i < N_SHORT; i++) {
+        names[i] = SHORT_NAMES[i].word;
+        if (!o3_words_take(&g->w, names[i])) continue;
+        *ret = SHORT_NAMES[i].event;
+        return 0;
+    }
+    for (size_t i = 0; i < O3_EVENT_COUNT; i++) {
+        names[N_SHORT + i] = o3_event_row((enum o3_event_id)i)->name;
+        if (!o3_words_take(&g->w, names[N_SHORT + i])) continue;
+        *ret = (enum o3_event_id)i;
+        return 0;
+    }
+    return o3_words_unknown(&g->w, "confirmed, suspected, recovered, went_away or the name of an event", names,
+                            N_SHORT + O3_EVENT_COUNT);
+}
+
+/* Whether the event carries the field, by its table. */
+static bool has_field(enum o3_event_id ev, const char *field) {
+    const char *p = o3_event_row(ev)->fields;
+    size_t n = strlen(field);
+    for (; *p; p += strcspn(p, " "), p += strspn(p, " "))
+        if (!strncmp(p, field, n) && (p[n] == ' ' || !p[n])) return true;
+    return false;
+}
+
+static int refuse_field(struct o3_grammar *g, enum o3_event_id ev, const char *field) {
+    return o3_err_at(g->e, O3_E_PARSE, g->number, g->w.col[g->w.next], "the event %s has no %s (its fields: %s)",
+                     o3_event_row(ev)->name, field, o3_event_row(ev)->fields[0] ? o3_event_row(ev)->fields : "none");
+}
+
+/* A word "NAME=VALUE": the value, with the word taken; NULL when the next word is another. */
+static const char *value_of(struct o3_grammar *g, const char *prefix) {
+    const char *p = o3_words_peek(&g->w);
+    size_t n = strlen(prefix);
+    if (!p || strncmp(p, prefix, n) != 0 || !p[n]) return NULL;
+    return p + n;
+}
+
+static int take_signal(struct o3_grammar *g, struct o3_scenario_expect *x, const char *value) {
+    size_t n;
+    const char *const *names = o3_label_values(O3_M_DRIFT_DETECTED, "signal", &n);
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(value, names[i])) {
+            g->w.next++;
+            (void)o3_str_copy(x->signal, sizeof x->signal, value);
+            return 0;
+        }
+    char with_name[64][48];
+    const char *all[64];
+    for (size_t i = 0; i < n && i < 64; i++) {
+        all[i] = with_name[i];
+        (void)o3_str_copy(with_name[i], sizeof with_name[i], "signal=");
+        (void)o3_str_copy(with_name[i] + 7, sizeof with_name[i] - 7, names[i]);
+    }
+    return o3_words_unknown(&g->w, "a signal like \"signal=decode_rate\"", all, n < 64 ? n : 64);
+}
+
+static int take_text(struct o3_grammar *g, char *out, size_t size, const char *value, const char *what) {
+    if (!o3_str_copy(out, size, value)) return o3_words_expected(&g->w, what);
+    g->w.next++;
+    return 0;
+}
+
+/* One of signal=, model=, reason~; 1: none of them. */
+static int take_filter(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    const char *value;
+    if ((value = value_of(g, "signal=")))
+        return has_field(x->event, "signal") ? take_signal(g, x, value) : refuse_field(g, x->event, "signal");
+    if ((value = value_of(g, "model=")))
+        return has_field(x->event, "model")
+                   ? take_text(g, x->model, sizeof x->model, value, "a shorter name of a model")
+                   : refuse_field(g, x->event, "model");
+    if ((value = value_of(g, "reason~")))
+        return has_field(x->event, "reason") ? take_text(g, x->reason, sizeof x->reason, value, "a shorter text")
+                                             : refuse_field(g, x->event, "reason");
+    return 1;
+}
+
+/* WHAT: the event, its direction, its filters. */
+static int take_what(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    int r = take_event(g, &x->event);
+    if (r < 0) return r;
+    if (x->event == O3_EV_DRIFT_CONFIRMED || x->event == O3_EV_DRIFT_SUSPECT) {
+        if (o3_words_take(&g->w, "slower"))
+            x->direction = -1;
+        else if (o3_words_take(&g->w, "faster"))
+            x->direction = 1;
+    }
+    while (r == 0 && o3_words_peek(&g->w))
+        r = take_filter(g, x);
+    return r < 0 ? r : 0;
+}
+
+static const char *filters_of(const struct o3_scenario_expect *x) {
+    bool has_direction = x->event == O3_EV_DRIFT_CONFIRMED || x->event == O3_EV_DRIFT_SUSPECT;
+    return has_direction ? "slower, faster, signal=, model=" : "signal=, model=, reason~";
+}
+
+static int expected_rest(const struct o3_grammar *g, const struct o3_scenario_expect *x, const char *more) {
+    char what[96];
+    (void)o3_str_copy(what, sizeof what, filters_of(x));
+    (void)o3_str_copy(what + strlen(what), sizeof what - strlen(what), more);
+    return o3_words_expected(&g->w, what);
+}
+
+int o3_grammar_by(struct o3_grammar *g) {
+    int64_t to_ns;
+    int r = o3_grammar_time(g, &to_ns);
+    if (r < 0) return r;
+    if (to_ns < g->change_ns) {
+        g->w.next--;
+        return o3_words_expected(&g->w, "a time after that of the \"at\" line above");
+    }
+    if (!o3_words_take(&g->w, "expect")) return o3_words_expected(&g->w, "\"expect\"");
+    struct o3_scenario_expect *x = add(g, O3_EXPECT_BY);
+    if (!x) return O3_E_NOMEM;
+    x->from_ns = g->change_ns;
+    x->to_ns = to_ns;
+    r = take_what(g, x);
+    return r < 0 || !o3_words_peek(&g->w) ? r : expected_rest(g, x, " or the end");
+}
+
+/* ---- never ---- */
+
+static int take_while(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    static const char *const STATES[] = {"unstable", "down", "busy", "stuck"};
+    static const enum o3_expect_while VALUES[] = {O3_WHILE_UNSTABLE, O3_WHILE_DOWN, O3_WHILE_BUSY, O3_WHILE_STUCK};
+    for (size_t i = 0; i < 4; i++)
+        if (o3_words_take(&g->w, STATES[i])) {
+            x->during = VALUES[i];
+            return 0;
+        }
+    return o3_words_unknown(&g->w, "unstable, down, busy or stuck", STATES, 4);
+}
+
+static int take_before(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    int r = o3_grammar_time(g, &x->to_ns);
+    if (r < 0 || x->to_ns > x->from_ns) return r;
+    g->w.next--;
+    return o3_words_expected(&g->w, "a later time");
+}
+
+int o3_grammar_never(struct o3_grammar *g) {
+    if (!o3_words_take(&g->w, "expect")) return o3_words_expected(&g->w, "\"expect\"");
+    struct o3_scenario_expect *x = add(g, O3_EXPECT_NEVER);
+    if (!x) return O3_E_NOMEM;
+    x->to_ns = INT64_MAX;
+    int r = take_what(g, x);
+    if (r == 0 && o3_words_take(&g->w, "while")) r = take_while(g, x);
+    if (r == 0 && o3_words_take(&g->w, "after")) r = o3_grammar_time(g, &x->from_ns);
+    if (r == 0 && o3_words_take(&g->w, "before")) r = take_before(g, x);
+    return r < 0 || !o3_words_peek(&g->w) ? r : expected_rest(g, x, ", while, after, before or the end");
+}
+
+/* ---- metrics ---- */
+
+static bool is_name(const char *word, size_t n, const struct o3_metric_row *row) {
+    static const char *const PARTS[] = {"_count", "_sum", "_bucket"};
+    size_t len = strlen(row->name);
+    if (n == len && !memcmp(word, row->name, n)) return true;
+    for (size_t i = 0; row->kind == O3_HISTOGRAM && i < 3; i++)
+        if (n == len + strlen(PARTS[i]) && !memcmp(word, row->name, len) && !memcmp(word + len, PARTS[i], n - len))
+            return true;
+    return false;
+}
+
+/* "name" or "name{label="value",...}". */
+static int take_metric(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    const char *what = "a metric like \"o3_ollama_up\"", *p = o3_words_peek(&g->w);
+    if (!p) return o3_words_expected(&g->w, what);
+    size_t n = strcspn(p, "{"), len = strlen(p);
+    const char *names[O3_METRIC_COUNT];
+    bool is_known = false;
+    for (size_t i = 0; i < O3_METRIC_COUNT; i++) {
+        const struct o3_metric_row *row = o3_metric_row((enum o3_metric)i);
+        names[i] = row->name;
+        is_known |= is_name(p, n, row);
+    }
+    if (!is_known) return o3_words_unknown(&g->w, what, names, O3_METRIC_COUNT);
+    if (p[n] && p[len - 1] != '}')
+        return o3_words_expected(&g->w, "labels like {model=\"a\",signal=\"b\"} without blanks");
+    return take_text(g, x->metric, sizeof x->metric, p, what);
+}
+
+static int take_op(struct o3_grammar *g, struct o3_scenario_expect *x) {
+    static const char *const OPS[] = {"=", "<", ">", "<=", ">=", "!="};
+    for (size_t i = 0; i < 6; i++)
+        if (o3_words_take(&g->w, OPS[i])) {
+            (void)o3_str_copy(x->op, sizeof x->op, OPS[i]);
+            return o3_words_take_double(&g->w, "a number", -1e300, 1e300, &x->number);
+        }
+    return o3_words_take(&g->w, "absent") ? 0 : o3_words_expected(&g->w, "=, <, >, <=, >=, != or absent");
+}
+
+int o3_grammar_expect_metric(struct o3_grammar *g, int64_t at_ns) {
+    struct o3_scenario_expect *x = add(g, O3_EXPECT_AT);
+    if (!x) return O3_E_NOMEM;
+    x->from_ns = x->to_ns = at_ns;
+    int r = take_metric(g, x);
+    if (r == 0) r = take_op(g, x);
+    return r < 0 ? r : o3_words_end(&g->w);
+}

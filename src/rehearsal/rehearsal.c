@@ -1,0 +1,451 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Plays a scenario: world and sidecar coupled, a twin world beside them, faults at their times, and the record of the
+ * run. */
+#include "o3/rehearsal.h"
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "rehearsal/coupling.h"
+#include "rehearsal/pairs.h"
+#include "rehearsal/truth.h"
+
+#define LOOK_EVERY_NS (60 * O3_NS_PER_S)
+#define TTFT_AND_DECODE 2
+
+struct state_of_things { /* as the sidecar's events tell it */
+    bool is_down;
+    int n_stuck;
+    char suspects[O3_RUN_MODELS_MAX][O3_TRUTH_SIGNALS + 1]; /* by model: 's' suspected, 'c' confirmed; by signal */
+};
+
+struct o3_rehearsal {
+    struct o3_rehearsal_params params;
+    struct o3_coupling *coupling;
+    struct o3_world *twin; /* NULL none */
+    struct o3_expectations *expectations;
+    struct o3_truth truth;
+    struct o3_pairs *pairs;
+    struct state_of_things state;
+    size_t next_fault;  /* to begin */
+    int64_t restart_ns; /* of a stopped sidecar; INT64_MAX none */
+    int64_t next_look_ns, next_edge_ns;
+    double sums[O3_RUN_MODELS_MAX][TTFT_AND_DECODE]; /* of the point of the series that is being filled */
+    int counts[O3_RUN_MODELS_MAX][TTFT_AND_DECODE];
+    int point;
+    struct o3_run run;
+};
+
+/* ---- events of the sidecar ---- */
+
+static const struct o3_field *field(const struct o3_field *f, size_t n, const char *name) {
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(f[i].name, name)) return &f[i];
+    return NULL;
+}
+
+static const char *text_of(const struct o3_field *f, size_t n, const char *name) {
+    const struct o3_field *x = field(f, n, name);
+    return x && x->type == O3_FIELD_STR && x->s ? x->s : "";
+}
+
+static double number_of(const struct o3_field *f, size_t n, const char *name) {
+    const struct o3_field *x = field(f, n, name);
+    return x && x->type == O3_FIELD_DBL ? x->d : 0;
+}
+
+static int index_of_signal(const char *name) {
+    static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
+    for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
+        if (!strcmp(NAMES[i], name)) return i;
+    return -1;
+}
+
+static void note_verdict(struct o3_rehearsal *r, enum o3_event_id ev, const char *model, const char *signal) {
+    int i = o3_truth_model(&r->truth, &r->run, model), sig = index_of_signal(signal);
+    if (i < 0 || sig < 0) return;
+    char *mark = &r->state.suspects[i][sig];
+    if (ev == O3_EV_DRIFT_SUSPECT)
+        *mark = 's';
+    else
+        *mark = ev == O3_EV_DRIFT_CONFIRMED ? 'c' : '\0';
+}
+
+/* A suspicion of a model of which nothing is confirmed. */
+static bool is_unstable(const struct o3_rehearsal *r, const char *model) {
+    for (int i = 0; i < r->run.n_models; i++) {
+        const char *marks = r->state.suspects[i];
+        if (*model && strcmp(model, r->run.models[i].name) != 0) continue;
+        if (memchr(marks, 's', O3_TRUTH_SIGNALS) && !memchr(marks, 'c', O3_TRUTH_SIGNALS)) return true;
+    }
+    return false;
+}
+
+static int64_t since_ns(const struct o3_rehearsal *r, const struct o3_field *f, size_t n) {
+    int64_t wall_ms;
+    if (!o3_rfc3339_parse(text_of(f, n, "since"), &wall_ms)) return r->coupling->now_ns;
+    return (wall_ms - r->coupling->start_wall_ms - r->coupling->wall_shift_ms) * O3_NS_PER_MS;
+}
+
+static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
+    if (ev == O3_EV_OLLAMA_DOWN || ev == O3_EV_OLLAMA_UP) r->state.is_down = ev == O3_EV_OLLAMA_DOWN;
+    if (ev == O3_EV_RUNNER_STUCK) r->state.n_stuck++;
+    if (ev == O3_EV_RUNNER_FREE && r->state.n_stuck > 0) r->state.n_stuck--;
+}
+
+static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+    const char *model = text_of(f, n, "model"), *signal = text_of(f, n, "signal");
+    int64_t now_ns = r->coupling->now_ns;
+    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal);
+    if (ev == O3_EV_EPOCH_CHANGED) o3_truth_epoch(&r->truth, &r->run, model, now_ns);
+    if (ev == O3_EV_DRIFT_CONFIRMED) {
+        o3_truth_look(&r->truth, &r->run, now_ns);
+        o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
+    }
+    if (ev == O3_EV_DRIFT_SUSPECT || ev == O3_EV_DRIFT_CONFIRMED || ev == O3_EV_DRIFT_WENT_AWAY ||
+        ev == O3_EV_DRIFT_RECOVERED)
+        note_verdict(r, ev, model, signal);
+}
+
+static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+    struct o3_rehearsal *r = ctx;
+    if (!r->coupling) return; /* still being made */
+    struct o3_world_truth t;
+    o3_world_truth(r->coupling->world, now.mono_ns, &t);
+    struct o3_expect_seen seen = {.mono_ns = now.mono_ns,
+                                  .event = ev,
+                                  .model = text_of(f, n, "model"),
+                                  .signal = text_of(f, n, "signal"),
+                                  .reason = text_of(f, n, "reason"),
+                                  .change_ratio = number_of(f, n, "change_ratio"),
+                                  .is_down = r->state.is_down,
+                                  .is_stuck = r->state.n_stuck > 0,
+                                  .is_busy = t.n_users_active > 0};
+    seen.is_unstable = is_unstable(r, seen.model);
+    note_server(r, ev);
+    note_drift(r, ev, f, n);
+    o3_expectations_event(r->expectations, &seen);
+    if (r->params.on_event) r->params.on_event(r->params.ctx, now, ev, f, n);
+}
+
+/* ---- samples ---- */
+
+static int64_t step_ns(const struct o3_rehearsal *r) {
+    return r->params.scenario->duration_ns / O3_RUN_POINTS_MAX + 1;
+}
+
+static void close_point(struct o3_rehearsal *r) {
+    for (int i = 0; i < r->run.n_models; i++) {
+        struct o3_run_series *s[TTFT_AND_DECODE] = {&r->run.models[i].ttft_seconds, &r->run.models[i].decode_rate};
+        for (int k = 0; k < TTFT_AND_DECODE; k++) {
+            s[k]->step_ns = step_ns(r);
+            double mean = r->counts[i][k] ? r->sums[i][k] / r->counts[i][k] : (double)NAN;
+            while (s[k]->n < r->point) /* a model that came later */
+                s[k]->value[s[k]->n++] = NAN;
+            s[k]->value[s[k]->n++] = (float)mean;
+            r->sums[i][k] = 0;
+            r->counts[i][k] = 0;
+        }
+    }
+    r->point++;
+}
+
+static void follow_points(struct o3_rehearsal *r, int64_t t) {
+    int64_t at = t / step_ns(r);
+    while (r->point < at && r->point < O3_RUN_POINTS_MAX)
+        close_point(r);
+}
+
+static void note_value(struct o3_rehearsal *r, int model, int which, double value) {
+    if (!isfinite(value) || r->point >= O3_RUN_POINTS_MAX) return;
+    r->sums[model][which] += value;
+    r->counts[model][which]++;
+}
+
+static void on_sample(void *ctx, const struct o3_sample *s) {
+    struct o3_rehearsal *r = ctx;
+    struct o3_run *run = &r->run;
+    int i = o3_truth_model(&r->truth, run, s->model);
+    bool is_failed = o3_outcome_is_failure(s->outcome);
+    run->n_probes++;
+    run->n_failed_probes += is_failed;
+    if (s->wall_ns > 0) run->busy_seconds += (double)s->wall_ns / 1e9;
+    if (s->prompt_eval_count > 0) run->n_probe_tokens += s->prompt_eval_count;
+    if (s->eval_count > 0) run->n_probe_tokens += s->eval_count;
+    if (i < 0) return;
+    run->models[i].n_probes++;
+    run->models[i].n_failed += is_failed;
+    if (s->outcome != O3_OUTCOME_OK || s->flags) return;
+    o3_truth_sample(&r->truth, run, s);
+    follow_points(r, s->mono_ns);
+    if (s->kind == O3_PROBE_PREFILL) return;
+    note_value(r, i, 0, (double)s->ttft_ns / 1e9);
+    note_value(r, i, 1, s->decode_tps);
+}
+
+/* What only the metrics of a sidecar know, before they go with it. */
+static void take_counters(void *ctx) {
+    struct o3_rehearsal *r = ctx;
+    size_t n;
+    const char *const *reasons = o3_label_values(O3_M_PROBES_SKIPPED, "reason", &n);
+    for (int m = 0; m < r->run.n_models; m++)
+        for (size_t i = 0; i < n; i++) {
+            double v = o3_metric_get(r->coupling->metrics, O3_M_PROBES_SKIPPED,
+                                     O3_L(r->run.models[m].name, reasons[i]));
+            if (isfinite(v)) r->run.n_skipped_probes += (int64_t)v;
+        }
+}
+
+/* ---- faults ---- */
+
+static void restart_now(struct o3_rehearsal *r) {
+    struct o3_err e;
+    r->restart_ns = INT64_MAX;
+    if (!r->coupling->sidecar && o3_coupling_start(r->coupling, &e) == 0) r->run.n_restarts++;
+}
+
+static void kill_sidecar(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
+    for (int s = 0; f->step[0] && s < O3_REPLACE_STEP_COUNT; s++)
+        if (!strcmp(O3_REPLACE_STEP_NAMES[s], f->step)) {
+            r->coupling->kill_at = (enum o3_replace_step)s;
+            return;
+        }
+    o3_coupling_stop(r->coupling, true);
+    restart_now(r);
+}
+
+static void begin(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
+    struct o3_coupling *c = r->coupling;
+    switch (f->kind) {
+    case O3_FAULT_SIDECAR_KILLED:
+        kill_sidecar(r, f);
+        break;
+    case O3_FAULT_SIDECAR_STOPPED:
+        o3_coupling_stop(c, false);
+        r->restart_ns = f->until_ns == INT64_MAX ? f->at_ns : f->until_ns;
+        break;
+    case O3_FAULT_DISK_FULL:
+        o3_memory_files_set_full(c->files, true);
+        break;
+    case O3_FAULT_DISK_READ_ONLY:
+        o3_memory_files_set_read_only(c->files, true);
+        break;
+    case O3_FAULT_DISK_SLOW:
+        c->write_step_ns = (int64_t)(f->value * 1e9);
+        break;
+    case O3_FAULT_CLOCK_JUMP:
+        c->wall_shift_ms += (int64_t)(f->value * 1e3);
+        o3_world_jump_clock(c->world, c->now_ns, (int64_t)(f->value * 1e3));
+        break;
+    case O3_FAULT_POOL:
+        c->n_pooled_sockets = (int)f->value;
+        break;
+    case O3_FAULT_FOREIGN_FILE:
+        o3_memory_files_overwrite(c->files, O3_COUPLING_PRESET_FILE, "foreign\n", 8);
+        break;
+    }
+}
+
+static void end(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
+    struct o3_coupling *c = r->coupling;
+    switch (f->kind) {
+    case O3_FAULT_DISK_FULL:
+        o3_memory_files_set_full(c->files, false);
+        break;
+    case O3_FAULT_DISK_READ_ONLY:
+        o3_memory_files_set_read_only(c->files, false);
+        break;
+    case O3_FAULT_DISK_SLOW:
+        c->write_step_ns = 0;
+        break;
+    case O3_FAULT_POOL:
+        c->n_pooled_sockets = 0;
+        break;
+    case O3_FAULT_SIDECAR_KILLED:
+    case O3_FAULT_SIDECAR_STOPPED:
+    case O3_FAULT_CLOCK_JUMP:
+    case O3_FAULT_FOREIGN_FILE:
+        break;
+    }
+}
+
+static int64_t next_fault_ns(const struct o3_rehearsal *r) {
+    const struct o3_scenario *s = r->params.scenario;
+    int64_t t = r->restart_ns;
+    if (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns < t) t = s->faults[r->next_fault].at_ns;
+    for (size_t i = 0; i < r->next_fault; i++)
+        if (s->faults[i].until_ns > r->coupling->now_ns && s->faults[i].until_ns < t) t = s->faults[i].until_ns;
+    return t;
+}
+
+static void play_faults(struct o3_rehearsal *r, int64_t t) {
+    const struct o3_scenario *s = r->params.scenario;
+    for (size_t i = 0; i < r->next_fault; i++)
+        if (s->faults[i].until_ns == t) end(r, &s->faults[i]);
+    if (r->restart_ns <= t) restart_now(r);
+    while (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns <= t)
+        begin(r, &s->faults[r->next_fault++]);
+}
+
+/* ---- time ---- */
+
+static void drain_users(struct o3_rehearsal *r, int64_t t) {
+    struct o3_world_served s;
+    while (o3_world_take_served(r->coupling->world, &s))
+        o3_pairs_add(r->pairs, &r->run, &s, false);
+    if (!r->twin) return;
+    struct o3_world_output o;
+    while (o3_world_poll(r->twin, t, &o))
+        ; /* nobody asks this world anything */
+    while (o3_world_take_served(r->twin, &s))
+        o3_pairs_add(r->pairs, &r->run, &s, true);
+}
+
+static void look_at_metrics(struct o3_rehearsal *r, int64_t t) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 4u << 20);
+    if (r->coupling->metrics) (void)o3_metrics_render(r->coupling->metrics, O3_TEXT_0_0_4, &text);
+    o3_expectations_look(r->expectations, t, o3_buf_str(&text), text.len);
+}
+
+static int64_t min64(int64_t a, int64_t b) {
+    return a < b ? a : b;
+}
+
+/* A look at the truth before and after each edge of the world's events finds the moment of a change. */
+static void look_at_truth(struct o3_rehearsal *r, int64_t t) {
+    o3_truth_look(&r->truth, &r->run, t);
+    if (t >= r->next_look_ns) r->next_look_ns = t + LOOK_EVERY_NS;
+    if (t >= r->next_edge_ns) r->next_edge_ns = o3_world_next_edge_ns(r->coupling->world, t);
+}
+
+void o3_rehearsal_run(struct o3_rehearsal *r, int64_t until_ns) {
+    struct o3_coupling *c = r->coupling;
+    while (c->now_ns < until_ns) {
+        int64_t expect_ns = o3_expectations_next_ns(r->expectations), fault_ns = next_fault_ns(r);
+        int64_t t = min64(min64(min64(fault_ns, expect_ns), min64(r->next_look_ns, r->next_edge_ns)), until_ns);
+        if (t <= c->now_ns) t = c->now_ns + 1;
+        o3_coupling_run(c, t);
+        if (fault_ns <= t) play_faults(r, t);
+        if (expect_ns <= t) look_at_metrics(r, t);
+        look_at_truth(r, t);
+        drain_users(r, t);
+        follow_points(r, t);
+    }
+}
+
+/* ---- life ---- */
+
+static int make_world(const struct o3_rehearsal_params *p, struct o3_world **ret, struct o3_err *e) {
+    const struct o3_scenario *s = p->scenario;
+    struct o3_world_params w = s->world;
+    if (!s->has_seed) w.seed = p->seed;
+    if (w.start_wall_ms == 0) w.start_wall_ms = O3_REHEARSAL_START_WALL_MS;
+    *ret = o3_world_new(&w);
+    if (!*ret) return o3_err_set(e, O3_E_NOMEM, "no memory for the simulated world");
+    return o3_scenario_fill_world(s, *ret, e);
+}
+
+static int make_config(const struct o3_scenario *s, struct o3_config **ret, struct o3_err *e) {
+    struct o3_conf_pair *flags = calloc(s->n_config + 1, sizeof *flags);
+    if (!flags) return o3_err_set(e, O3_E_NOMEM, "no memory for the configuration");
+    for (size_t i = 0; i < s->n_config; i++)
+        flags[i] = (struct o3_conf_pair){s->config[i].name, s->config[i].value};
+    struct o3_conf_sources src = {.flags = flags, .n_flags = s->n_config};
+    int r = o3_config_load(&src, NULL, NULL, ret, e);
+    free(flags);
+    return r;
+}
+
+static int couple(struct o3_rehearsal *r, struct o3_err *e) {
+    struct o3_world *world = NULL;
+    struct o3_config *config = NULL;
+    const struct o3_scenario *s = r->params.scenario;
+    int code = make_world(&r->params, &world, e);
+    if (code == 0) code = make_config(s, &config, e);
+    if (code < 0) {
+        o3_world_free(world);
+        return code;
+    }
+    r->run.seed = s->has_seed ? s->world.seed : r->params.seed;
+    int64_t start_ms = s->world.start_wall_ms ? s->world.start_wall_ms : O3_REHEARSAL_START_WALL_MS;
+    o3_truth_init(&r->truth, world, o3_config_values(config)->drift_min_effect);
+    struct o3_coupling_hooks hooks = {
+        .ctx = r, .event = on_event, .sample = on_sample, .before_restart = take_counters};
+    return o3_coupling_new(config, world, r->run.seed, start_ms, &hooks, &r->coupling, e);
+}
+
+static void init_run(struct o3_run *run) {
+    struct o3_spread *spreads[] = {&run->delay_seconds, &run->ttft,       &run->total,      &run->twin_ttft,
+                                   &run->twin_total,    &run->added_ttft, &run->added_total};
+    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
+        o3_spread_init(spreads[i]);
+}
+
+int o3_rehearsal_new(const struct o3_rehearsal_params *p, struct o3_rehearsal **ret, struct o3_err *e) {
+    struct o3_rehearsal *r = calloc(1, sizeof *r);
+    if (!r) return o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");
+    r->params = *p;
+    r->restart_ns = INT64_MAX;
+    init_run(&r->run);
+    r->expectations = o3_expectations_new(p->scenario);
+    r->pairs = o3_pairs_new();
+    int code = r->expectations && r->pairs ? 0 : o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");
+    if (code == 0 && p->has_twin) code = make_world(p, &r->twin, e);
+    if (code == 0) code = couple(r, e);
+    if (code < 0) {
+        o3_rehearsal_free(r);
+        return code;
+    }
+    r->run.has_twin = p->has_twin && p->scenario->n_users > 0;
+    *ret = r;
+    return 0;
+}
+
+void o3_rehearsal_free(struct o3_rehearsal *r) {
+    if (!r) return;
+    o3_coupling_free(r->coupling);
+    o3_world_free(r->twin);
+    o3_expectations_free(r->expectations);
+    o3_pairs_free(r->pairs);
+    free(r);
+}
+
+static void note_expectations(struct o3_rehearsal *r) {
+    const struct o3_scenario *s = r->params.scenario;
+    struct o3_run *run = &r->run;
+    for (size_t i = 0; i < s->n_expects; i++) {
+        const struct o3_expect_result *x = o3_expectations_result(r->expectations, i);
+        run->n_expects++;
+        if (x->is_met) continue;
+        if (run->n_broken < O3_RUN_FAILURES_MAX) {
+            run->failures[run->n_broken].line = s->expects[i].line;
+            o3_str_copy(run->failures[run->n_broken].text, sizeof run->failures[0].text, s->expects[i].text);
+            o3_str_copy(run->failures[run->n_broken].found, sizeof run->failures[0].found, x->found);
+        }
+        run->n_broken++;
+    }
+}
+
+const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
+    struct o3_coupling *c = r->coupling;
+    struct o3_run *run = &r->run;
+    drain_users(r, c->now_ns);
+    o3_pairs_finish(r->pairs, run);
+    o3_expectations_finish(r->expectations, c->now_ns);
+    note_expectations(r);
+    if (c->metrics) take_counters(r);
+    struct o3_world_truth t;
+    o3_world_truth(c->world, c->now_ns, &t);
+    run->simulated_ns = c->now_ns;
+    run->n_induced_reloads = t.n_api_loads;
+    run->n_loads = t.n_loads;
+    run->n_user_reloads = t.n_reloads;
+    run->n_prefixes_evicted = t.n_prefixes_evicted;
+    run->n_prefixes_swapped = t.n_prefixes_swapped;
+    run->n_tokens_again = t.n_tokens_again;
+    run->n_preset_writes = c->n_writes;
+    run->n_failed_writes = c->n_failed_writes;
+    run->n_torn_files = o3_memory_files_torn(c->files);
+    run->n_restarts += c->n_killed_in_write;
+    return run;
+}

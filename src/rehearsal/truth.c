@@ -1,0 +1,182 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "rehearsal/truth.h"
+#include <math.h>
+#include <string.h>
+#include "o3/num.h"
+
+static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
+
+static int signal_of(const char *name) {
+    for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
+        if (!strcmp(NAMES[i], name)) return i;
+    return -1;
+}
+
+static void clear(struct o3_truth_series *s) {
+    *s = (struct o3_truth_series){.reference = (double)NAN};
+}
+
+void o3_truth_init(struct o3_truth *t, const struct o3_world *w, double min_effect) {
+    memset(t, 0, sizeof *t); /* too large for a literal on the stack */
+    t->world = w;
+    t->min_effect = min_effect;
+}
+
+int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name) {
+    for (int i = 0; i < run->n_models; i++)
+        if (!strcmp(run->models[i].name, name)) return i;
+    if (run->n_models == O3_RUN_MODELS_MAX || strlen(name) >= sizeof run->models[0].name) return -1;
+    int i = run->n_models++;
+    o3_str_copy(run->models[i].name, sizeof run->models[i].name, name);
+    const double short_prompt = 20;
+    t->models[i] = (struct o3_truth_model){.n_prompt = short_prompt, .open_change = -1};
+    o3_str_copy(t->models[i].name, sizeof t->models[i].name, name);
+    for (int s = 0; s < O3_TRUTH_SIGNALS; s++)
+        clear(&t->models[i].series[s]);
+    return i;
+}
+
+/* Without any chance in it; NaN while the model is not loaded. A short prompt takes one step at least, as a step reads
+ * all weights. */
+static double expected(const struct o3_truth *t, const struct o3_truth_model *m, int sig, int64_t now_ns) {
+    if (sig == O3_TRUTH_PREFILL_RATE) return o3_world_expected(t->world, m->name, O3_WORLD_PREFILL_RATE, now_ns);
+    double decode = o3_world_expected(t->world, m->name, O3_WORLD_DECODE_RATE, now_ns);
+    if (sig == O3_TRUTH_DECODE_RATE) return decode;
+    double prefill = o3_world_expected(t->world, m->name, O3_WORLD_PREFILL_RATE, now_ns);
+    return o3_world_expected(t->world, m->name, O3_WORLD_TTFT_OVERHEAD, now_ns) +
+           fmax(m->n_prompt / prefill, 1 / decode);
+}
+
+static void note(struct o3_truth_series *s, double value, int64_t now_ns) {
+    if (!(value > 0) || !isfinite(value)) return;
+    s->at_ns[s->next_ring] = now_ns;
+    s->log_value[s->next_ring] = o3_log(value);
+    s->next_ring = (s->next_ring + 1) % O3_TRUTH_RING;
+    if (s->n_ring < O3_TRUTH_RING) s->n_ring++;
+    s->log_sum += o3_log(value);
+    s->n++;
+}
+
+void o3_truth_sample(struct o3_truth *t, struct o3_run *run, const struct o3_sample *s) {
+    int i = o3_truth_model(t, run, s->model);
+    if (i < 0) return;
+    struct o3_truth_model *m = &t->models[i];
+    if (s->kind == O3_PROBE_PREFILL) {
+        note(&m->series[O3_TRUTH_PREFILL_RATE], expected(t, m, O3_TRUTH_PREFILL_RATE, s->mono_ns), s->mono_ns);
+        return;
+    }
+    if (s->prompt_eval_count > 0) m->n_prompt = (double)s->prompt_eval_count;
+    note(&m->series[O3_TRUTH_DECODE_RATE], expected(t, m, O3_TRUTH_DECODE_RATE, s->mono_ns), s->mono_ns);
+    note(&m->series[O3_TRUTH_TTFT], expected(t, m, O3_TRUTH_TTFT, s->mono_ns), s->mono_ns);
+}
+
+void o3_truth_baseline(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal) {
+    int i = o3_truth_model(t, run, model), sig = signal_of(signal);
+    if (i < 0 || sig < 0) return;
+    struct o3_truth_series *s = &t->models[i].series[sig];
+    if (s->n > 0) s->reference = o3_exp(s->log_sum / s->n);
+}
+
+static void close_change(struct o3_truth_model *m, struct o3_run *run, int64_t now_ns) {
+    if (m->open_change >= 0) run->changes[m->open_change].until_ns = now_ns;
+    m->open_change = -1;
+    m->is_lost = false;
+}
+
+void o3_truth_epoch(struct o3_truth *t, struct o3_run *run, const char *model, int64_t now_ns) {
+    int i = o3_truth_model(t, run, model);
+    if (i < 0) return;
+    close_change(&t->models[i], run, now_ns);
+    for (int s = 0; s < O3_TRUTH_SIGNALS; s++)
+        clear(&t->models[i].series[s]);
+}
+
+/* Mean of the expected values since that time, or the newest one; NaN when there is none. */
+static double mean_since(const struct o3_truth_series *s, int64_t since_ns) {
+    double sum = 0, newest = (double)NAN;
+    int n = 0;
+    for (int k = 1; k <= s->n_ring; k++) {
+        int i = (s->next_ring - k + O3_TRUTH_RING) % O3_TRUTH_RING;
+        if (k == 1) newest = s->log_value[i];
+        if (s->at_ns[i] < since_ns) break;
+        sum += s->log_value[i];
+        n++;
+    }
+    return n ? sum / n : newest;
+}
+
+static bool is_worse(int sig, double log_ratio) {
+    return sig == O3_TRUTH_TTFT ? log_ratio > 0 : log_ratio < 0;
+}
+
+/* The first alarm in the direction of an open change tells it. */
+static void tell_change(struct o3_truth_model *m, struct o3_run *run, int sig, double log_ratio, int64_t now_ns) {
+    if (m->open_change < 0) return;
+    struct o3_run_change *c = &run->changes[m->open_change];
+    if (c->told_ns != INT64_MAX) return;
+    if (is_worse(signal_of(c->signal), o3_log1p(c->ratio)) != is_worse(sig, log_ratio)) return;
+    c->told_ns = now_ns;
+    o3_spread_add(&run->delay_seconds, (double)(now_ns - c->at_ns) / 1e9);
+}
+
+void o3_truth_alarm(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal, double ratio,
+                    int64_t since_ns, int64_t now_ns) {
+    int i = o3_truth_model(t, run, model), sig = signal_of(signal);
+    struct o3_run_alarm a = {.at_ns = now_ns, .since_ns = since_ns, .model = i, .ratio = ratio};
+    a.true_ratio = (double)NAN;
+    o3_str_copy(a.signal, sizeof a.signal, signal);
+    if (i >= 0 && sig >= 0) {
+        const struct o3_truth_series *s = &t->models[i].series[sig];
+        double truth = mean_since(s, since_ns) - o3_log(s->reference), told = o3_log1p(ratio);
+        a.true_ratio = o3_expm1(truth);
+        a.is_true = truth * told > 0 && fabs(truth) >= o3_log1p(t->min_effect) / 2;
+        if (a.is_true) tell_change(&t->models[i], run, sig, told, now_ns);
+    }
+    if (run->n_alarms < O3_RUN_ALARMS_MAX) run->alarms[run->n_alarms] = a;
+    run->n_alarms++;
+    run->n_false_alarms += !a.is_true;
+}
+
+/* The signal that moved most, and by how much on the log scale; -1 when there is no baseline or no model to look at. */
+static int largest(const struct o3_truth *t, const struct o3_truth_model *m, int64_t now_ns, double *ret_log_ratio) {
+    int best = -1;
+    *ret_log_ratio = 0;
+    for (int s = 0; s < O3_TRUTH_SIGNALS; s++) {
+        double value = expected(t, m, s, now_ns), reference = m->series[s].reference;
+        if (!(value > 0) || !(reference > 0)) continue;
+        double x = o3_log(value / reference);
+        if (best < 0 || fabs(x) > fabs(*ret_log_ratio)) {
+            best = s;
+            *ret_log_ratio = x;
+        }
+    }
+    return best;
+}
+
+static void open_change(struct o3_truth_model *m, struct o3_run *run, int model, int sig, double log_ratio,
+                        int64_t now_ns) {
+    if (run->n_changes == O3_RUN_CHANGES_MAX) {
+        m->is_lost = true;
+        return;
+    }
+    m->open_change = run->n_changes++;
+    struct o3_run_change *c = &run->changes[m->open_change];
+    *c = (struct o3_run_change){.at_ns = now_ns, .until_ns = INT64_MAX, .model = model, .told_ns = INT64_MAX};
+    c->ratio = o3_expm1(log_ratio);
+    o3_str_copy(c->signal, sizeof c->signal, NAMES[sig]);
+}
+
+void o3_truth_look(struct o3_truth *t, struct o3_run *run, int64_t now_ns) {
+    double gate = o3_log1p(t->min_effect);
+    for (int i = 0; i < run->n_models; i++) {
+        struct o3_truth_model *m = &t->models[i];
+        double x;
+        int sig = largest(t, m, now_ns, &x);
+        if (sig < 0) continue;
+        bool is_open = m->open_change >= 0 || m->is_lost;
+        if (!is_open && fabs(x) >= gate)
+            open_change(m, run, i, sig, x, now_ns);
+        else if (is_open && fabs(x) < gate / 2)
+            close_change(m, run, now_ns);
+    }
+}
