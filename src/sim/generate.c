@@ -43,12 +43,12 @@ static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, 
 }
 
 static void send_piece(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const struct o3_sim_piece *p) {
-    O3_AUTO_BUF line;
-    o3_buf_init(&line, O3_SIM_MAX_REPLY);
-    o3_sim_write_piece(rq, p, &line);
+    struct o3_buf *line = &w->line;
+    o3_buf_clear(line);
+    o3_sim_write_piece(rq, p, line);
     if (!rq->head_sent) o3_sim_emit_head(w, rq, t, 200, o3_sim_stream_type(rq), true);
     rq->head_sent = true;
-    o3_sim_emit_data(w, rq, t, o3_buf_str(&line), line.len);
+    o3_sim_emit_data(w, rq, t, o3_buf_str(line), line->len);
 }
 
 static void send_calls(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {

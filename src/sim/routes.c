@@ -255,7 +255,7 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 500, rq->options.error);
         return;
     }
-    if (rq->dialect == O3_SIM_OPENAI) rq->openai_id = (int)(o3_sim_draw(w, rq, O3_SIM_DRAW_ID) % 999);
+    if (rq->dialect == O3_SIM_OPENAI) rq->openai_id = (int)(o3_sim_hash(rq->chance, "id", 2) % 999);
     rq->start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_START, 0.3, 0.9);
     o3_sim_sched_request(w, rq, t);
 }

@@ -402,7 +402,8 @@ struct o3_world {
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
-    char *lent; /* bytes of the output taken last */
+    char *lent;         /* bytes of the output taken last */
+    struct o3_buf line; /* of a stream, while it is made */
 
     struct o3_sim_users *users; /* NULL: none */
     int64_t users_next_ns;      /* when they do something next */
@@ -450,8 +451,7 @@ enum o3_sim_draw {
     O3_SIM_DRAW_LOAD,
     O3_SIM_DRAW_SPEED,
     O3_SIM_DRAW_JITTER,
-    O3_SIM_DRAW_TEXT,
-    O3_SIM_DRAW_ID
+    O3_SIM_DRAW_TEXT
 };
 /* The n-th thing of that kind. */
 uint64_t o3_sim_key(uint64_t seed, const char *kind, uint64_t n);

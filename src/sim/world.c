@@ -435,6 +435,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     struct o3_world *w = calloc(1, sizeof *w);
     if (!w) return NULL;
     w->params = *p;
+    o3_buf_init(&w->line, O3_SIM_MAX_REPLY);
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
@@ -464,6 +465,7 @@ void o3_world_free(struct o3_world *w) {
     free(w->models);
     free(w->lent);
     o3_buf_done(&w->ps_text);
+    o3_buf_done(&w->line);
     free(w);
 }
 
