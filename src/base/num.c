@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/num.h"
+#include <float.h>
 #include <math.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -9,6 +10,8 @@
 /* Every function takes its argument to a small one by a table or an exact subtraction, then sums the Taylor series. The
  * order of operations is part of the result: no term may be moved. NaN is always the constant, for its sign would be
  * printed. */
+
+_Static_assert(FLT_EVAL_METHOD == 0, "doubles are computed as doubles, without excess precision");
 
 /* A value and what its rounding lost. */
 struct sum {

@@ -70,6 +70,7 @@ static void free_request(struct o3_sim_request *rq) {
     o3_buf_done(&rq->collected_thinking);
     o3_sim_body_done(&rq->body);
     o3_sim_tokens_done(&rq->tokens);
+    o3_sim_script_done(&rq->script);
     free(rq);
 }
 
@@ -100,6 +101,7 @@ struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
+    o3_buf_init(&rq->script.logprobs, O3_SIM_MAX_REPLY);
     w->requests[w->n_requests++] = rq;
     return rq;
 }
@@ -113,8 +115,8 @@ void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
 
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
     o3_buf_clear(&rq->reply);
-    o3_sim_json_error(text, &rq->reply);
-    o3_sim_reply(w, rq, t, status, O3_SIM_JSON);
+    const char *type = o3_sim_write_error(rq, status, text, &rq->reply);
+    o3_sim_reply(w, rq, t, status, type);
 }
 
 void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type) {

@@ -151,6 +151,19 @@ def test_streams_in_the_core_belong_to_assertions():
     assert not wrong, "\n" + "\n".join(wrong)
 
 
+def test_draws_of_chance_have_an_order():
+    """C leaves open which operand of a sum or which argument is computed first, and compilers differ."""
+    wrong = []
+    for folder in CORE:
+        for path in sorted((SRC / folder).glob("*.[ch]")):
+            line = 1
+            for statement in re.split(r"([;{}])", code_of(path)):
+                if len(re.findall(r"\bo3_rand_(?:u64|uniform|normal|below)\(", statement)) > 1 and name(path) != "src/base/rand.c":
+                    wrong.append(f"{name(path)}:{line}: two draws in one statement")
+                line += statement.count("\n")
+    assert not wrong, "\n" + "\n".join(wrong)
+
+
 HEADERS = [p.name for p in sorted((INCLUDE / "o3").glob("*.h"))]
 
 
