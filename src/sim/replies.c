@@ -199,14 +199,19 @@ static void write_token(const struct o3_sim_piece *p, const char *time, struct o
     o3_buf_add_quoted(out, p->model);
     o3_buf_adds(out, ",\"created_at\":\"");
     o3_buf_adds(out, time);
-    o3_buf_adds(out, "\",\"response\":");
+    o3_buf_adds(out, p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":" : "\",\"response\":");
     o3_buf_add_quoted(out, p->text);
-    o3_buf_adds(out, ",\"done\":false}");
+    if (p->thinking && *p->thinking) {
+        o3_buf_adds(out, ",\"thinking\":");
+        o3_buf_add_quoted(out, p->thinking);
+    }
+    o3_buf_adds(out, p->is_chat ? "},\"done\":false}" : ",\"done\":false}");
 }
 
 static bool is_token(const struct o3_sim_piece *p) {
-    return !p->is_chat && !p->is_done && !p->has_counts && !p->context && !p->done_reason &&
-           !(p->thinking && *p->thinking) && !strpbrk(p->text, "<>&");
+    bool has_more = p->is_done || p->has_counts || p->context || p->done_reason || p->tool_calls ||
+                    (p->logprobs && *p->logprobs);
+    return !has_more && !strpbrk(p->text, "<>&") && !(p->thinking && strpbrk(p->thinking, "<>&"));
 }
 
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
