@@ -193,34 +193,38 @@ static json_t *context(const struct o3_sim_tokens *t) {
     return list;
 }
 
-/* A token on its way: most of what a server ever says, so it is written without building an object first. */
-static void write_token(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
-    o3_buf_adds(out, "{\"model\":");
-    o3_buf_add_quoted(out, p->model);
-    o3_buf_adds(out, ",\"created_at\":\"");
-    o3_buf_adds(out, time);
-    o3_buf_adds(out, p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":" : "\",\"response\":");
-    o3_buf_add_quoted(out, p->text);
-    if (p->thinking && *p->thinking) {
-        o3_buf_adds(out, ",\"thinking\":");
-        o3_buf_add_quoted(out, p->thinking);
+static bool is_plain(const char *s) {
+    for (; *s; s++) {
+        bool is_word = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9');
+        if (!is_word && *s != ' ' && *s != '-' && *s != '.' && *s != ':' && *s != '_' && *s != '/') return false;
     }
-    o3_buf_adds(out, p->is_chat ? "},\"done\":false}" : ",\"done\":false}");
+    return true;
 }
 
-static bool is_token(const struct o3_sim_piece *p) {
-    bool has_more = p->is_done || p->has_counts || p->context || p->done_reason || p->tool_calls ||
-                    (p->logprobs && *p->logprobs);
-    return !has_more && !strpbrk(p->text, "<>&") && !(p->thinking && strpbrk(p->thinking, "<>&"));
+/* Most pieces are a word that needs no escaping: they are written as they are. */
+static bool write_word(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+    bool has_thinking = p->thinking && *p->thinking;
+    if (p->is_done || p->done_reason || p->context || p->has_counts || p->tool_calls || p->logprobs ||
+        !is_plain(p->model) || !is_plain(p->text) || (has_thinking && !is_plain(p->thinking)))
+        return false;
+    const char *parts[] = {"{\"model\":\"",
+                           p->model,
+                           "\",\"created_at\":\"",
+                           time,
+                           p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"" : "\",\"response\":\"",
+                           p->text,
+                           has_thinking ? "\",\"thinking\":\"" : "",
+                           has_thinking ? p->thinking : "",
+                           p->is_chat ? "\"},\"done\":false}" : "\",\"done\":false}"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        o3_buf_adds(out, parts[i]);
+    return true;
 }
 
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
-    if (is_token(p)) {
-        write_token(p, time, out);
-        return;
-    }
+    if (write_word(p, time, out)) return;
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));
