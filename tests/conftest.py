@@ -7,9 +7,9 @@ import pytest
 import harness
 from fakes.broken_server import BrokenServer
 
-# Loopback only, whatever the caller's environment says about proxies.
+# Loopback only, whatever the caller's environment says about proxies; what installs packages may still need them.
 for name in [n for n in os.environ if n.upper().endswith("_PROXY")]:
-    del os.environ[name]
+    harness.PROXIES[name] = os.environ.pop(name)
 
 
 @pytest.fixture

@@ -22,6 +22,7 @@ import yaml
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("O3_BINARY", str(ROOT / "build/asan/o3"))
+PROXIES = {}  # what the caller's environment said
 LIMIT_S = 60  # of any single wait that is not told otherwise; a sanitizer build on a busy machine is slow
 
 # Probing without its budget: what takes days in a pod takes a minute in a test.

@@ -18,7 +18,7 @@ struct o3_world_params {
     bool has_gpu;
     int64_t vram_bytes, ram_bytes; /* 0: defaults */
     double noise_cv;               /* < 0: default 0.03 */
-    int parallel;                  /* OLLAMA_NUM_PARALLEL, default 1 */
+    int parallel;                  /* OLLAMA_NUM_PARALLEL, default 1; 64 at most */
     int max_queue;                 /* OLLAMA_MAX_QUEUE, default 512 */
     int64_t keep_alive_ms;         /* OLLAMA_KEEP_ALIVE, default 5 minutes; < 0: for ever */
     bool has_recorded_models;      /* adds the models of the recorded exchanges: o3-tiny, o3-small, o3-embed, o3-loop,
@@ -115,8 +115,10 @@ struct o3_world_truth {
     int64_t n_prefixes_swapped; /* moved to the runner's prompt cache because of one, and not lost there later */
     int64_t n_tokens_again;     /* prompt tokens that users had to have evaluated again because of such losses */
 };
-/* What a signal of a request on an idle server would be now, without any chance in it: events, machine, memory and
- * load effects included. NaN when the model is not loaded. */
+/* What a signal of a raw request on an idle server would be now, without any chance in it: events, machine, memory,
+ * temperature and the effect of the load included, the slowness of the first requests after a load left out. Decode:
+ * tokens/s at a depth of 128 tokens. Prefill: tokens/s of a prompt of 128, none of them cached. TTFT overhead: seconds
+ * from the arrival to the evaluation of the prompt. `model` as /api/ps shows it; NaN when that is not loaded. */
 enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
 /* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */

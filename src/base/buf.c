@@ -85,9 +85,22 @@ int o3_buf_add_double(struct o3_buf *b, double v) {
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
+/* Bytes that stand in quotes as they are. */
+static size_t plain_length(const char *s) {
+    size_t n = 0;
+    while (s[n] >= ' ' && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
+        n++;
+    return n;
+}
+
 int o3_buf_add_quoted(struct o3_buf *b, const char *s) {
     o3_buf_add(b, "\"", 1);
     for (size_t left = strlen(s), len; left; s += len, left -= len) {
+        len = plain_length(s);
+        if (len) {
+            o3_buf_add(b, s, len);
+            continue;
+        }
         len = o3_utf8_sequence(s, left);
         if (!len) {
             o3_buf_adds(b, REPLACEMENT);

@@ -40,7 +40,8 @@ static const char HELP[] =
     "Exit status: 0 good, 1 a run broke an expectation, tore a file or made Ollama load a model, 2 wrong usage or\n"
     "scenario, 75 stopped, or no memory, process or disk for it.\n";
 
-#define SLICES 100 /* of a run; the same whoever runs it, since the truth is looked at where one ends */
+#define SLICES 100 /* of a run, for its progress; in whole minutes, at which the truth is looked at anyway */
+#define MINUTE_NS (60 * O3_NS_PER_S)
 #define DAYS_MAX 3650.0
 #define REPORT_MAX ((size_t)64 << 20)
 
@@ -237,11 +238,13 @@ static int run_one(struct simulate *s, uint64_t seed, struct o3_progress *tell, 
     struct o3_err e = {0};
     int64_t began_ns = o3_now_read().mono_ns, duration_ns = s->scenario->duration_ns;
     if (new_rehearsal(s, seed, &r, &e) < 0) return report_error(s, &e);
-    for (int i = 1; i <= SLICES; i++) {
-        /* Whole parts first: the product of a long time would not fit. */
-        o3_rehearsal_run(r, i == SLICES ? duration_ns : duration_ns / SLICES * i);
-        if (tell) o3_progress_tell(tell, i);
+    int64_t slice_ns = duration_ns / SLICES / MINUTE_NS * MINUTE_NS;
+    for (int64_t t = slice_ns; slice_ns > 0 && t < duration_ns; t += slice_ns) {
+        o3_rehearsal_run(r, t);
+        if (tell) o3_progress_tell(tell, t / MINUTE_NS);
     }
+    o3_rehearsal_run(r, duration_ns);
+    if (tell) o3_progress_tell(tell, tell->n);
     *ret = *o3_rehearsal_finish(r);
     ret->wall_seconds = (double)(o3_now_read().mono_ns - began_ns) / 1e9;
     o3_rehearsal_free(r);
@@ -260,7 +263,7 @@ static int run_single(struct simulate *s) {
         fputs("o3 simulate: no memory for the run\n", stderr);
         return 75;
     }
-    o3_progress_begin(&s->progress, "o3 simulate", "%", SLICES);
+    o3_progress_begin(&s->progress, "o3 simulate", "%", s->scenario->duration_ns / MINUTE_NS);
     s->progress.is_silent = s->is_verbose;
     int status = run_one(s, (uint64_t)s->seed, &s->progress, run);
     o3_progress_end(&s->progress);

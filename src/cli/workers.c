@@ -166,7 +166,7 @@ static void tell_death(struct workers *w, struct worker *x) {
         ;
     x->pid = 0;
     if (WIFSIGNALED(status)) {
-        snprintf(r->text, sizeof r->text, "ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
+        snprintf(r->text, sizeof r->text, "was ended by signal %d (%s)", WTERMSIG(status), strsignal(WTERMSIG(status)));
     } else {
         r->exit_status = WEXITSTATUS(status);
         snprintf(r->text, sizeof r->text, "gave up with status %d", r->exit_status);

@@ -163,14 +163,12 @@ void plot_end(struct plot *p, const char *legend) {
 
 /* ---- what is drawn ---- */
 
-void plot_line(struct plot *p, const char *class, const double *x, const double *y, int n, bool is_step) {
+void plot_line(struct plot *p, const char *class, const double *x, const double *y, int n) {
     bool is_open = false;
     o3_buf_addf(p->out, "<path class=\"line %s\" d=\"", class);
     for (int i = 0; i < n; i++) {
         bool is_known = isfinite(y[i]);
-        if (is_known && is_open && is_step)
-            o3_buf_addf(p->out, "H%.1fV%.1f", px(p, x[i]), py(p, y[i]));
-        else if (is_known && is_open)
+        if (is_known && is_open)
             o3_buf_addf(p->out, "L%.1f %.1f", px(p, x[i]), py(p, y[i]));
         else if (is_known) /* of no length, so that a lonely point is a dot of the round pen */
             o3_buf_addf(p->out, "M%.1f %.1fh0", px(p, x[i]), py(p, y[i]));

@@ -28,8 +28,8 @@ void plot_begin(struct plot *p, struct o3_buf *out, const char *title, const cha
 /* legend: HTML of ours. */
 void plot_end(struct plot *p, const char *legend);
 
-/* A line through n points; a NaN breaks it. class: "with", "without". is_step: each value holds to the next point. */
-void plot_line(struct plot *p, const char *class, const double *x, const double *y, int n, bool is_step);
+/* A line through n points; a NaN breaks it. class: "with", "without". */
+void plot_line(struct plot *p, const char *class, const double *x, const double *y, int n);
 void plot_bar(struct plot *p, const char *class, double x0, double x1, double y, const char *words);
 void plot_shade(struct plot *p, double x0, double x1, const char *words);     /* over the whole height */
 void plot_mark(struct plot *p, bool is_true, double x, const char *words);    /* an alarm */

@@ -8,6 +8,7 @@
 #include "rehearsal/report_html.h"
 
 #define SECONDS_PER_DAY 86400.0
+#define GAP_POINTS 12   /* of a series */
 #define COLUMNS_MAX 120 /* of the pictures by seed */
 #define BINS_PER_SIDE 64
 #define BINS_PER_E 2.0 /* bins of the added wait in a factor of e */
@@ -69,6 +70,22 @@ static void mark_alarms(struct plot *p, const struct o3_run *o, int model, bool 
     }
 }
 
+/* Points with nothing in them are passed over; a line breaks only where many follow each other. */
+static int take_points(const struct o3_run_series *s, struct time_unit u, double *x, double *y) {
+    int n = 0;
+    for (int i = 0, last = 0; i < s->n && i < O3_RUN_POINTS_MAX; i++) {
+        if (!isfinite(s->value[i])) continue;
+        if (n && i - last > GAP_POINTS) {
+            x[n] = x[n - 1];
+            y[n++] = (double)NAN; /* in place of one that was passed over */
+        }
+        x[n] = in_unit(s->step_ns, u) * (i + 0.5);
+        y[n++] = (double)s->value[i];
+        last = i;
+    }
+    return n;
+}
+
 static void add_series(struct o3_buf *out, const struct o3_run *o, int model, bool is_decode) {
     const struct o3_run_model *m = &o->models[model];
     const struct o3_run_series *s = is_decode ? &m->decode_rate : &m->ttft_seconds;
@@ -86,12 +103,7 @@ static void add_series(struct o3_buf *out, const struct o3_run *o, int model, bo
     struct plot p;
     plot_begin(&p, out, is_decode ? "Decode rate" : "Time to first token", m->name, words, &time, &value);
     shade_changes(&p, o, model, u);
-    int n = s->n < O3_RUN_POINTS_MAX ? s->n : O3_RUN_POINTS_MAX;
-    for (int i = 0; i < n; i++) {
-        x[i] = in_unit(s->step_ns, u) * (i + 0.5);
-        y[i] = (double)s->value[i];
-    }
-    plot_line(&p, "with", x, y, n, false);
+    plot_line(&p, "with", x, y, take_points(s, u, x, y));
     mark_alarms(&p, o, model, is_decode, u);
     plot_end(&p, "");
 }
@@ -148,8 +160,8 @@ static void add_cdf(struct o3_buf *out, const char *title, const struct o3_sprea
     struct plot_axis share = {PLOT_LINEAR, PLOT_PERCENT, 0, 1, "share of requests answered within"};
     struct plot p;
     plot_begin(&p, out, title, "", words, &time, &share);
-    plot_line(&p, "with", x, y, cumulate(with, x, y), true);
-    if (without->n) plot_line(&p, "without", x, y, cumulate(without, x, y), true); /* dashed: both are seen */
+    plot_line(&p, "with", x, y, cumulate(with, x, y));
+    if (without->n) plot_line(&p, "without", x, y, cumulate(without, x, y)); /* dashed: both are seen */
     plot_end(&p, without->n ? "<span class=\"with\">&#9644;</span> with the sidecar &nbsp; "
                               "<span class=\"without\">&#9548;&#9548;</span> without"
                             : "");

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SIM_EVENTS_H
 #define O3_SIM_EVENTS_H
-/* The grammar of what befalls the simulated world: "at TIME SUBJECT CHANGE [model=NAME] [for DURATION]" (README.md). */
+/* The grammar of what befalls the simulated world: "at TIME SUBJECT CHANGE [model=NAME] [for DURATION]"
+ * (src/rehearsal/README.md). */
 #include <stdbool.h>
 #include <stdint.h>
 #include "o3/err.h"

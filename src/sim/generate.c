@@ -8,8 +8,6 @@
 #include "o3/num.h"
 #include "sim/sim.h"
 
-enum { TOKEN_CONTEXT = 32102 };
-
 static bool is_embedding(const struct o3_sim_request *rq) {
     return rq->kind == O3_SIM_EMBED || rq->kind == O3_SIM_EMBEDDINGS;
 }
@@ -33,8 +31,10 @@ static void give_back(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
 static void fail(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
     give_back(w, rq, t);
     o3_buf_clear(&rq->reply);
-    o3_sim_json_error(text, &rq->reply);
-    o3_sim_answer(w, rq, t, status, O3_SIM_JSON);
+    const char *type = o3_sim_write_error(rq, status, text, &rq->reply);
+    /* An error instead of a stream has the type that the handler of streams gives it. */
+    bool is_stream = !rq->body.no_stream && (rq->kind == O3_SIM_GENERATE || rq->kind == O3_SIM_CHAT);
+    o3_sim_answer(w, rq, t, status, is_stream ? O3_SIM_JSON_PLAIN : type);
 }
 
 static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t, struct o3_sim_piece *ret) {
@@ -43,18 +43,26 @@ static void piece_at(const struct o3_world *w, const struct o3_sim_request *rq, 
 }
 
 static void send_piece(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const struct o3_sim_piece *p) {
-    O3_AUTO_BUF line;
-    o3_buf_init(&line, O3_SIM_MAX_REPLY);
-    o3_sim_json_piece(p, &line);
-    o3_buf_adds(&line, "\n");
-    if (!rq->head_sent) o3_sim_emit_head(w, rq, t, 200, O3_SIM_NDJSON, true);
+    struct o3_buf *line = &w->line;
+    o3_buf_clear(line);
+    o3_sim_write_piece(rq, p, line);
+    if (!rq->head_sent) o3_sim_emit_head(w, rq, t, 200, o3_sim_stream_type(rq), true);
     rq->head_sent = true;
-    o3_sim_emit_data(w, rq, t, o3_buf_str(&line), line.len);
+    o3_sim_emit_data(w, rq, t, o3_buf_str(line), line->len);
+}
+
+static void send_calls(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    struct o3_sim_piece p;
+    piece_at(w, rq, t, &p);
+    p.tool_calls = o3_sim_script_calls(rq);
+    if (p.tool_calls) send_piece(w, rq, t, &p);
 }
 
 static void send_figures(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     struct o3_sim_piece p;
+    if (!rq->body.no_stream) send_calls(w, rq, t);
     piece_at(w, rq, t, &p);
+    p.text = o3_sim_script_rest(rq);
     p.is_done = true;
     p.done_reason = rq->done_reason;
     p.has_counts = true;
@@ -69,9 +77,12 @@ static void send_figures(struct o3_world *w, struct o3_sim_request *rq, int64_t 
         send_piece(w, rq, t, &p);
         return;
     }
+    o3_buf_adds(&rq->collected, p.text);
     p.text = o3_buf_str(&rq->collected);
     p.thinking = o3_buf_str(&rq->collected_thinking);
-    o3_sim_json_piece(&p, &rq->reply);
+    p.tool_calls = o3_sim_script_calls(rq);
+    if (rq->body.has_logprobs) p.logprobs = o3_buf_str(&rq->script.logprobs);
+    o3_sim_write_whole(rq, &p);
 }
 
 static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
@@ -82,7 +93,7 @@ static void finish(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     o3_sim_cache_keep(rq);
     give_back(w, rq, t);
     if (rq->body.no_stream) {
-        o3_sim_answer(w, rq, t, 200, O3_SIM_JSON);
+        o3_sim_answer(w, rq, t, 200, o3_sim_whole_type(rq));
         return;
     }
     o3_sim_emit_end(w, rq, t, false);
@@ -97,8 +108,8 @@ static void end_without_done(struct o3_world *w, struct o3_sim_request *rq, int6
         struct o3_sim_piece p;
         piece_at(w, rq, t, &p);
         p.text = o3_buf_str(&rq->collected);
-        o3_sim_json_piece(&p, &rq->reply);
-        o3_sim_answer(w, rq, t, 200, O3_SIM_JSON);
+        o3_sim_write_whole(rq, &p);
+        o3_sim_answer(w, rq, t, 200, o3_sim_whole_type(rq));
         return;
     }
     o3_sim_emit_end(w, rq, t, false);
@@ -108,6 +119,7 @@ static void end_without_done(struct o3_world *w, struct o3_sim_request *rq, int6
 /* ---- tokens ---- */
 
 static void next_word(struct o3_sim_request *rq, char out[O3_SIM_WORD_SIZE]) {
+    if (o3_sim_script_next(rq, out)) return;
     if (rq->model.weights->repeats_itself)
         o3_str_copy(out, O3_SIM_WORD_SIZE, " jil");
     else
@@ -121,17 +133,24 @@ static bool is_stop(const struct o3_sim_request *rq, const char *word) {
 }
 
 static void send_word(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const char *word) {
-    bool is_thought = rq->n_out <= rq->n_thinking;
+    bool is_thought = rq->n_out <= rq->n_thinking, is_held = o3_sim_script_is_held(rq);
+    O3_AUTO_BUF logprobs;
+    o3_buf_init(&logprobs, O3_SIM_MAX_REPLY);
+    if (rq->body.has_logprobs) o3_sim_script_logprobs(rq, word, &logprobs);
     if (rq->body.no_stream) {
-        o3_buf_adds(is_thought ? &rq->collected_thinking : &rq->collected, word);
+        if (rq->body.has_logprobs)
+            o3_buf_addf(&rq->script.logprobs, "%s%s", rq->script.logprobs.len ? "," : "", o3_buf_str(&logprobs));
+        if (!is_held) o3_buf_adds(is_thought ? &rq->collected_thinking : &rq->collected, word);
         return;
     }
+    if (is_held && !rq->body.has_logprobs) return;
     struct o3_sim_piece p;
     piece_at(w, rq, t, &p);
     if (is_thought)
         p.thinking = word;
-    else
+    else if (!is_held)
         p.text = word;
+    if (rq->body.has_logprobs) p.logprobs = o3_buf_str(&logprobs);
     send_piece(w, rq, t, &p);
 }
 
@@ -204,77 +223,12 @@ static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 
 /* ---- the prompt ---- */
 
-static int add_message(struct o3_sim_tokens *t, const char *role, const char *s, size_t n) {
-    int r = o3_sim_tokens_add_header(t, role);
-    if (r == 0) r = o3_sim_tokens_add_text(t, s, n);
-    return r < 0 ? r : o3_sim_tokens_end(t);
-}
-
-static int build_generate(struct o3_sim_request *rq) {
-    const struct o3_sim_body *b = &rq->body;
-    struct o3_sim_tokens *t = &rq->tokens;
-    int r = o3_sim_tokens_begin(t);
-    for (int64_t i = 0; r == 0 && i < b->context_n; i++)
-        r = o3_sim_tokens_add(t, TOKEN_CONTEXT);
-    if (r == 0 && b->raw) return o3_sim_tokens_add_text(t, b->prompt, b->prompt_n);
-    if (r == 0 && b->system_n > 0) r = add_message(t, "system", b->system, b->system_n);
-    if (r == 0) r = add_message(t, "user", b->prompt, b->prompt_n);
-    return r < 0 ? r : o3_sim_tokens_add_header(t, "assistant");
-}
-
-/* Leaves out the `skip` oldest messages that are neither the system's nor the last. */
-static int build_chat(struct o3_sim_request *rq, size_t skip) {
-    const struct o3_sim_body *b = &rq->body;
-    rq->tokens.n = 0;
-    int r = o3_sim_tokens_begin(&rq->tokens);
-    for (size_t i = 0; r == 0 && i < b->n_messages; i++) {
-        const struct o3_sim_message *m = &b->messages[i];
-        if (skip > 0 && i + 1 < b->n_messages && strcmp(m->role, "system") != 0) {
-            skip--;
-            continue;
-        }
-        r = add_message(&rq->tokens, m->role, m->content ? m->content : "", m->n);
-    }
-    return r < 0 ? r : o3_sim_tokens_add_header(&rq->tokens, "assistant");
-}
-
-static void too_long(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    if (rq->body.no_shift) {
-        fail(w, rq, t, 400, "the prompt is longer than the context length");
-        return;
-    }
-    char text[320];
-    snprintf(
-        text, sizeof text,
-        "{\"error\":{\"code\":400,\"message\":\"request (%zu tokens) exceeds the available context size (%lld tokens), "
-        "try increasing it\",\"type\":\"exceed_context_size_error\",\"n_prompt_tokens\":%zu,\"n_ctx\":%lld}}",
-        rq->tokens.n, (long long)rq->runner->launch.num_ctx, rq->tokens.n, (long long)rq->runner->launch.num_ctx);
-    fail(w, rq, t, 400, text);
-}
-
 /* Builds the tokens; false when the request was answered with an error. */
 static bool prepare_prompt(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    size_t n_ctx = (size_t)rq->runner->launch.num_ctx;
-    bool may_cut = !rq->body.no_truncate && !rq->body.no_shift;
-    bool is_chat = rq->kind == O3_SIM_CHAT;
-    int r = rq->user ? o3_sim_users_prompt(w, rq) : is_chat ? build_chat(rq, 0) : build_generate(rq);
-    for (size_t skip = 1; r == 0 && is_chat && may_cut && rq->tokens.n >= n_ctx && skip < rq->body.n_messages; skip++)
-        r = build_chat(rq, skip);
-    if (r < 0) {
-        fail(w, rq, t, 500, "out of memory");
-        return false;
-    }
-    if (rq->tokens.n >= n_ctx) {
-        if (!may_cut || is_chat) {
-            too_long(w, rq, t);
-            return false;
-        }
-        int64_t keep = (int64_t)o3_sim_option(&rq->options, O3_SIM_NUM_KEEP, 4);
-        size_t kept = keep < 0 || keep >= (int64_t)n_ctx ? n_ctx / 2 : (size_t)keep;
-        o3_sim_tokens_shorten(&rq->tokens, kept + 1, kept + 1 + (n_ctx - kept) / 2);
-    }
-    rq->n_prompt = rq->tokens.n;
-    return true;
+    struct o3_sim_refusal no;
+    if (o3_sim_prompt_build(w, rq, &no)) return true;
+    fail(w, rq, t, no.status, no.text);
+    return false;
 }
 
 static int64_t limit_of(const struct o3_sim_request *rq) {
@@ -298,6 +252,9 @@ static void prepare_text(struct o3_world *w, struct o3_sim_request *rq) {
     rq->n_natural = m->natural_tokens == 0 ? INT64_MAX : length < (double)shortest ? shortest : (int64_t)length;
     bool thinks = m->can_think && w->profile.has_think && (!rq->body.has_think || rq->body.think);
     rq->n_thinking = thinks ? 24 + (int64_t)o3_rand_below(&rq->text, 60) : 0;
+    if (rq->body.think_level == 'l') rq->n_thinking /= 2;
+    if (rq->body.think_level == 'h') rq->n_thinking *= 2;
+    (void)o3_sim_script_write(rq); /* without memory for it: words */
 }
 
 /* ---- embeddings ---- */
@@ -358,10 +315,10 @@ static void finish_embedding(struct o3_world *w, struct o3_sim_request *rq, int6
     out.total_ns = t - rq->start_ns;
     out.load_ns = rq->load_ns;
     out.prompt_count = (int64_t)rq->n_prompt;
-    o3_sim_json_vectors(&out, &rq->reply);
+    o3_sim_write_vectors(rq, &out);
     free(v);
     give_back(w, rq, t);
-    o3_sim_answer(w, rq, t, 200, O3_SIM_JSON);
+    o3_sim_answer(w, rq, t, 200, o3_sim_whole_type(rq));
 }
 
 /* ---- the way through ---- */
@@ -410,12 +367,12 @@ static void answer_load_only(struct o3_world *w, struct o3_sim_request *rq, int6
     p.done_reason = "load";
     if (is_embedding(rq)) {
         struct o3_sim_vectors none = {.model = rq->body.model, .is_legacy = rq->kind == O3_SIM_EMBEDDINGS};
-        o3_sim_json_vectors(&none, &rq->reply);
+        o3_sim_write_vectors(rq, &none);
     } else {
-        o3_sim_json_piece(&p, &rq->reply);
+        o3_sim_write_whole(rq, &p);
     }
     give_back(w, rq, t);
-    o3_sim_answer(w, rq, t, 200, O3_SIM_JSON);
+    o3_sim_answer(w, rq, t, 200, o3_sim_whole_type(rq));
 }
 
 static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
@@ -480,8 +437,7 @@ void o3_sim_work_break(struct o3_world *w, struct o3_sim_request *rq, int64_t t)
     }
     give_back(w, rq, t);
     o3_buf_clear(&rq->reply);
-    o3_sim_json_error(text, &rq->reply);
-    o3_buf_adds(&rq->reply, "\n");
+    o3_sim_write_stream_error(rq, text, &rq->reply);
     o3_sim_emit_data(w, rq, t, o3_buf_str(&rq->reply), rq->reply.len);
     o3_sim_emit_end(w, rq, t, false);
     o3_sim_remove(w, rq);

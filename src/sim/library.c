@@ -111,6 +111,49 @@ static const struct o3_sim_weights WEIGHTS[] = {
      .can_think = true,
      .decode_tps = 80,
      .prefill_tps = 4000},
+    {.name = "sim-vision:latest",
+     .architecture = "gemma3",
+     .parameter_size = "4.3B",
+     .quantization = "Q4_K_M",
+     .template_text = "{{ .System }}{{ .Prompt }}",
+     .parameter_count = 4299915632,
+     .size_bytes = 3338801804,
+     .context_length = 131072,
+     .file_type = 15,
+     .layers = 34,
+     .heads = 8,
+     .heads_kv = 4,
+     .head_size = 256,
+     .embedding = 2560,
+     .feed_forward = 10240,
+     .vocabulary = 262145,
+     .can_complete = true,
+     .can_see = true,
+     .decode_tps = 28,
+     .prefill_tps = 900,
+     .natural_tokens = 220},
+    {.name = "sim-code:latest",
+     .architecture = "qwen2",
+     .parameter_size = "1.5B",
+     .quantization = "Q4_K_M",
+     .template_text = "{{ .System }}{{ .Prompt }}{{ .Suffix }}",
+     .parameter_count = 1543714304,
+     .size_bytes = 986048768,
+     .context_length = 32768,
+     .file_type = 15,
+     .layers = 28,
+     .heads = 12,
+     .heads_kv = 2,
+     .head_size = 128,
+     .embedding = 1536,
+     .feed_forward = 8960,
+     .vocabulary = 151936,
+     .can_complete = true,
+     .can_use_tools = true,
+     .can_insert = true,
+     .decode_tps = 70,
+     .prefill_tps = 2500,
+     .natural_tokens = 160},
     /* As in the recorded exchanges. */
     {.name = "o3-tiny:latest",
      .architecture = "llama",
@@ -127,7 +170,7 @@ static const struct o3_sim_weights WEIGHTS[] = {
      .head_size = 64,
      .embedding = 256,
      .feed_forward = 704,
-     .vocabulary = 4096,
+     .vocabulary = 4092,
      .can_complete = true,
      .decode_tps = 550,
      .prefill_tps = 5000,
@@ -187,7 +230,7 @@ static const struct o3_sim_weights WEIGHTS[] = {
      .head_size = 64,
      .embedding = 256,
      .feed_forward = 704,
-     .vocabulary = 4096,
+     .vocabulary = 4092,
      .can_complete = true,
      .repeats_itself = true,
      .decode_tps = 500,
@@ -208,7 +251,7 @@ static const struct o3_sim_weights WEIGHTS[] = {
      .head_size = 64,
      .embedding = 256,
      .feed_forward = 704,
-     .vocabulary = 4096,
+     .vocabulary = 4092,
      .can_complete = true,
      .decode_tps = 550,
      .prefill_tps = 5000,
@@ -223,9 +266,10 @@ void o3_sim_blob(const struct o3_sim_model *m, char out[65]) {
 }
 
 void o3_sim_model_redigest(struct o3_sim_model *m) {
-    char key[O3_SIM_NAME_SIZE + sizeof m->parameters + 80], blob[65];
+    char key[O3_SIM_NAME_SIZE + sizeof m->parameters + sizeof m->system + sizeof m->template_text + 80], blob[65];
     o3_sim_blob(m, blob);
-    int n = snprintf(key, sizeof key, "manifest %s %s\n%s", blob, m->weights->name, m->parameters);
+    int n = snprintf(key, sizeof key, "manifest %s %s\n%s%s%s", blob, m->weights->name, m->parameters, m->system,
+                     m->template_text);
     o3_sha256_hex(key, (size_t)n, m->digest);
 }
 
@@ -271,16 +315,26 @@ bool o3_sim_library_remove(struct o3_world *w, const char *name) {
     return true;
 }
 
+static int add(struct o3_world *w, size_t i, int64_t modified_wall_ms) {
+    struct o3_sim_model m = {.weights = &WEIGHTS[i], .modified_wall_ms = modified_wall_ms};
+    o3_str_copy(m.name, sizeof m.name, WEIGHTS[i].name);
+    return o3_sim_library_put(w, &m);
+}
+
 int o3_sim_library_fill(struct o3_world *w, bool recorded) {
     w->models = calloc(O3_SIM_MAX_MODELS, sizeof *w->models);
     if (!w->models) return O3_E_NOMEM;
     const int64_t day_ms = 86400 * O3_MS_PER_S;
-    for (size_t i = 0; i < N_WEIGHTS; i++) {
-        if (WEIGHTS[i].is_recorded_only && !recorded) continue;
-        struct o3_sim_model m = {.weights = &WEIGHTS[i]};
-        o3_str_copy(m.name, sizeof m.name, WEIGHTS[i].name);
-        m.modified_wall_ms = w->params.start_wall_ms - (int64_t)(i + 1) * day_ms;
-        o3_sim_library_put(w, &m);
-    }
+    for (size_t i = 0; i < N_WEIGHTS; i++)
+        if (!WEIGHTS[i].is_recorded_only || recorded) add(w, i, w->params.start_wall_ms - (int64_t)(i + 1) * day_ms);
     return 0;
+}
+
+const struct o3_sim_model *o3_sim_library_restore(struct o3_world *w, const char *full_name, int64_t t) {
+    for (size_t i = 0; i < N_WEIGHTS; i++) {
+        bool is_known = !WEIGHTS[i].is_recorded_only || w->params.has_recorded_models;
+        if (is_known && !strcmp(WEIGHTS[i].name, full_name))
+            return add(w, i, w->params.start_wall_ms + t / O3_NS_PER_MS) < 0 ? NULL : o3_sim_library_find(w, full_name);
+    }
+    return NULL;
 }

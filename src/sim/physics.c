@@ -10,7 +10,14 @@
 #define US 1000LL
 #define DAY_S 86400.0
 
+/* Nothing takes longer than 30 years, however many events multiply. */
+static double bounded(double s) {
+    const double most = 1e9;
+    return s < most ? s : most;
+}
+
 static int64_t whole_us(double s) {
+    s = bounded(s);
     int64_t v = (int64_t)(s * 1e6 + 0.5) * US;
     return v > US ? v : US;
 }
@@ -219,6 +226,7 @@ int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_reques
     double s = start_s + (double)rq->model.weights->size_bytes / bytes_per_s * (disk ? disk->value : 1);
     s = o3_sim_rate(w, O3_SIM_CHANGE_LOAD_TIME, rq->model.name, s, t);
     if (rq->has_oomed) s += first_try_s; /* in vain */
+    s = bounded(s);
     return (int64_t)(ceil(s / poll_s) * poll_s * 1e9) + o3_sim_between(w, rq, O3_SIM_DRAW_LOAD, 5, 25);
 }
 

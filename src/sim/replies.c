@@ -4,7 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include "sim/sim.h"
+#include "sim/replies.h"
 
 /* Go's encoder writes <, > and & inside strings as \u003c and so on; JSON has them nowhere else. */
 static void add_escaped(struct o3_buf *out, const char *text) {
@@ -16,7 +16,7 @@ static void add_escaped(struct o3_buf *out, const char *text) {
     }
 }
 
-static void write_json(json_t *root, struct o3_buf *out) {
+void o3_sim_write_json(json_t *root, struct o3_buf *out) {
     char *text = root ? json_dumps(root, JSON_COMPACT | JSON_REAL_PRECISION(9)) : NULL;
     if (text)
         add_escaped(out, text);
@@ -26,47 +26,61 @@ static void write_json(json_t *root, struct o3_buf *out) {
     json_decref(root);
 }
 
-static void format_wall_ms(int64_t wall_ms, char out[40]) {
+void o3_sim_format_wall_ms(int64_t wall_ms, char out[40]) {
     int64_t s = wall_ms / O3_MS_PER_S;
     o3_rfc3339_format_ns(s, (wall_ms - s * O3_MS_PER_S) * O3_NS_PER_MS, out, 40);
-}
-
-void o3_sim_json_error(const char *text, struct o3_buf *out) {
-    write_json(json_pack("{s:s}", "error", text), out);
-}
-
-void o3_sim_json_status(const char *text, struct o3_buf *out) {
-    write_json(json_pack("{s:s}", "status", text), out);
-}
-
-void o3_sim_json_version(const struct o3_world *w, struct o3_buf *out) {
-    write_json(json_pack("{s:s}", "version", w->profile.text), out);
-}
-
-static json_t *details(const struct o3_sim_model *m) {
-    const struct o3_sim_weights *x = m->weights;
-    return json_pack("{s:s,s:s,s:s,s:[s],s:s,s:s}", "parent_model", m->parent, "format", "gguf", "family",
-                     x->architecture, "families", x->architecture, "parameter_size", x->parameter_size,
-                     "quantization_level", x->quantization);
-}
-
-static json_t *capabilities(const struct o3_sim_weights *x) {
-    json_t *list = json_array();
-    if (x->can_complete) json_array_append_new(list, json_string("completion"));
-    if (x->can_embed) json_array_append_new(list, json_string("embedding"));
-    if (x->can_use_tools) json_array_append_new(list, json_string("tools"));
-    if (x->can_think) json_array_append_new(list, json_string("thinking"));
-    return list;
 }
 
 static void set(json_t *object, const char *name, json_t *value) {
     json_object_set_new(object, name, value);
 }
 
+void o3_sim_json_error(const char *text, struct o3_buf *out) {
+    o3_sim_write_json(json_pack("{s:s}", "error", text), out);
+}
+
+void o3_sim_json_status(const char *text, struct o3_buf *out) {
+    o3_sim_write_json(json_pack("{s:s}", "status", text), out);
+}
+
+void o3_sim_json_progress(const struct o3_sim_progress *p, struct o3_buf *out) {
+    char digest[80];
+    json_t *o = json_pack("{s:s}", "status", p->status);
+    if (p->digest) {
+        snprintf(digest, sizeof digest, "sha256:%s", p->digest);
+        set(o, "digest", json_string(digest));
+    }
+    if (p->total > 0) set(o, "total", json_integer(p->total));
+    if (p->completed > 0) set(o, "completed", json_integer(p->completed));
+    o3_sim_write_json(o, out);
+}
+
+void o3_sim_json_version(const struct o3_world *w, struct o3_buf *out) {
+    o3_sim_write_json(json_pack("{s:s}", "version", w->profile.text), out);
+}
+
+json_t *o3_sim_model_details(const struct o3_sim_model *m) {
+    const struct o3_sim_weights *x = m->weights;
+    return json_pack("{s:s,s:s,s:s,s:[s],s:s,s:s}", "parent_model", m->parent, "format", "gguf", "family",
+                     x->architecture, "families", x->architecture, "parameter_size", x->parameter_size,
+                     "quantization_level", x->quantization);
+}
+
+json_t *o3_sim_model_capabilities(const struct o3_sim_weights *x) {
+    json_t *list = json_array();
+    if (x->can_complete) json_array_append_new(list, json_string("completion"));
+    if (x->can_embed) json_array_append_new(list, json_string("embedding"));
+    if (x->can_see) json_array_append_new(list, json_string("vision"));
+    if (x->can_use_tools) json_array_append_new(list, json_string("tools"));
+    if (x->can_insert) json_array_append_new(list, json_string("insert"));
+    if (x->can_think) json_array_append_new(list, json_string("thinking"));
+    return list;
+}
+
 static json_t *tag(const struct o3_world *w, const struct o3_sim_model *m) {
     const struct o3_sim_weights *x = m->weights;
     char time[40];
-    format_wall_ms(m->modified_wall_ms, time);
+    o3_sim_format_wall_ms(m->modified_wall_ms, time);
     json_t *o = json_pack("{s:s,s:s}", "name", m->name, "model", m->name);
     if (x->remote_host) {
         set(o, "remote_model", json_string(x->remote_model));
@@ -75,13 +89,13 @@ static json_t *tag(const struct o3_world *w, const struct o3_sim_model *m) {
     set(o, "modified_at", json_string(time));
     set(o, "size", json_integer(x->size_bytes));
     set(o, "digest", json_string(m->digest));
-    json_t *d = details(m);
+    json_t *d = o3_sim_model_details(m);
     if (w->profile.has_child_server) {
         set(d, "context_length", json_integer(x->context_length));
         set(d, "embedding_length", json_integer(x->embedding));
     }
     set(o, "details", d);
-    if (w->profile.has_child_server) set(o, "capabilities", capabilities(x));
+    if (w->profile.has_child_server) set(o, "capabilities", o3_sim_model_capabilities(x));
     return o;
 }
 
@@ -91,15 +105,20 @@ static int newest_first(const void *a, const void *b) {
     return strcmp(x->name, y->name);
 }
 
+size_t o3_sim_models_sorted(const struct o3_world *w, const struct o3_sim_model *out[O3_SIM_MAX_MODELS]) {
+    for (size_t i = 0; i < w->n_models; i++)
+        out[i] = &w->models[i];
+    qsort(out, w->n_models, sizeof *out, newest_first);
+    return w->n_models;
+}
+
 void o3_sim_json_tags(const struct o3_world *w, struct o3_buf *out) {
     const struct o3_sim_model *sorted[O3_SIM_MAX_MODELS];
-    for (size_t i = 0; i < w->n_models; i++)
-        sorted[i] = &w->models[i];
-    qsort(sorted, w->n_models, sizeof *sorted, newest_first);
+    size_t n = o3_sim_models_sorted(w, sorted);
     json_t *list = json_array();
-    for (size_t i = 0; i < w->n_models; i++)
+    for (size_t i = 0; i < n; i++)
         json_array_append_new(list, tag(w, sorted[i]));
-    write_json(json_pack("{s:o}", "models", list), out);
+    o3_sim_write_json(json_pack("{s:o}", "models", list), out);
 }
 
 /* "For ever" is the longest duration that Go knows, 292 years from now. */
@@ -119,8 +138,8 @@ static json_t *loaded(const struct o3_world *w, const struct o3_sim_runner *r, i
     char time[40];
     format_expiry(w, r, t, time);
     json_t *o = json_pack("{s:s,s:s,s:I,s:s,s:o,s:s,s:I}", "name", r->model.name, "model", r->model.name, "size",
-                          (json_int_t)r->size_bytes, "digest", r->model.digest, "details", details(&r->model),
-                          "expires_at", time, "size_vram", (json_int_t)r->vram_bytes);
+                          (json_int_t)r->size_bytes, "digest", r->model.digest, "details",
+                          o3_sim_model_details(&r->model), "expires_at", time, "size_vram", (json_int_t)r->vram_bytes);
     if (w->profile.has_ps_context) set(o, "context_length", json_integer(r->launch.num_ctx));
     return o;
 }
@@ -146,129 +165,7 @@ void o3_sim_json_ps(const struct o3_world *w, int64_t t, struct o3_buf *out) {
     json_t *list = json_array();
     for (size_t i = 0; i < n; i++)
         json_array_append_new(list, loaded(w, sorted[i], t));
-    write_json(json_pack("{s:o}", "models", list), out);
-}
-
-/* ---- /api/show ---- */
-
-static void set_of(json_t *info, const char *architecture, const char *name, json_t *value) {
-    char key[96];
-    snprintf(key, sizeof key, "%s.%s", architecture, name);
-    set(info, key, value);
-}
-
-static void add_general(json_t *i, const struct o3_sim_weights *x) {
-    set(i, "general.architecture", json_string(x->architecture));
-    set(i, "general.file_type", json_integer(x->file_type));
-    set(i, "general.parameter_count", json_integer(x->parameter_count));
-    set(i, "general.quantization_version", json_integer(2));
-}
-
-/* Keys in the order of the alphabet, as the server has them. */
-static json_t *model_info(const struct o3_sim_weights *x) {
-    json_t *i = json_object();
-    const char *a = x->architecture;
-    bool is_bert = !strcmp(a, "bert"), general_first = strcmp(a, "general") > 0;
-    if (general_first) add_general(i, x);
-    if (is_bert) set_of(i, a, "attention.causal", json_false());
-    set_of(i, a, "attention.head_count", json_integer(x->heads));
-    if (!is_bert) {
-        set_of(i, a, "attention.head_count_kv", json_integer(x->heads_kv));
-        set_of(i, a, "attention.key_length", json_integer(x->head_size));
-        set_of(i, a, "attention.layer_norm_rms_epsilon", json_real(1e-5));
-        set_of(i, a, "attention.value_length", json_integer(x->head_size));
-    } else {
-        set_of(i, a, "attention.layer_norm_epsilon", json_real(1e-12));
-    }
-    set_of(i, a, "block_count", json_integer(x->layers));
-    set_of(i, a, "context_length", json_integer(x->context_length));
-    set_of(i, a, "embedding_length", json_integer(x->embedding));
-    set_of(i, a, "feed_forward_length", json_integer(x->feed_forward));
-    if (is_bert) {
-        set_of(i, a, "pooling_type", json_integer(1));
-    } else {
-        set_of(i, a, "rope.dimension_count", json_integer(x->head_size));
-        set_of(i, a, "rope.freq_base", json_integer(500000));
-    }
-    set_of(i, a, "vocab_size", json_integer(x->vocabulary));
-    if (!general_first) add_general(i, x);
-    return i;
-}
-
-static void add_tokenizer(json_t *i, bool is_bert) {
-    if (!is_bert) {
-        set(i, "tokenizer.ggml.add_bos_token", json_true());
-        set(i, "tokenizer.ggml.add_eos_token", json_false());
-        set(i, "tokenizer.ggml.add_space_prefix", json_true());
-    }
-    set(i, "tokenizer.ggml.bos_token_id", json_integer(is_bert ? 2 : 1));
-    set(i, "tokenizer.ggml.eos_token_id", json_integer(is_bert ? 3 : 2));
-    if (is_bert) set(i, "tokenizer.ggml.mask_token_id", json_integer(4));
-    set(i, "tokenizer.ggml.model", json_string(is_bert ? "bert" : "llama"));
-    if (is_bert) set(i, "tokenizer.ggml.padding_token_id", json_integer(0));
-    set(i, "tokenizer.ggml.pre", json_string("default"));
-    set(i, "tokenizer.ggml.scores", json_null());
-    if (is_bert) set(i, "tokenizer.ggml.seperator_token_id", json_integer(3)); /* spelt so in GGUF */
-    set(i, "tokenizer.ggml.token_type", json_null());
-    if (is_bert) set(i, "tokenizer.ggml.token_type_count", json_integer(2));
-    set(i, "tokenizer.ggml.tokens", json_null());
-    set(i, "tokenizer.ggml.unknown_token_id", json_integer(is_bert ? 1 : 0));
-}
-
-static json_t *tensors(const struct o3_sim_weights *x) {
-    json_t *list = json_array();
-    const char *type = x->quantization;
-    json_array_append_new(list, json_pack("{s:s,s:s,s:[i,i]}", "name", "token_embd.weight", "type", type, "shape",
-                                          x->embedding, x->vocabulary));
-    json_array_append_new(
-        list, json_pack("{s:s,s:s,s:[i]}", "name", "output_norm.weight", "type", "F32", "shape", x->embedding));
-    for (int i = 0; i < x->layers; i++) {
-        char name[40];
-        snprintf(name, sizeof name, "blk.%d.attn_q.weight", i);
-        json_array_append_new(list, json_pack("{s:s,s:s,s:[i,i]}", "name", name, "type", type, "shape", x->embedding,
-                                              x->heads * x->head_size));
-    }
-    return list;
-}
-
-static void modelfile(const struct o3_sim_model *m, struct o3_buf *out) {
-    char blob[65];
-    o3_sim_blob(m, blob);
-    o3_buf_addf(
-        out,
-        "# Modelfile generated by \"ollama show\"\n# To build a new Modelfile based on this, replace FROM with:\n"
-        "# FROM %s\n\nFROM /models/blobs/sha256-%s\nTEMPLATE {{ .Prompt }}\n",
-        m->name, blob);
-    for (const char *line = m->parameters; *line;) {
-        size_t n = strcspn(line, "\n"), name = strcspn(line, " ");
-        size_t gap = strspn(line + name, " ");
-        o3_buf_addf(out, "PARAMETER %.*s %.*s\n", (int)name, line, (int)(n - name - gap), line + name + gap);
-        line += n + (line[n] == '\n');
-    }
-}
-
-void o3_sim_json_show(const struct o3_world *w, const struct o3_sim_model *m, struct o3_buf *out) {
-    const struct o3_sim_weights *x = m->weights;
-    O3_AUTO_BUF text;
-    o3_buf_init(&text, 4096);
-    modelfile(m, &text);
-    char time[40];
-    format_wall_ms(m->modified_wall_ms, time);
-    json_t *o = json_pack("{s:s}", "modelfile", o3_buf_str(&text));
-    if (m->parameters[0]) set(o, "parameters", json_string(m->parameters));
-    set(o, "template", json_string(x->template_text));
-    set(o, "details", details(m));
-    if (x->remote_host) {
-        set(o, "remote_model", json_string(x->remote_model));
-        set(o, "remote_host", json_string(x->remote_host));
-    }
-    json_t *info = model_info(x);
-    if (!x->remote_host) add_tokenizer(info, !strcmp(x->architecture, "bert"));
-    set(o, "model_info", info);
-    if (!x->remote_host && w->profile.has_child_server) set(o, "tensors", tensors(x));
-    set(o, "capabilities", capabilities(x));
-    set(o, "modified_at", json_string(time));
-    write_json(o, out);
+    o3_sim_write_json(json_pack("{s:o}", "models", list), out);
 }
 
 /* ---- pieces of an answer ---- */
@@ -276,7 +173,17 @@ void o3_sim_json_show(const struct o3_world *w, const struct o3_sim_model *m, st
 static json_t *message(const struct o3_sim_piece *p) {
     json_t *m = json_pack("{s:s,s:s}", "role", "assistant", "content", p->text);
     if (p->thinking && *p->thinking) set(m, "thinking", json_string(p->thinking));
+    if (p->tool_calls) set(m, "tool_calls", json_loads(p->tool_calls, 0, NULL));
     return m;
+}
+
+static void add_logprobs(json_t *o, const struct o3_sim_piece *p) {
+    if (!p->logprobs || !*p->logprobs) return;
+    O3_AUTO_BUF list;
+    o3_buf_init(&list, O3_SIM_MAX_REPLY);
+    o3_buf_addf(&list, "[%s]", p->logprobs);
+    json_t *v = json_loads(o3_buf_str(&list), 0, NULL);
+    if (v) set(o, "logprobs", v);
 }
 
 static json_t *context(const struct o3_sim_tokens *t) {
@@ -286,9 +193,38 @@ static json_t *context(const struct o3_sim_tokens *t) {
     return list;
 }
 
+static bool is_plain(const char *s) {
+    for (; *s; s++) {
+        bool is_word = (*s >= 'a' && *s <= 'z') || (*s >= 'A' && *s <= 'Z') || (*s >= '0' && *s <= '9');
+        if (!is_word && *s != ' ' && *s != '-' && *s != '.' && *s != ':' && *s != '_' && *s != '/') return false;
+    }
+    return true;
+}
+
+/* Most pieces are a word that needs no escaping: they are written as they are. */
+static bool write_word(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+    bool has_thinking = p->thinking && *p->thinking;
+    if (p->is_done || p->done_reason || p->context || p->has_counts || p->tool_calls || p->logprobs ||
+        !is_plain(p->model) || !is_plain(p->text) || (has_thinking && !is_plain(p->thinking)))
+        return false;
+    const char *parts[] = {"{\"model\":\"",
+                           p->model,
+                           "\",\"created_at\":\"",
+                           time,
+                           p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"" : "\",\"response\":\"",
+                           p->text,
+                           has_thinking ? "\",\"thinking\":\"" : "",
+                           has_thinking ? p->thinking : "",
+                           p->is_chat ? "\"},\"done\":false}" : "\",\"done\":false}"};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
+        o3_buf_adds(out, parts[i]);
+    return true;
+}
+
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
+    if (write_word(p, time, out)) return;
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));
@@ -299,6 +235,7 @@ void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     set(o, "done", json_boolean(p->is_done));
     if (p->done_reason) set(o, "done_reason", json_string(p->done_reason));
     if (p->context) set(o, "context", context(p->context));
+    if (p->is_chat) add_logprobs(o, p);
     if (p->has_counts) {
         set(o, "total_duration", json_integer(p->total_ns));
         set(o, "load_duration", json_integer(p->load_ns));
@@ -307,7 +244,8 @@ void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
         set(o, "eval_count", json_integer(p->eval_count));
         set(o, "eval_duration", json_integer(p->eval_ns));
     }
-    write_json(o, out);
+    if (!p->is_chat) add_logprobs(o, p);
+    o3_sim_write_json(o, out);
 }
 
 void o3_sim_json_vectors(const struct o3_sim_vectors *v, struct o3_buf *out) {
@@ -322,7 +260,7 @@ void o3_sim_json_vectors(const struct o3_sim_vectors *v, struct o3_buf *out) {
         json_t *first = v->n ? json_incref(json_array_get(list, 0)) : json_array();
         json_decref(list);
         set(o, "embedding", first);
-        write_json(o, out);
+        o3_sim_write_json(o, out);
         return;
     }
     set(o, "model", json_string(v->model));
@@ -332,5 +270,5 @@ void o3_sim_json_vectors(const struct o3_sim_vectors *v, struct o3_buf *out) {
         set(o, "load_duration", json_integer(v->load_ns));
         set(o, "prompt_eval_count", json_integer(v->prompt_count));
     }
-    write_json(o, out);
+    o3_sim_write_json(o, out);
 }

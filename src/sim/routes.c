@@ -21,7 +21,7 @@ static void show(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 404, text);
         return;
     }
-    o3_sim_json_show(w, m, &rq->reply);
+    o3_sim_json_show(w, m, rq->body.is_verbose, &rq->reply);
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
@@ -109,48 +109,42 @@ static void copy(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply(w, rq, t, 200, NULL);
 }
 
-static void status_line(struct o3_sim_request *rq, const char *text) {
-    o3_sim_json_status(text, &rq->reply);
-    o3_buf_adds(&rq->reply, "\n");
-}
-
-/* The base is not here: the server tries its registry, which the simulation has no way to. */
-static void create_by_pull(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    char text[O3_SIM_NAME_SIZE + 256];
-    snprintf(text, sizeof text,
-             "pull model manifest: Get \"https://registry.ollama.ai/v2/library/%s/manifests/latest\": dial tcp: lookup "
-             "registry.ollama.ai on 127.0.0.1:53: no such host",
-             rq->body.from);
-    if (rq->body.no_stream) {
-        o3_sim_reply_error(w, rq, t, 500, text);
-        return;
-    }
-    status_line(rq, "pulling manifest");
-    o3_sim_json_error(text, &rq->reply);
-    o3_buf_adds(&rq->reply, "\n");
-    rq->is_stream_reply = true;
-    o3_sim_reply(w, rq, t, 200, O3_SIM_NDJSON);
-}
-
 static void report_creation(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const struct o3_sim_model *m) {
-    if (rq->body.no_stream) {
-        o3_sim_json_status("success", &rq->reply);
-        o3_sim_reply(w, rq, t, 200, O3_SIM_JSON_PLAIN);
-        return;
-    }
     char hex[65], text[128];
+    const char *const parts[] = {rq->body.template_n ? m->template_text : "", rq->body.system_n ? m->system : "",
+                                 m->parameters};
     o3_sim_blob(m, hex);
     snprintf(text, sizeof text, "using existing layer sha256:%s", hex);
-    status_line(rq, text);
-    if (m->parameters[0]) {
-        o3_sha256_hex(m->parameters, strlen(m->parameters), hex);
+    o3_sim_status_line(rq, text);
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (!parts[i][0]) continue;
+        o3_sha256_hex(parts[i], strlen(parts[i]), hex);
         snprintf(text, sizeof text, "creating new layer sha256:%s", hex);
-        status_line(rq, text);
+        o3_sim_status_line(rq, text);
     }
-    status_line(rq, "writing manifest");
-    status_line(rq, "success");
-    rq->is_stream_reply = true;
-    o3_sim_reply(w, rq, t, 200, O3_SIM_NDJSON);
+    o3_sim_status_line(rq, "writing manifest");
+    o3_sim_progress_end(w, rq, t, NULL);
+}
+
+/* The model to begin with; NULL when the request was answered. */
+static const struct o3_sim_model *base_of(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_body *b = &rq->body;
+    const struct o3_sim_model *from = b->from[0] ? o3_sim_library_find(w, b->from)
+                                                 : o3_sim_model_of_blob(w, b->file_digest);
+    if (from) return from;
+    if (b->from[0])
+        o3_sim_create_by_pull(w, rq, t);
+    else
+        o3_sim_reply_error(w, rq, t, 400,
+                           b->has_files ? "supplied file was not in GGUF format"
+                                        : "neither 'from' or 'files' was specified");
+    if (!b->from[0]) rq->content_type = O3_SIM_JSON_PLAIN;
+    return NULL;
+}
+
+static bool take_texts(const struct o3_sim_body *b, struct o3_sim_model *m) {
+    if (b->system_n > 0 && !o3_str_copy(m->system, sizeof m->system, b->system)) return false;
+    return b->template_n == 0 || o3_str_copy(m->template_text, sizeof m->template_text, b->template_text);
 }
 
 static void create(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
@@ -161,16 +155,8 @@ static void create(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 400, "invalid model name");
         return;
     }
-    if (!b->from[0]) {
-        o3_sim_reply_error(w, rq, t, 400,
-                           b->has_files ? "files are not supported here" : "neither 'from' or 'files' was specified");
-        return;
-    }
-    const struct o3_sim_model *from = o3_sim_library_find(w, b->from);
-    if (!from) {
-        create_by_pull(w, rq, t);
-        return;
-    }
+    const struct o3_sim_model *from = base_of(w, rq, t);
+    if (!from) return;
     m = *from;
     memcpy(m.parent, from->name, sizeof m.parent);
     memcpy(m.name, name, sizeof m.name);
@@ -179,7 +165,9 @@ static void create(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_options_merge(&m.options, &b->options);
         memcpy(m.parameters, b->parameters, sizeof m.parameters);
     }
-    if (o3_sim_library_put(w, &m) < 0)
+    if (!take_texts(b, &m))
+        o3_sim_reply_error(w, rq, t, 400, "the simulator keeps system texts and templates of 2047 bytes at most");
+    else if (o3_sim_library_put(w, &m) < 0)
         o3_sim_reply_error(w, rq, t, 500, "no space left on device");
     else
         report_creation(w, rq, t, &m);
@@ -203,20 +191,46 @@ static void unload(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
-/* Why the model cannot do what is asked, or NULL. */
-static const char *cannot(const struct o3_world *w, const struct o3_sim_request *rq) {
+/* Why the model cannot do what is asked, or false. Capabilities that the scheduler looks for are refused with the
+ * full name of the model, the others with the name asked for. */
+static bool is_beyond(const struct o3_world *w, const struct o3_sim_request *rq, char *text, size_t size) {
     const struct o3_sim_weights *x = rq->model.weights;
-    if (rq->kind == O3_SIM_GENERATE && !x->can_complete) return "generate";
-    if (rq->kind == O3_SIM_CHAT && !x->can_complete) return "chat";
-    if (w->profile.has_think && rq->body.has_think && rq->body.think && !x->can_think) return "thinking";
-    return NULL;
+    const struct o3_sim_body *b = &rq->body;
+    const char *own = NULL, *full = NULL;
+    if (rq->kind == O3_SIM_GENERATE && !x->can_complete) own = "generate";
+    if (rq->kind == O3_SIM_CHAT && !x->can_complete) own = "chat";
+    if (!own && w->profile.has_think && b->has_think && b->think && !x->can_think) own = "thinking";
+    if (b->suffix_n > 0 && !x->can_insert) full = "insert";
+    if (b->tools && !x->can_use_tools) full = "tools";
+    if (own)
+        snprintf(text, size, "\"%s\" does not support %s", b->model, own);
+    else if (full)
+        snprintf(text, size, "registry.ollama.ai/%s%s does not support %s",
+                 strchr(rq->model.name, '/') ? "" : "library/", rq->model.name, full);
+    return own || full;
+}
+
+static void no_such_model(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    char text[O3_SIM_NAME_SIZE + 48], full[O3_SIM_NAME_SIZE];
+    bool is_embedding = rq->kind == O3_SIM_EMBED || rq->kind == O3_SIM_EMBEDDINGS;
+    if (!rq->body.model[0] && (rq->kind == O3_SIM_CHAT || rq->kind == O3_SIM_EMBEDDINGS)) {
+        o3_sim_reply_error(w, rq, t, 400, "model is required");
+        return;
+    }
+    if (!is_embedding || !o3_sim_full_name(rq->body.model, full)) {
+        not_found(w, rq, t);
+        return;
+    }
+    snprintf(text, sizeof text, "model \"%s\" not found, try pulling it first", rq->body.model);
+    o3_sim_reply_error(w, rq, t, 404, text);
 }
 
 static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const struct o3_sim_body *b = &rq->body;
     const struct o3_sim_model *m = o3_sim_library_find(w, b->model);
+    char text[O3_SIM_NAME_SIZE + 64];
     if (!m) {
-        not_found(w, rq, t);
+        no_such_model(w, rq, t);
         return;
     }
     rq->model = *m;
@@ -232,10 +246,7 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 400, "raw mode does not support template, system, or context");
         return;
     }
-    const char *missing = cannot(w, rq);
-    if (missing) {
-        char text[O3_SIM_NAME_SIZE + 40];
-        snprintf(text, sizeof text, "\"%s\" does not support %s", b->model, missing);
+    if (is_beyond(w, rq, text, sizeof text)) {
         o3_sim_reply_error(w, rq, t, 400, text);
         return;
     }
@@ -244,6 +255,7 @@ static void work(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         o3_sim_reply_error(w, rq, t, 500, rq->options.error);
         return;
     }
+    if (rq->dialect == O3_SIM_OPENAI) rq->openai_id = (int)(o3_sim_hash(rq->chance, "id", 2) % 999);
     rq->start_ns = t + o3_sim_between(w, rq, O3_SIM_DRAW_START, 0.3, 0.9);
     o3_sim_sched_request(w, rq, t);
 }
@@ -282,12 +294,30 @@ static void embeddings(struct o3_world *w, struct o3_sim_request *rq, int64_t t)
     work(w, rq, t);
 }
 
+/* ---- the OpenAI endpoints ---- */
+
+static void openai_models(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    o3_sim_openai_models(w, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON_PLAIN);
+}
+
+static void openai_model(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    const struct o3_sim_model *m = o3_sim_library_find(w, rq->argument);
+    if (!m) {
+        o3_str_copy(rq->body.model, sizeof rq->body.model, rq->argument);
+        not_found(w, rq, t);
+        return;
+    }
+    o3_sim_openai_model(m, rq->argument, &rq->reply);
+    o3_sim_reply(w, rq, t, 200, O3_SIM_JSON_PLAIN);
+}
+
 /* ---- dispatch ---- */
 
 enum { NO_BODY = -1 };
 static const struct route {
-    const char *method, *path;
-    int body; /* enum o3_sim_body_kind, or NO_BODY */
+    const char *method, *path; /* a path that ends with / takes one more part, the argument */
+    int body;                  /* enum o3_sim_body_kind, or NO_BODY */
     void (*handle)(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 } ROUTES[] = {
     {"GET", "/", NO_BODY, root},
@@ -306,11 +336,48 @@ static const struct route {
     {"POST", "/api/create", O3_SIM_BODY_CREATE, create},
     {"POST", "/api/copy", O3_SIM_BODY_COPY, copy},
     {"DELETE", "/api/delete", O3_SIM_BODY_DELETE, delete_model},
+    {"POST", "/api/pull", O3_SIM_BODY_PULL, o3_sim_pull},
+    {"POST", "/api/push", O3_SIM_BODY_PUSH, o3_sim_push},
+    {"HEAD", "/api/blobs/", NO_BODY, o3_sim_head_blob},
+    {"POST", "/api/blobs/", NO_BODY, o3_sim_post_blob},
+    {"POST", "/v1/chat/completions", O3_SIM_BODY_V1_CHAT, chat},
+    {"POST", "/v1/completions", O3_SIM_BODY_V1_COMPLETION, generate},
+    {"POST", "/v1/embeddings", O3_SIM_BODY_V1_EMBEDDINGS, embed},
+    {"GET", "/v1/models", NO_BODY, openai_models},
+    {"GET", "/v1/models/", NO_BODY, openai_model},
 };
 
 static void plain(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int code, const char *text) {
     o3_buf_adds(&rq->reply, text);
     o3_sim_reply(w, rq, t, code, "text/plain");
+}
+
+static bool is_path(const struct route *r, const char *path) {
+    size_t n = strlen(r->path);
+    if (n == 1 || r->path[n - 1] != '/') return !strcmp(r->path, path);
+    return !strncmp(r->path, path, n) && path[n];
+}
+
+static const struct route *find_route(const struct o3_sim_request *rq, bool *ret_has_path) {
+    *ret_has_path = false;
+    for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES; i++) {
+        if (!is_path(&ROUTES[i], rq->path)) continue;
+        *ret_has_path = true;
+        if (!strcmp(ROUTES[i].method, rq->method)) return &ROUTES[i];
+    }
+    return NULL;
+}
+
+/* false: the request was answered. */
+static bool take_body(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int kind) {
+    if (o3_sim_body_decode((enum o3_sim_body_kind)kind, rq->bytes, rq->n_bytes, &rq->body) < 0) {
+        o3_sim_reply_error(w, rq, t, 500, "out of memory");
+        return false;
+    }
+    if (!rq->body.status) return true;
+    o3_sim_reply_error(w, rq, t, rq->body.status, rq->body.error);
+    rq->content_type = O3_SIM_JSON;
+    return false;
 }
 
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
@@ -319,13 +386,8 @@ void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
         work(w, rq, t);
         return;
     }
-    const struct route *found = NULL;
-    bool has_path = false;
-    for (size_t i = 0; i < sizeof ROUTES / sizeof *ROUTES && !found; i++) {
-        if (strcmp(ROUTES[i].path, rq->path) != 0) continue;
-        has_path = true;
-        if (!strcmp(ROUTES[i].method, rq->method)) found = &ROUTES[i];
-    }
+    bool has_path;
+    const struct route *found = find_route(rq, &has_path);
     if (!found) {
         if (has_path)
             plain(w, rq, t, 405, "405 method not allowed");
@@ -333,15 +395,7 @@ void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
             plain(w, rq, t, 404, "404 page not found");
         return;
     }
-    if (found->body != NO_BODY) {
-        if (o3_sim_body_decode((enum o3_sim_body_kind)found->body, rq->bytes, rq->n_bytes, &rq->body) < 0) {
-            o3_sim_reply_error(w, rq, t, 500, "out of memory");
-            return;
-        }
-        if (rq->body.status) {
-            o3_sim_reply_error(w, rq, t, rq->body.status, rq->body.error);
-            return;
-        }
-    }
-    found->handle(w, rq, t);
+    rq->argument = rq->path + strlen(found->path);
+    rq->dialect = strncmp(found->path, "/v1/", 4) != 0 ? O3_SIM_NATIVE : O3_SIM_OPENAI;
+    if (found->body == NO_BODY || take_body(w, rq, t, found->body)) found->handle(w, rq, t);
 }

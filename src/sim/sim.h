@@ -8,6 +8,7 @@
 
 #define O3_SIM_MAX_MODELS 64
 #define O3_SIM_MAX_RUNNERS 16
+#define O3_SIM_MAX_BLOBS 64
 #define O3_SIM_MAX_REQUESTS 4096
 #define O3_SIM_MAX_EVENTS 1024
 #define O3_SIM_MAX_BODY ((size_t)4 << 20)
@@ -32,7 +33,7 @@ struct o3_sim_weights {
     int file_type;
     int layers, heads, heads_kv, head_size, embedding, feed_forward, vocabulary;
     int sliding_window, global_layers; /* 0: every layer looks at the whole context */
-    bool can_complete, can_embed, can_think, can_use_tools;
+    bool can_complete, can_embed, can_think, can_use_tools, can_see, can_insert;
     bool repeats_itself; /* every token is the same one */
     double decode_tps, prefill_tps;
     int natural_tokens;    /* typical length of an answer; 0: never stops by itself */
@@ -83,6 +84,8 @@ struct o3_sim_model {
     int64_t modified_wall_ms;
     struct o3_sim_options options;
     char parameters[1024]; /* lines of "name value", as /api/show prints them */
+    char system[2048];
+    char template_text[2048]; /* "": that of the weights */
 };
 
 /* ---- options: decided values (options.c) ---- */
@@ -177,18 +180,33 @@ enum o3_sim_body_kind {
     O3_SIM_BODY_SHOW,
     O3_SIM_BODY_CREATE,
     O3_SIM_BODY_DELETE,
-    O3_SIM_BODY_COPY
+    O3_SIM_BODY_COPY,
+    O3_SIM_BODY_PULL,
+    O3_SIM_BODY_PUSH,
+    O3_SIM_BODY_V1_CHAT, /* these become bodies of the native API */
+    O3_SIM_BODY_V1_COMPLETION,
+    O3_SIM_BODY_V1_EMBEDDINGS
+};
+struct o3_sim_images {
+    int n;
+    uint64_t hash;
 };
 struct o3_sim_message {
     char role[16];
-    char *content;
-    size_t n;
+    char *content, *calls; /* calls: JSON text of its tool calls */
+    size_t n, n_calls;
+    struct o3_sim_images images;
 };
 struct o3_sim_body {
     char model[O3_SIM_NAME_SIZE], name[O3_SIM_NAME_SIZE], from[O3_SIM_NAME_SIZE];
     char source[O3_SIM_NAME_SIZE], destination[O3_SIM_NAME_SIZE];
-    char *prompt, *system, *template_text;
-    size_t prompt_n, system_n, template_n;
+    char file_digest[80]; /* create: "sha256:<hex>" of the first file */
+    char *prompt, *suffix, *system, *template_text;
+    size_t prompt_n, suffix_n, system_n, template_n;
+    char *format, *tools; /* JSON text */
+    size_t format_n, tools_n;
+    struct o3_sim_images images; /* of a prompt */
+    int n_images;                /* in all */
     struct o3_sim_message *messages;
     size_t n_messages;
     char **inputs; /* embed */
@@ -196,7 +214,11 @@ struct o3_sim_body {
     int64_t context_n; /* tokens of the `context` field */
     int64_t dimensions;
     bool no_stream, raw, no_truncate, no_shift, has_think, think, has_keep_alive, has_files;
-    int64_t keep_alive_ns; /* INT64_MAX for ever */
+    bool has_logprobs, is_verbose;
+    char think_level;          /* 'l', 'm', 'h'; 0: none */
+    int64_t top_logprobs;      /* 0..20 */
+    bool has_usage, is_base64; /* OpenAI: usage at the end of a stream; vectors as base64 */
+    int64_t keep_alive_ns;     /* INT64_MAX for ever */
     struct o3_sim_options options;
     char parameters[1024]; /* create */
     bool has_parameters;
@@ -267,6 +289,15 @@ enum o3_sim_stage {
     O3_SIM_TAIL,
     O3_SIM_DRAIN
 };
+/* What is said instead of words (script.c). */
+struct o3_sim_script {
+    char *text;
+    size_t n, at;
+    char *calls;            /* the text is a tool call, held back until it is whole; JSON as the reply has it */
+    struct o3_buf logprobs; /* JSON objects, of a reply that is not streamed */
+};
+enum o3_sim_dialect { O3_SIM_NATIVE, O3_SIM_OPENAI };
+
 enum o3_sim_kind { O3_SIM_PLAIN, O3_SIM_GENERATE, O3_SIM_CHAT, O3_SIM_EMBED, O3_SIM_EMBEDDINGS };
 
 struct o3_sim_request {
@@ -278,7 +309,8 @@ struct o3_sim_request {
     enum o3_sim_kind kind;
     enum o3_sim_stage stage;
     int64_t next_ns;
-    char method[8], path[64];
+    char method[8], path[O3_SIM_NAME_SIZE + 16];
+    const char *argument; /* the last part of the path, where it is one */
     char *bytes;
     size_t n_bytes;
     /* a ready reply */
@@ -306,6 +338,9 @@ struct o3_sim_request {
     struct o3_sim_pace pace;
     struct o3_rand text, jitter;
     struct o3_buf collected, collected_thinking; /* not streamed */
+    struct o3_sim_script script;
+    enum o3_sim_dialect dialect;
+    int openai_id; /* of the reply */
     const char *done_reason;
 };
 
@@ -337,6 +372,8 @@ struct o3_world {
 
     struct o3_sim_model *models;
     size_t n_models;
+    char blobs[O3_SIM_MAX_BLOBS][65]; /* digests of what was uploaded; the bytes are not kept */
+    size_t n_blobs;
 
     struct o3_sim_runner runners[O3_SIM_MAX_RUNNERS];
     struct o3_sim_request *in_scheduler; /* taken from the queue, not yet served */
@@ -365,7 +402,8 @@ struct o3_world {
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
-    char *lent; /* bytes of the output taken last */
+    char *lent;         /* bytes of the output taken last */
+    struct o3_buf line; /* of a stream, while it is made */
 
     struct o3_sim_users *users; /* NULL: none */
     int64_t users_next_ns;      /* when they do something next */
@@ -380,6 +418,8 @@ struct o3_sim_model *o3_sim_library_find(struct o3_world *w, const char *name);
 bool o3_sim_full_name(const char *name, char out[O3_SIM_NAME_SIZE]);
 int o3_sim_library_put(struct o3_world *w, const struct o3_sim_model *m); /* replaces one of the same name */
 bool o3_sim_library_remove(struct o3_world *w, const char *name);
+/* Puts a model of the first library back that was removed; NULL: there was none of that full name. */
+const struct o3_sim_model *o3_sim_library_restore(struct o3_world *w, const char *full_name, int64_t t);
 void o3_sim_blob(const struct o3_sim_model *m, char out[65]);
 void o3_sim_model_redigest(struct o3_sim_model *m);
 
@@ -477,14 +517,43 @@ void o3_sim_users_cut(struct o3_world *w, int64_t t);                           
 bool o3_sim_users_is_open(const struct o3_world *w, uint64_t user);                   /* the conversation goes on */
 void o3_sim_users_lost(struct o3_world *w, uint64_t user, size_t n_tokens);
 
+/* ---- prompt.c ---- */
+struct o3_sim_refusal {
+    int status;
+    char text[320];
+};
+/* Builds rq->tokens and n_prompt; false: refused. */
+bool o3_sim_prompt_build(struct o3_world *w, struct o3_sim_request *rq, struct o3_sim_refusal *ret);
+
+/* ---- script.c ---- */
+bool o3_sim_format_is_known(const struct o3_sim_body *b);
+int o3_sim_script_write(struct o3_sim_request *rq); /* after n_thinking is known; sets n_natural */
+bool o3_sim_script_next(struct o3_sim_request *rq, char out[O3_SIM_WORD_SIZE]); /* false: a word is to be said */
+bool o3_sim_script_is_held(const struct o3_sim_request *rq);      /* the piece taken last belongs to a tool call */
+const char *o3_sim_script_calls(const struct o3_sim_request *rq); /* JSON, once the call is whole; else NULL */
+const char *o3_sim_script_rest(struct o3_sim_request *rq);        /* at the end: a call that did not become whole */
+void o3_sim_script_logprobs(const struct o3_sim_request *rq, const char *word, struct o3_buf *out);
+void o3_sim_script_done(struct o3_sim_script *s);
+
 /* ---- routes.c ---- */
 void o3_sim_route(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+
+/* ---- registry.c ---- */
+void o3_sim_pull(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_push(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_create_by_pull(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* its base is not here */
+/* Whose weights have that digest ("sha256:<hex>"); NULL: nobody's. */
+const struct o3_sim_model *o3_sim_model_of_blob(const struct o3_world *w, const char *digest);
+void o3_sim_head_blob(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_post_blob(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
+void o3_sim_status_line(struct o3_sim_request *rq, const char *text); /* of a stream of progress */
+/* Ends such a stream well, or with an error; as one object when no stream is wanted. */
+void o3_sim_progress_end(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const char *error);
 
 /* ---- replies.c: bodies ---- */
 void o3_sim_json_version(const struct o3_world *w, struct o3_buf *out);
 void o3_sim_json_tags(const struct o3_world *w, struct o3_buf *out);
 void o3_sim_json_ps(const struct o3_world *w, int64_t t, struct o3_buf *out);
-void o3_sim_json_show(const struct o3_world *w, const struct o3_sim_model *m, struct o3_buf *out);
 void o3_sim_json_error(const char *text, struct o3_buf *out);
 void o3_sim_json_status(const char *text, struct o3_buf *out);
 struct o3_sim_piece {
@@ -492,6 +561,8 @@ struct o3_sim_piece {
     bool is_chat, is_done;
     int64_t wall_s, wall_ns;
     const char *text, *thinking; /* thinking: NULL or "" leaves the field out */
+    const char *tool_calls;      /* JSON array, NULL: none */
+    const char *logprobs;        /* JSON objects separated by commas, NULL: none */
     const char *done_reason;
     bool has_counts;
     const struct o3_sim_tokens *context; /* NULL: none */
@@ -507,6 +578,33 @@ struct o3_sim_vectors {
     int64_t total_ns, load_ns, prompt_count;
 };
 void o3_sim_json_vectors(const struct o3_sim_vectors *v, struct o3_buf *out);
+
+struct o3_sim_progress {
+    const char *status, *digest; /* digest: hex, NULL: none */
+    int64_t total, completed;
+};
+void o3_sim_json_progress(const struct o3_sim_progress *p, struct o3_buf *out);
+
+/* ---- show.c ---- */
+void o3_sim_json_show(const struct o3_world *w, const struct o3_sim_model *m, bool is_verbose, struct o3_buf *out);
+
+/* ---- dialect.c: the same replies, as the request's API writes them ---- */
+void o3_sim_write_piece(const struct o3_sim_request *rq, const struct o3_sim_piece *p, struct o3_buf *out);
+void o3_sim_write_stream_error(const struct o3_sim_request *rq, const char *text, struct o3_buf *out);
+void o3_sim_write_whole(struct o3_sim_request *rq, const struct o3_sim_piece *p);
+void o3_sim_write_vectors(struct o3_sim_request *rq, const struct o3_sim_vectors *v);
+const char *o3_sim_stream_type(const struct o3_sim_request *rq);
+const char *o3_sim_whole_type(const struct o3_sim_request *rq);
+/* Returns the content type. */
+const char *o3_sim_write_error(const struct o3_sim_request *rq, int status, const char *text, struct o3_buf *out);
+
+/* ---- openai.c ---- */
+void o3_sim_openai_piece(const struct o3_sim_request *rq, const struct o3_sim_piece *p, struct o3_buf *out);
+void o3_sim_openai_whole(const struct o3_sim_request *rq, const struct o3_sim_piece *p, struct o3_buf *out);
+void o3_sim_openai_vectors(const struct o3_sim_request *rq, const struct o3_sim_vectors *v, struct o3_buf *out);
+void o3_sim_openai_models(const struct o3_world *w, struct o3_buf *out);
+void o3_sim_openai_model(const struct o3_sim_model *m, const char *name, struct o3_buf *out);
+void o3_sim_openai_error(int status, const char *text, struct o3_buf *out);
 
 /* ---- world.c ---- */
 struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t);    /* NULL: no place */

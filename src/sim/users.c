@@ -10,7 +10,8 @@
 
 #define PATIENCE_NS (120 * O3_NS_PER_S) /* without a token */
 #define SPREAD 0.7                      /* of lengths: sigma of their logarithm */
-enum { MAX_TURNS = 1000, MAX_BURST = 1000, MAX_TOKENS = 65536, MAX_PER_HOUR = 100000 };
+enum { MAX_TURNS = 1000, MAX_BURST = 1000, MAX_TOKENS = 65536 };
+#define MAX_PER_HOUR 1e5
 
 struct conversation {
     uint64_t key; /* o3_sim_request.user */
@@ -61,7 +62,8 @@ static int64_t geometric(struct o3_rand *r, double mean, int64_t most) {
 
 static int64_t length(struct o3_rand *r, double mean) {
     double n = mean * o3_exp(SPREAD * o3_rand_normal(r) - SPREAD * SPREAD / 2);
-    return n < 1 ? 1 : n > MAX_TOKENS ? MAX_TOKENS : (int64_t)(n + 0.5);
+    const double most = MAX_TOKENS;
+    return n < 1 ? 1 : n > most ? MAX_TOKENS : (int64_t)(n + 0.5);
 }
 
 static void rand_of_turn(const struct o3_world *w, const struct conversation *c, uint32_t turn, struct o3_rand *ret) {
@@ -366,8 +368,8 @@ static int check(const struct o3_world *w, const struct o3_world_users *u, struc
     if (!m->weights->can_complete || m->weights->remote_host)
         return o3_err_set(e, O3_E_CONFIG, "model \"%s\" answers no chats here", u->model);
     if (!(u->conversations_per_hour > 0 && u->conversations_per_hour <= MAX_PER_HOUR))
-        return o3_err_set(e, O3_E_CONFIG, "expected more than 0 and at most %d conversations an hour", MAX_PER_HOUR);
-    if (!(u->burst >= 1 && u->burst <= MAX_BURST / 10.0))
+        return o3_err_set(e, O3_E_CONFIG, "expected more than 0 and at most %.0f conversations an hour", MAX_PER_HOUR);
+    if (!(u->burst >= 1 && u->burst <= (double)MAX_BURST / 10))
         return o3_err_set(e, O3_E_CONFIG, "expected bursts of 1 to %d conversations", MAX_BURST / 10);
     if (!(u->daily >= 0 && u->daily <= 1)) return o3_err_set(e, O3_E_CONFIG, "expected a daily share from 0 to 1");
     if (u->turns < 1 || u->turns > MAX_TURNS / 10)

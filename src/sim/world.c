@@ -70,6 +70,7 @@ static void free_request(struct o3_sim_request *rq) {
     o3_buf_done(&rq->collected_thinking);
     o3_sim_body_done(&rq->body);
     o3_sim_tokens_done(&rq->tokens);
+    o3_sim_script_done(&rq->script);
     free(rq);
 }
 
@@ -100,6 +101,7 @@ struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
+    o3_buf_init(&rq->script.logprobs, O3_SIM_MAX_REPLY);
     w->requests[w->n_requests++] = rq;
     return rq;
 }
@@ -113,8 +115,8 @@ void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int 
 
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text) {
     o3_buf_clear(&rq->reply);
-    o3_sim_json_error(text, &rq->reply);
-    o3_sim_reply(w, rq, t, status, O3_SIM_JSON);
+    const char *type = o3_sim_write_error(rq, status, text, &rq->reply);
+    o3_sim_reply(w, rq, t, status, type);
 }
 
 void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type) {
@@ -433,6 +435,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     struct o3_world *w = calloc(1, sizeof *w);
     if (!w) return NULL;
     w->params = *p;
+    o3_buf_init(&w->line, O3_SIM_MAX_REPLY);
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
@@ -462,6 +465,7 @@ void o3_world_free(struct o3_world *w) {
     free(w->models);
     free(w->lent);
     o3_buf_done(&w->ps_text);
+    o3_buf_done(&w->line);
     free(w);
 }
 

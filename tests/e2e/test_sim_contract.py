@@ -1,6 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The requests of the recorded exchanges with a real Ollama, asked of `o3 sim`: same status, content type, field names, types, order."""
+"""The requests of the recorded exchanges with a real Ollama, asked of `o3 sim`: same status, content type, number, order and
+shape of the objects of a stream, field names, types and order of the fields, texts of errors.
 
+Not compared, because two servers of one kind differ in it: digests, dates, durations, words, embeddings, ids, sizes in bytes of
+a process, the Date header, and whether a body came with a length or in chunks (Go decides that by the size of its buffer)."""
+
+import concurrent.futures
 import json
 import pathlib
 import re
@@ -11,9 +16,16 @@ import requests
 import harness
 
 TRANSCRIPTS = harness.ROOT / "tests/contract/transcripts"
-# Asked of the runner process (40 to 44), the OpenAI endpoint, a server without its runner, one with a short queue, a runner killed by hand.
-LEFT_OUT = ("40-", "41-", "42-", "43-", "44-", "50-", "18-", "60-", "61-")
-FILES = [p for p in sorted(TRANSCRIPTS.glob("[0-9]*.txt")) if not p.name.startswith(LEFT_OUT)]
+# Why an exchange is not replayed.
+NOT_REPLAYED = {
+    "18-": "a server whose runner program is missing: an installation, not a state of a server, and not simulated",
+    "40-": "asked of the runner process on its own port; the simulator has no processes behind it (41 to 44 too)",
+    "41-": "runner", "42-": "runner", "43-": "runner", "44-": "runner",
+}
+# Replayed below, in the circumstances in which they were recorded.
+ARRANGED = ("60-", "61-")
+EVERY = sorted(TRANSCRIPTS.glob("[0-9]*.txt"))
+FILES = [p for p in EVERY if not p.name.startswith((*NOT_REPLAYED, *ARRANGED))]
 
 
 class Exchange:
@@ -34,15 +46,34 @@ class Exchange:
             options = {"num_ctx": 512, "num_predict": 2}
             self.body = json.dumps({"model": "o3-tiny", "prompt": "bada " * 600, "stream": False, "options": options,
                                     **({"truncate": False} if self.status == 400 else {})})
-        self.is_abridged = bool(re.search(r"\.\.\. ?\[\d+ (characters|lines) left out\]", self.reply))
+        self.is_cut = bool(re.search(r"\.\.\. ?\[\d+ characters left out\]", self.reply))
+
+    def send(self, url):
+        return requests.request(self.method, url + self.path, data=self.body or None, timeout=harness.LIMIT_S)
+
+    def lines(self):
+        """The objects of a stream: those at the start, how many the record leaves out, those at the end."""
+        lines, left_out, parts = self.reply.splitlines(), 0, [[]]
+        for line in filter(None, lines):
+            found = re.match(r"\.\.\. \[(\d+) lines left out\]", line)
+            if found:
+                left_out = int(found[1])
+                parts.append([])
+            else:
+                parts[-1].append(line)
+        return parts[0], left_out, parts[1] if left_out else []
 
 
 def shape(value):
-    """Names, types and order, without the values."""
+    """Names, types and order, without the values. Of a list each different shape, in the order of their first appearance."""
     if isinstance(value, dict):
         return {"fields": [(k, shape(v)) for k, v in value.items()]}
     if isinstance(value, list):
-        return [shape(value[0])] if value else []
+        shapes = []
+        for item in map(shape, value):
+            if item not in shapes and item != "str":  # the record says in a string what it leaves out of a list
+                shapes.append(item)
+        return shapes
     if isinstance(value, bool) or value is None:
         return type(value).__name__
     return "number" if isinstance(value, (int, float)) else type(value).__name__
@@ -66,6 +97,59 @@ def without_values(error):
     return re.sub(r"on \S+:N: no such host", "on DNS: no such host", error)
 
 
+def compare_objects(ours, theirs):
+    if "models" in theirs:  # the simulator has models of its own beside those of the record
+        names = [m["name"] for m in theirs["models"]]
+        ours["models"] = [m for m in ours["models"] if m["name"] in names]
+        assert sorted(m["name"] for m in ours["models"]) == sorted(names)
+    assert shape(ours) == shape(theirs)
+    if "error" in theirs:
+        assert without_values(ours["error"]) == without_values(theirs["error"])
+    for name in ("status", "done", "done_reason", "version"):
+        if name == "status" and "sha256" in str(theirs.get(name)):
+            assert re.sub("[0-9a-f]{64}", "HEX", ours[name]) == re.sub("[0-9a-f]{64}", "HEX", theirs[name])
+        else:
+            assert ours.get(name) == theirs.get(name)
+
+
+def parse(line):
+    """An object of a stream of lines, or the event of a stream of events; "[DONE]" as it is."""
+    line = line.removeprefix("data: ")
+    return line if line == "[DONE]" else json.loads(line)
+
+
+def compare_streams(text, recorded, is_length_open=False):
+    start, left_out, end = recorded.lines()
+    ours = [line for line in text.splitlines() if line]
+    if not is_length_open:
+        assert len(ours) == len(start) + left_out + len(end)
+    pairs = list(zip(ours, start)) + (list(zip(ours[-len(end):], end)) if end else [])
+    for mine, their in pairs:
+        mine, their = parse(mine), parse(their)
+        if their == "[DONE]":
+            assert mine == their
+        else:
+            compare_objects(mine, their)
+    # What the record leaves out was like the line before it.
+    for mine in ours[len(start):len(ours) - len(end)]:
+        assert shape(parse(mine)) == shape(parse(start[-1]))
+
+
+def compare(answer, recorded):
+    assert answer.status_code == recorded.status, answer.text
+    if recorded.has_headers:
+        assert answer.headers.get("Content-Type") == recorded.type
+    if recorded.type and recorded.type.startswith("text/plain") or not recorded.reply:
+        assert answer.text.strip() == recorded.reply
+    elif recorded.type in ("application/x-ndjson", "text/event-stream"):
+        compare_streams(answer.text, recorded)
+    elif recorded.is_cut:
+        names = outer_names(recorded.reply)
+        assert list(answer.json())[: len(names)] == names
+    else:
+        compare_objects(answer.json(), json.loads(recorded.reply))
+
+
 @pytest.fixture(scope="module")
 def simulator(tmp_path_factory):
     flags = ["--library", "recorded", "--speed", "20"]
@@ -74,35 +158,46 @@ def simulator(tmp_path_factory):
 
 
 def test_the_record_is_there():
-    assert len(FILES) >= 40
+    assert len(FILES) == 44 and len(EVERY) == 52
+    names = [p.name[:3] for p in EVERY]
+    assert all(start in names for start in (*NOT_REPLAYED, *ARRANGED))
 
 
 # In the order of the record: later exchanges build on earlier ones.
 @pytest.mark.parametrize("path", FILES, ids=lambda p: p.stem)
 def test_answers_as_recorded(simulator, path):
     recorded = Exchange(path)
-    answer = requests.request(recorded.method, simulator.url + recorded.path, data=recorded.body or None, timeout=harness.LIMIT_S)
-    assert answer.status_code == recorded.status, answer.text
-    if recorded.has_headers:
-        assert answer.headers.get("Content-Type") == recorded.type
-    if recorded.type and recorded.type.startswith("text/plain") or not recorded.reply:
-        assert answer.text.strip() == recorded.reply
-        return
-    if recorded.type == "application/x-ndjson":
-        theirs = [json.loads(line) for line in recorded.reply.splitlines() if line.startswith("{")]
-        ours = [json.loads(line) for line in answer.text.splitlines()]
-        assert shape(ours[0]) == shape(theirs[0])
-        assert shape(ours[-1]) == shape(theirs[-1])
-        assert recorded.is_abridged or len(ours) == len(theirs)
-        theirs, ours = theirs[-1], ours[-1]
-    elif recorded.is_abridged:
-        names = outer_names(recorded.reply)
-        assert list(answer.json())[: len(names)] == names
-        return
-    else:
-        theirs, ours = json.loads(recorded.reply), answer.json()
-        assert shape(ours) == shape(theirs)
-    if "error" in theirs:
-        assert without_values(ours["error"]) == without_values(theirs["error"])
-    for name in ("status", "done_reason", "version"):
-        assert ours.get(name) == theirs.get(name)
+    answer = recorded.send(simulator.url)
+    compare(answer, recorded)
+    if path.name.startswith("50-"):
+        events = answer.text.split("\n\n")
+        assert [e for e in events if e] == [line for line in answer.text.splitlines() if line]  # a blank line after each
+        ids = {json.loads(e[6:])["id"] for e in events if e.startswith("data: {")}
+        assert len(ids) == 1 and re.fullmatch(r"chatcmpl-\d+", ids.pop())
+
+
+def arranged(number):
+    return Exchange(next(p for p in EVERY if p.name.startswith(number)))
+
+
+def test_a_full_queue_refuses_as_recorded(start):
+    simulator = start(harness.Simulator, flags=["--library", "recorded", "--max-queue", "1"], load=None)
+    recorded = arranged("60-")
+    body = json.loads(recorded.body)
+    bodies = [{**body, "options": {**body["options"], "num_ctx": 9000 + i}} for i in range(12)]
+    with concurrent.futures.ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda b: requests.post(simulator.url + recorded.path, json=b, timeout=harness.LIMIT_S), bodies))
+    refused = [a for a in answers if a.status_code != 200]
+    assert 1 <= len(refused) <= 11 and {a.status_code for a in answers} == {200, 503}
+    for answer in refused:
+        compare(answer, recorded)
+
+
+def test_a_killed_runner_ends_the_stream_as_recorded(start):
+    flags = ["--library", "recorded", "--preload", "o3-tiny:4096"]
+    simulator = start(harness.Simulator, events=["at 3s runner killed"], flags=flags, load=None)
+    recorded = arranged("61-")
+    answer = recorded.send(simulator.url)
+    assert answer.status_code == recorded.status and answer.headers["Content-Type"] == recorded.type
+    compare_streams(answer.text, recorded, is_length_open=True)
+    assert len(answer.text.splitlines()) > 20

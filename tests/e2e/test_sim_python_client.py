@@ -1,7 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """The official Python client of Ollama takes `o3 sim` for a server."""
 
+import asyncio
 import datetime
+import hashlib
+import json
 
 import ollama
 import pytest
@@ -103,6 +106,168 @@ def test_errors(client):
     with pytest.raises(ollama.ResponseError) as e:
         client.embed("sim-small", "x")
     assert e.value.status_code == 501
+
+
+PNG = b"\x89PNG\r\n\x1a\n"
+HELLO = [{"role": "user", "content": "hello"}]
+
+
+def refused(status, text, call):
+    with pytest.raises(ollama.ResponseError, match=text) as e:
+        call()
+    assert e.value.status_code == status
+    return e.value
+
+
+def test_json_and_schemas(client):
+    assert isinstance(json.loads(client.generate("sim-small", "x", format="json").response), dict)
+    schema = {
+        "type": "object",
+        "required": ["name", "pets"],
+        "properties": {
+            "name": {"type": "string"}, "age": {"type": "integer", "minimum": 18, "maximum": 99}, "is_well": {"type": "boolean"},
+            "colour": {"enum": ["red", "green"]}, "score": {"type": "number"}, "nothing": {"type": "null"},
+            "pets": {"type": "array", "items": {"$ref": "#/$defs/pet"}, "minItems": 1},
+        },
+        "$defs": {"pet": {"type": "object", "properties": {"legs": {"type": "integer"}}}},
+    }
+    pieces = list(client.chat("sim-small", HELLO, format=schema, stream=True))
+    value = json.loads("".join(p.message.content for p in pieces))
+    assert list(value) == list(schema["properties"])
+    assert isinstance(value["name"], str) and 18 <= value["age"] <= 99 and isinstance(value["is_well"], bool)
+    assert value["colour"] in ("red", "green") and isinstance(value["pets"][0]["legs"], int) and value["nothing"] is None
+    thought = client.chat("sim-think", HELLO, format=schema, think=True)
+    assert thought.message.thinking and json.loads(thought.message.content)
+
+
+def get_weather(city: str, days: int) -> str:
+    """The weather.
+
+    Args:
+        city: where
+        days: how many
+    """
+    return f"sunny in {city} for {days} days"
+
+
+def test_tools(client):
+    messages = [{"role": "user", "content": "how is the weather?"}]
+    answer = client.chat("sim-small", messages, tools=[get_weather])
+    (call,) = answer.message.tool_calls
+    assert call.function.name == "get_weather" and get_weather(**call.function.arguments).startswith("sunny")
+    messages += [answer.message, {"role": "tool", "tool_name": "get_weather", "content": get_weather(**call.function.arguments)}]
+    words = client.chat("sim-small", messages, tools=[get_weather], options=FEW)
+    assert words.message.content and not words.message.tool_calls
+    pieces = list(client.chat("sim-small", HELLO, tools=[get_weather], stream=True))
+    assert [bool(p.message.tool_calls) for p in pieces] == [True, False] and pieces[-1].done_reason == "stop"
+    refused(400, "sim-vision:latest does not support tools", lambda: client.chat("sim-vision", HELLO, tools=[get_weather]))
+
+
+def test_images(client):
+    plain = client.chat("sim-vision", HELLO, options=FEW)
+    seen = client.chat("sim-vision", [{**HELLO[0], "images": [PNG]}], options=FEW)
+    assert seen.prompt_eval_count > plain.prompt_eval_count + 100
+    assert client.generate("sim-vision", "x", images=[PNG, PNG], options=FEW).response
+    refused(400, "image input", lambda: client.generate("sim-small", "x", images=[PNG]))
+    assert "vision" in client.show("sim-vision").capabilities
+
+
+def test_thinking_levels(client):
+    lengths = [len(client.chat("sim-think", HELLO, think=level, options={"seed": 1}).message.thinking) for level in ("low", "medium", "high")]
+    assert lengths == sorted(set(lengths))
+
+
+def test_log_probabilities(client):
+    answer = client.generate("sim-small", "x", logprobs=True, top_logprobs=3, options=FEW)
+    assert "".join(p.token for p in answer.logprobs) == answer.response
+    assert all(p.logprob < 0 and len(p.top_logprobs) == 3 for p in answer.logprobs)
+    pieces = list(client.chat("sim-small", HELLO, logprobs=True, stream=True, options=FEW))
+    assert all(len(p.logprobs) == 1 for p in pieces[:-1])
+    refused(400, "between 0 and 20", lambda: client.generate("sim-small", "x", logprobs=True, top_logprobs=21))
+
+
+def test_suffix(client):
+    assert client.generate("sim-code", "def f(", suffix=")", options=FEW).response
+    refused(400, "does not support insert", lambda: client.generate("sim-small", "x", suffix="y"))
+
+
+def test_keep_alive_forms(client):
+    for keep_alive in ("30s", "1h30m", 45, 1.5, -1, "-1m"):
+        assert client.generate("sim-small", "", keep_alive=keep_alive).done_reason == "load"
+    far = next(m.expires_at for m in client.ps().models if m.model == "sim-small:latest")
+    assert far.year > 2300
+    assert client.generate("sim-small", "", keep_alive=0).done_reason == "unload"
+    assert "sim-small:latest" not in {m.model for m in client.ps().models}
+    refused(400, "missing unit", lambda: client.generate("sim-small", "", keep_alive="5"))
+
+
+def test_create_with_system_and_template(client):
+    client.create("spoken", from_="sim-small", system="be kind", template="{{ .Prompt }}", parameters={"stop": ["x"], "num_ctx": 2048})
+    shown = client.show("spoken")
+    assert shown.modelfile.count("\nSYSTEM be kind\n") == 1 and shown.template == "{{ .Prompt }}" and "num_ctx" in shown.parameters
+    pieces = list(client.create("spoken", from_="sim-small", stream=True))
+    assert pieces[-1].status == "success" and pieces[0].status.startswith("using existing layer")
+    client.delete("spoken")
+    with pytest.raises(ollama.ResponseError, match="pull model manifest"):
+        list(client.create("spoken", from_="nope", stream=True))
+
+
+def test_pull_and_push(client):
+    pieces = list(client.pull("sim-small", stream=True))
+    assert pieces[0].status == "pulling manifest" and pieces[-1].status == "success"
+    assert any(p.digest and p.total == p.completed for p in pieces)
+    assert client.pull("sim-small").status == "success"
+    refused(500, "pull model manifest", lambda: client.pull("nope"))
+    with pytest.raises(ollama.ResponseError, match="not authorized to push"):
+        list(client.push("sim-small", stream=True))
+    refused(500, "not authorized to push", lambda: client.push("sim-small"))
+
+
+def test_blobs(client, tmp_path):
+    path = tmp_path / "m.gguf"
+    path.write_bytes(b"GGUF and more" * 1000)
+    digest = client.create_blob(path)
+    assert digest == "sha256:" + hashlib.sha256(path.read_bytes()).hexdigest()
+    assert client.create_blob(path) == digest
+    refused(400, "not in GGUF format", lambda: client.create("mine", files={"m.gguf": digest}))
+
+
+def test_verbose_show(client):
+    # The client has no word for it; the request it would send has.
+    shown = client._request(ollama.ShowResponse, "POST", "/api/show", json={"model": "sim-think", "verbose": True})
+    assert len(shown.modelinfo["tokenizer.ggml.tokens"]) == 151936
+    assert shown.modelinfo["qwen3.attention.head_count_kv"] == 8
+
+
+def test_async(client):
+    async def tour():
+        own = ollama.AsyncClient(host=str(client._client.base_url))
+        answers = await asyncio.gather(*(own.generate("sim-small", "x", options={"num_predict": 4, "seed": n}) for n in range(4)))
+        assert [a.eval_count for a in answers] == [4] * 4
+        pieces = [p async for p in await own.chat("sim-small", HELLO, stream=True, options=FEW)]
+        assert len(pieces) == 7 and pieces[-1].done
+        assert (await own.embed("sim-embed", "x")).embeddings and (await own.list()).models and (await own.ps()).models
+        assert [p.status async for p in await own.pull("sim-small", stream=True)][-1] == "success"
+        with pytest.raises(ollama.ResponseError, match="not found"):
+            await own.show("nope")
+        stream = await own.generate("sim-small", "x", stream=True, options={"num_predict": -1, "seed": 1})
+        await anext(stream)
+        await stream.aclose()
+        assert (await own.generate("sim-small", "y", options=FEW)).eval_count == 6
+
+    asyncio.run(tour())
+
+
+def test_more_errors(client):
+    refused(404, "try pulling it first", lambda: client.embed("nope", "x"))
+    refused(400, "does not support chat", lambda: client.chat("sim-embed", HELLO))
+    refused(500, "must be of type integer", lambda: client.generate("sim-small", "x", options={"num_ctx": "1"}))
+    refused(401, "unauthorized", lambda: client.generate("sim-remote:cloud", "x"))
+    refused(400, "raw mode does not support", lambda: client.generate("sim-small", "x", raw=True, system="y"))
+    refused(500, "invalid format", lambda: client._request(ollama.GenerateResponse, "POST", "/api/generate",
+                                                           json={"model": "sim-small", "prompt": "x", "format": "xml", "stream": False}))
+    with pytest.raises(ollama.ResponseError, match="exceeds the context length"):
+        client.embed("sim-embed", "jil " * 3000, truncate=False)
 
 
 def test_trouble_reaches_the_client(start):

@@ -489,6 +489,31 @@ static void a_slow_disk_slows_loads(void **state) {
 
 /* ---- the whole ---- */
 
+static void extremes_stay_finite(void **state) {
+    (void)state;
+    struct o3_world *w = client_world((struct o3_world_params){.keep_alive_ms = -1, .noise_cv = 1});
+    for (int i = 0; i < 100; i++)
+        client_event(w, "at 1s decode -99.99 %");
+    for (int i = 0; i < 100; i++)
+        client_event(w, "at 1s load-time +10000 %");
+    client_event(w, "at 0s decay 99 %/day");
+    client_event(w, "at 0s quota 0.01 cores");
+    client_event(w, "at 0s neighbour 95 %");
+    client_event(w, "at 0s daily 95 %");
+    assert_int_equal(o3_world_preload(w, SMALL, 4096, 0, NULL), 0);
+    struct o3_world_output o;
+    static const char body[] = "{\"model\":\"sim-small\",\"prompt\":\"x\",\"options\":{\"num_ctx\":4096}}";
+    static const char other[] = "{\"model\":\"sim-think\",\"prompt\":\"x\"}";
+    int64_t t = 1000 * 24 * HOUR, latest = t + 50LL * 365 * 24 * HOUR;
+    o3_world_request(w, t, "POST", "/api/generate", body, strlen(body));
+    o3_world_request(w, t + S, "POST", "/api/generate", other, strlen(other));
+    while (o3_world_poll(w, t + HOUR, &o))
+        assert_true(o.mono_ns >= t && o.mono_ns <= t + HOUR);
+    int64_t next = o3_world_next_ns(w);
+    assert_true(next > t + HOUR && next < latest);
+    o3_world_free(w);
+}
+
 static uint64_t hash_of(uint64_t seed, int64_t step) {
     static const char *const EVENTS[] = {"at 0s noise 8 % ar 0.6", "at 0s load-effect 4 %", "at 0s warm-up 3 requests",
                                          "at 0s daily 10 %",       "at 0s decay 2 %/day",   "at 0s thermal 60C",
@@ -547,6 +572,7 @@ int main(void) {
         cmocka_unit_test(loads_run_out_of_memory),
         cmocka_unit_test(runners_die_when_filled),
         cmocka_unit_test(a_slow_disk_slows_loads),
+        cmocka_unit_test(extremes_stay_finite),
         cmocka_unit_test(everything_repeats),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

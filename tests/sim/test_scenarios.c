@@ -6,6 +6,7 @@
 #include "o3_test.h"
 
 #define FOLDER "tests/sim/scenarios"
+#define OPEN FOLDER "/open"
 enum { FILES_MAX = 200, FILES_MIN = 25 };
 
 static void show_event(void *ctx, struct o3_now now, enum o3_event_id ev, const struct o3_field *f, size_t n) {
@@ -21,31 +22,51 @@ static uint64_t seed(void) {
     return s ? strtoull(s, NULL, 10) : 1;
 }
 
-static void judge(const char *path, const struct o3_run *run) {
+/* Tells what is wrong; how many things are. */
+static int judge(const char *path, const struct o3_run *run) {
     for (int i = 0; i < run->n_broken && i < O3_RUN_FAILURES_MAX; i++)
         print_error("%s:%u: %s\n  found: %s\n", path, run->failures[i].line, run->failures[i].text,
                     run->failures[i].found);
-    if (run->n_broken) fail_msg("%s: %d of %d expectations are broken", path, run->n_broken, run->n_expects);
-    if (run->n_torn_files) fail_msg("%s: %lld torn files", path, (long long)run->n_torn_files);
-    if (!run->n_expects) fail_msg("%s: nothing is expected", path);
+    if (run->n_torn_files) print_error("%s: %lld torn files\n", path, (long long)run->n_torn_files);
+    if (!run->n_expects) print_error("%s: nothing is expected\n", path);
+    return run->n_broken + (int)run->n_torn_files + !run->n_expects;
 }
 
-static void play(void **state) {
-    const char *path = *state;
-    size_t n;
-    char *text = o3_test_read(path, &n);
-    struct o3_scenario *s;
-    struct o3_rehearsal *r;
+static int play_text(const char *path, const char *text, size_t n) {
+    struct o3_scenario *s = NULL;
+    struct o3_rehearsal *r = NULL;
     struct o3_err e = {0};
-    if (o3_scenario_parse(path, text, n, &s, &e) < 0) fail_msg("%s:%u:%u: %s", path, e.line, e.col, e.text);
-    struct o3_rehearsal_params p = {.scenario = s, .seed = seed()};
+    struct o3_rehearsal_params p = {.seed = seed()};
     if (getenv("O3_TEST_VERBOSE")) p.on_event = show_event;
-    if (o3_rehearsal_new(&p, &r, &e) < 0) fail_msg("%s:%u:%u: %s", path, e.line, e.col, e.text);
-    o3_rehearsal_run(r, s->duration_ns);
-    judge(path, o3_rehearsal_finish(r));
+    int n_wrong = 1, code = o3_scenario_parse(path, text, n, &s, &e);
+    p.scenario = s;
+    if (code == 0) code = o3_rehearsal_new(&p, &r, &e);
+    if (code == 0) {
+        o3_rehearsal_run(r, s->duration_ns);
+        n_wrong = judge(path, o3_rehearsal_finish(r));
+    } else
+        print_error("%s:%u:%u: %s\n", path, e.line, e.col, e.text);
     o3_rehearsal_free(r);
     o3_scenario_free(s);
+    return n_wrong;
+}
+
+static int play_file(const char *path) {
+    size_t n;
+    char *text = o3_test_read(path, &n);
+    int n_wrong = play_text(path, text, n);
     free(text);
+    return n_wrong;
+}
+
+static void holds(void **state) {
+    assert_int_equal(play_file(*state), 0);
+}
+
+static void is_still_open(void **state) {
+    const char *path = *state;
+    print_message("not true yet:\n");
+    if (play_file(path) == 0) fail_msg("%s holds now: move it to " FOLDER, path);
 }
 
 static void the_library_is_large_enough(void **state) {
@@ -57,35 +78,39 @@ static int by_name(const void *a, const void *b) {
     return strcmp(*(char *const *)a, *(char *const *)b);
 }
 
-static int find(char **paths) {
-    DIR *d = opendir(O3_SOURCE_DIR "/" FOLDER);
-    if (!d) fail_msg("cannot open " FOLDER);
-    int n = 0;
-    for (const struct dirent *f; (f = readdir(d));) {
-        size_t len = strlen(f->d_name);
+static int find(const char *folder, char **paths, int n) {
+    char full[1024];
+    snprintf(full, sizeof full, "%s/%s", O3_SOURCE_DIR, folder);
+    DIR *d = opendir(full);
+    int n_before = n;
+    for (const struct dirent *f; d && (f = readdir(d));) {
+        size_t len = strlen(f->d_name), size = strlen(folder) + 2 + len;
         if (len < 5 || strcmp(f->d_name + len - 4, ".o3s") != 0 || n == FILES_MAX) continue;
-        paths[n] = malloc(sizeof FOLDER + 1 + len);
-        sprintf(paths[n++], FOLDER "/%s", f->d_name);
+        paths[n] = malloc(size);
+        snprintf(paths[n++], size, "%s/%s", folder, f->d_name);
     }
-    closedir(d);
-    qsort(paths, (size_t)n, sizeof *paths, by_name);
+    if (d) closedir(d);
+    qsort(paths + n_before, (size_t)(n - n_before), sizeof *paths, by_name);
     return n;
+}
+
+static bool is_asked(const char *path, int argc, char **argv) {
+    for (int k = 1; k < argc; k++)
+        if (strstr(path, argv[k])) return true;
+    return argc < 2;
 }
 
 int main(int argc, char **argv) {
     static char *paths[FILES_MAX];
     static struct CMUnitTest tests[FILES_MAX + 1];
-    int n = find(paths), n_tests = 0;
-    for (int i = 0; i < n; i++) {
-        bool is_asked = argc < 2;
-        for (int k = 1; k < argc; k++)
-            is_asked |= strstr(paths[i], argv[k]) != NULL;
-        if (is_asked)
-            tests[n_tests++] = (struct CMUnitTest){.name = paths[i], .test_func = play, .initial_state = paths[i]};
-    }
+    int n_held = find(FOLDER, paths, 0), n = find(OPEN, paths, n_held), n_tests = 0;
+    for (int i = 0; i < n; i++)
+        if (is_asked(paths[i], argc, argv))
+            tests[n_tests++] = (struct CMUnitTest){
+                .name = paths[i], .test_func = i < n_held ? holds : is_still_open, .initial_state = paths[i]};
     if (argc < 2)
         tests[n_tests++] = (struct CMUnitTest){
-            .name = "the_library_is_large_enough", .test_func = the_library_is_large_enough, .initial_state = &n};
+            .name = "the_library_is_large_enough", .test_func = the_library_is_large_enough, .initial_state = &n_held};
     int failed = _cmocka_run_group_tests("scenarios", tests, (size_t)n_tests, NULL, NULL);
     for (int i = 0; i < n; i++)
         free(paths[i]);

@@ -626,6 +626,7 @@ static void a_swap_costs_little(void **state) {
     double warm = (double)ttft_of(w, 60 * S, "", 540) / 1e6;
     ttft_of(w, 120 * S, "a probe", 24);
     double after = (double)ttft_of(w, 180 * S, "", 540) / 1e6;
+    print_message("%.0f ms warm, %.0f ms after a probe, %.0f ms cold\n", warm, after, cold);
     O3_ASSERT_NEAR(cold, 3665, 500);
     assert_true(warm > 40 && warm < 190);
     assert_true(after > warm + 5 && after < warm + 60);

@@ -136,12 +136,30 @@ static void error_rows(void **state) {
     assert_int_equal(o3_err_set(NULL, O3_E_IO, "x"), O3_E_IO);
 }
 
+static void outside_text_is_made_harmless(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 1000);
+    o3_buf_add_html(&b, "a<b> & \"c\" 'd'\x1b[1m\xc2\x85\n\xc3\xa9\xff!");
+    assert_string_equal(o3_buf_str(&b), "a&lt;b&gt; &amp; &quot;c&quot; &#39;d&#39; [1m \n\xc3\xa9\xef\xbf\xbd!");
+    o3_buf_clear(&b);
+    assert_int_equal(o3_buf_add_html(&b, NULL), 0);
+    assert_string_equal(o3_buf_str(&b), "");
+    o3_buf_add_quoted(&b, "a\"\\\n\t\r\x01\x7f\xc2\x85\xc3\xa9\xc3");
+    assert_string_equal(o3_buf_str(&b), "\"a\\\"\\\\\\n\\t\\r\\u0001\\u007f\\u0085\xc3\xa9\xef\xbf\xbd\"");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(an_empty_buffer),       cmocka_unit_test(bytes_add_up),
-        cmocka_unit_test(long_formatted_text),   cmocka_unit_test(the_maximum_is_exact),
-        cmocka_unit_test(errors_are_sticky),     cmocka_unit_test(doubles),
-        cmocka_unit_test(any_double_comes_back), cmocka_unit_test(error_rows),
+        cmocka_unit_test(an_empty_buffer),
+        cmocka_unit_test(bytes_add_up),
+        cmocka_unit_test(long_formatted_text),
+        cmocka_unit_test(the_maximum_is_exact),
+        cmocka_unit_test(errors_are_sticky),
+        cmocka_unit_test(doubles),
+        cmocka_unit_test(any_double_comes_back),
+        cmocka_unit_test(outside_text_is_made_harmless),
+        cmocka_unit_test(error_rows),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
