@@ -248,7 +248,7 @@ static void heat_throttles(void **state) {
 /* A model that never stops by itself. */
 #define ENDLESS(n)                                                                                                     \
     "{\"model\":\"o3-loop\",\"messages\":[{\"role\":\"user\",\"content\":\"x\"}],\"options\":{\"num_predict\":" #n "}" \
-                                                                                                                   "}"
+    "}"
 
 /* One long answer heats the device until it throttles. */
 static void heat_throttles_within_a_request(void **state) {
