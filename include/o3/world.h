@@ -32,8 +32,8 @@ struct o3_world_params {
     double memory_bias;            /* of the part that does not grow with the context, as a share of the weights */
 };
 /* The world starts with a small library of models (a 3B-like "sim-small:latest", an 8B-like "sim-medium:latest", a
- * thinking model "sim-think:latest", an embedding model "sim-embed:latest", one that sees images "sim-vision:latest", one
- * that fills gaps "sim-code:latest", a remote "sim-remote:cloud"); none is loaded. */
+ * thinking model "sim-think:latest", an embedding model "sim-embed:latest", one that sees images "sim-vision:latest",
+ * one that fills gaps "sim-code:latest", a remote "sim-remote:cloud"); none is loaded. */
 struct o3_world *o3_world_new(const struct o3_world_params *p);
 void o3_world_free(struct o3_world *w);
 /* Loads a model as a user's request with these options would (num_ctx <= 0: automatic), at once. */
