@@ -38,7 +38,8 @@ struct o3_scenario_fault {
     int64_t at_ns, until_ns; /* INT64_MAX: for good */
     enum o3_fault_kind kind;
     double value;
-    char step[16]; /* SIDECAR_KILLED, a name of o3/replace.h: "open", "write", "fsync", "rename", "fsync_dir", "read_back"; "": none */
+    char step[16]; /* SIDECAR_KILLED, a name of o3/replace.h: "open", "write", "fsync", "rename", "fsync_dir",
+                      "read_back"; "": none */
     uint32_t line;
 };
 

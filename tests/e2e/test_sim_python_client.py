@@ -298,6 +298,50 @@ def test_scenario_names_file_line_and_column(tmp_path):
     assert ended.returncode == 2 and f"{scenario}:5:14: expected a change" in ended.stderr
 
 
+SCENARIO = """# The server's part, and the sidecar's.
+world version 0.24.0
+world gpu 24GiB
+load sim-small ctx 4096
+users 60/h sim-small ctx 4096
+at 10h decode -40 %
+config probe.interval 10s
+at 10h disk full for 20m
+by 11h expect confirmed slower
+run for 12h
+"""
+
+
+def test_scenario_sets_the_server(start, tmp_path):
+    scenario = tmp_path / "good.o3s"
+    scenario.write_text(SCENARIO)
+    simulator = start(harness.Simulator, flags=["--scenario", scenario, "--speed", "50"], load=None)
+    client = ollama.Client(host=simulator.url)
+    (model,) = client.ps().models
+    assert (model.model, model.context_length, model.size_vram) == ("sim-small:latest", 4096, model.size)
+    assert client.list().models
+    simulator.wait_log(r'for "o3 simulate" only: lines 7-10')
+    assert "Ollama 0.24.0, with a GPU" in simulator.log and "at 10h decode -40 %" in simulator.log
+
+
+def test_a_flag_stands_above_the_scenario(start, tmp_path):
+    scenario = tmp_path / "good.o3s"
+    scenario.write_text(SCENARIO)
+    for flags in (["--version", "0.33.0", "--scenario", scenario], ["--scenario", scenario, "--version", "0.33.0"]):
+        simulator = start(harness.Simulator, flags=flags, load=None)
+        simulator.wait_log("Ollama 0.33.0, with a GPU")
+
+
+def test_scenario_with_an_unknown_model(tmp_path):
+    scenario = tmp_path / "bad.o3s"
+    scenario.write_text("world gpu 24GiB\nload sim-smal\n")
+    ended = harness.run_o3("sim", "--listen", "127.0.0.1:0", "--scenario", scenario)
+    assert ended.returncode == 2 and f"{scenario}:2:" in ended.stderr and "sim-smal" in ended.stderr
+    ended = harness.run_o3("sim", "--scenario", scenario, "--scenario", scenario)
+    assert ended.returncode == 2 and "one" in ended.stderr
+    ended = harness.run_o3("sim", "--scenario", tmp_path / "missing.o3s")
+    assert ended.returncode == 2 and "missing.o3s" in ended.stderr
+
+
 def test_signals_end_it(start):
     assert start(harness.Simulator, load=None).stop() == 0
 

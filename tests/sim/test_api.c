@@ -346,6 +346,11 @@ static void log_probabilities(void **state) {
     has_fields(first(v, "logprobs"), "token logprob bytes");
     json_decref(v);
     done(&a);
+    a = ask(w, 0, "/api/generate", "{" MODEL ",\"prompt\":\"x\",\"logprobs\":true," FEW "}");
+    v = json_loads(a.body, JSON_DISABLE_EOF_CHECK, NULL);
+    has_fields(v, "model created_at response done logprobs");
+    json_decref(v);
+    done(&a);
     o3_world_free(w);
 }
 
