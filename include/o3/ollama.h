@@ -59,6 +59,9 @@ O3_MUST_CHECK int o3_ollama_parse_version(const char *body, size_t n, struct o3_
 /* `ret` is allocated inside; free with o3_ollama_models_free (accepts NULL). Serves /api/ps and /api/tags. */
 O3_MUST_CHECK int o3_ollama_parse_models(const char *body, size_t n, struct o3_ollama_models **ret, struct o3_err *e);
 void o3_ollama_models_free(struct o3_ollama_models *m);
+/* m was read from the n bytes `was`. When `now`, of the same length, differs from them in nothing but times of expiry,
+ * takes these over and returns true: between two looks at /api/ps mostly no more has happened. False leaves m alone. */
+bool o3_ollama_models_retime(struct o3_ollama_models *m, const char *was, const char *now, size_t n);
 O3_MUST_CHECK int o3_ollama_parse_show(const char *body, size_t n, struct o3_ollama_show *ret, struct o3_err *e);
 /* The text of {"error": "..."} (or of {"error":{"message":...}}); false when the body holds none. */
 bool o3_ollama_parse_error(const char *body, size_t n, char *out, size_t size);

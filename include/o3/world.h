@@ -32,8 +32,8 @@ struct o3_world_params {
     double memory_bias;            /* of the part that does not grow with the context, as a share of the weights */
 };
 /* The world starts with a small library of models (a 3B-like "sim-small:latest", an 8B-like "sim-medium:latest", a
- * thinking model "sim-think:latest", an embedding model "sim-embed:latest", a remote "sim-remote:cloud"); none is
- * loaded. */
+ * thinking model "sim-think:latest", an embedding model "sim-embed:latest", one that sees images "sim-vision:latest",
+ * one that fills gaps "sim-code:latest", a remote "sim-remote:cloud"); none is loaded. */
 struct o3_world *o3_world_new(const struct o3_world_params *p);
 void o3_world_free(struct o3_world *w);
 /* Loads a model as a user's request with these options would (num_ctx <= 0: automatic), at once. */
@@ -53,7 +53,7 @@ struct o3_world_users {
     double daily;                  /* 0..1: share by which traffic falls at night (02:00 UTC) against the day (14:00) */
     int turns;                     /* mean number of turns, >= 1 */
     int prompt_tokens, answer_tokens; /* mean of one turn */
-    int64_t pause_ms;                 /* mean time between an answer and the next turn */
+    int64_t pause_ms;                 /* mean time between having read an answer and the next turn */
     int64_t num_ctx;                  /* option sent with each request; <= 0: none */
 };
 struct o3_world_users o3_world_users_default(void); /* 12 single-group conversations an hour, 4 turns, 300/200 tokens */

@@ -10,6 +10,7 @@
 
 /* 2200-01-01T00:00:00Z. Ollama writes "for ever" as a time in 2319. */
 #define NEVER_FROM_MS 7258118400000LL
+#define EXPIRY_SIZE 48
 
 static bool ends_with(const char *s, const char *end) {
     size_t n = strlen(s), n_end = strlen(end);
@@ -42,13 +43,17 @@ static void take_digest(const json_t *entry, char out[65]) {
     if (n < 65 && o3_is_hex(s, n)) o3_str_copy_n(out, 65, s, n);
 }
 
-static int64_t take_expiry_ms(const json_t *entry) {
-    char text[48];
-    o3_json_copy(entry, "expires_at", text, sizeof text);
+static int64_t read_expiry_ms(const char *text) {
     int64_t ms;
     /* Go's zero time, year 1, means that none was set. */
     if (!o3_rfc3339_parse(text, &ms) || ms < 0) return -1;
     return ms >= NEVER_FROM_MS ? O3_TIME_NEVER_MS : ms;
+}
+
+static int64_t take_expiry_ms(const json_t *entry) {
+    char text[EXPIRY_SIZE];
+    o3_json_copy(entry, "expires_at", text, sizeof text);
+    return read_expiry_ms(text);
 }
 
 static bool take_model(const json_t *entry, struct o3_ollama_model *m) {
@@ -95,6 +100,41 @@ int o3_ollama_parse_models(const char *body, size_t n, struct o3_ollama_models *
     }
     *ret = m;
     return 0;
+}
+
+/* A time and its closing quote; 0 when it is something else. */
+static size_t expiry_length(const char *p, size_t n, int64_t *ret_ms) {
+    char text[EXPIRY_SIZE];
+    size_t length = 0;
+    while (length < n && length < sizeof text - 1 && p[length] && strchr("0123456789T:.Z+-", p[length]))
+        length++;
+    if (length == n || p[length] != '"') return 0;
+    o3_str_copy_n(text, sizeof text, p, length);
+    *ret_ms = read_expiry_ms(text);
+    return length + 1;
+}
+
+/* The key cannot be a part of a name: a quote inside a string has a backslash before it. */
+bool o3_ollama_models_retime(struct o3_ollama_models *m, const char *was, const char *now, size_t n) {
+    static const char KEY[] = "\"expires_at\":\"";
+    int64_t times[O3_OLLAMA_MAX_MODELS];
+    size_t at = 0;
+    if (m->n_left_out) return false;
+    for (size_t i = 0; i < m->n; i++) {
+        const char *key = memmem(was + at, n - at, KEY, sizeof KEY - 1);
+        if (!key) return false;
+        size_t begin = (size_t)(key - was) + sizeof KEY - 1;
+        if (memcmp(was + at, now + at, begin - at) != 0) return false;
+        int64_t was_ms;
+        size_t length = expiry_length(was + begin, n - begin, &was_ms);
+        if (!length || was_ms != m->v[i].expires_at_ms) return false;
+        if (expiry_length(now + begin, n - begin, &times[i]) != length) return false;
+        at = begin + length;
+    }
+    if (memcmp(was + at, now + at, n - at) != 0) return false;
+    for (size_t i = 0; i < m->n; i++)
+        m->v[i].expires_at_ms = times[i];
+    return true;
 }
 
 void o3_ollama_models_free(struct o3_ollama_models *m) {

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "o3/buf.h"
 #include "base/json.h"
+#include "probe/word_line.h"
 
 struct o3_stream {
     struct o3_buf line; /* the part of a line that came in earlier pieces */
@@ -48,15 +49,19 @@ static bool has_text(const json_t *o, const char *key) {
     return n > 0;
 }
 
-static void take_tokens(struct o3_stream_result *r, const json_t *o, int64_t mono_ns) {
-    const json_t *message = json_object_get(o, "message");
-    bool has_content = has_text(o, "response") || has_text(message, "content");
-    bool has_thinking = has_text(o, "thinking") || has_text(message, "thinking");
+static void note_token(struct o3_stream_result *r, bool has_content, bool has_thinking, int64_t mono_ns) {
     if (!has_content && !has_thinking) return;
     if (r->first_token_ns < 0) r->first_token_ns = mono_ns;
     if (has_content && r->first_content_ns < 0) r->first_content_ns = mono_ns;
     r->last_token_ns = mono_ns;
     r->n_token_lines++;
+}
+
+static void take_tokens(struct o3_stream_result *r, const json_t *o, int64_t mono_ns) {
+    const json_t *message = json_object_get(o, "message");
+    bool has_content = has_text(o, "response") || has_text(message, "content");
+    bool has_thinking = has_text(o, "thinking") || has_text(message, "thinking");
+    note_token(r, has_content, has_thinking, mono_ns);
 }
 
 static void take_done(struct o3_stream_result *r, const json_t *o) {
@@ -84,6 +89,11 @@ static bool is_blank(char c) {
 
 /* One object, but more than one are understood too. */
 static void take_line(struct o3_stream_result *r, const char *p, size_t n, int64_t mono_ns) {
+    struct o3_word_line word;
+    if (o3_word_line_read(p, n, &word)) {
+        if (!r->is_done && !r->error[0]) note_token(r, word.has_content, word.has_thinking, mono_ns);
+        return;
+    }
     for (;;) {
         while (n && is_blank(*p)) {
             p++;

@@ -9,7 +9,7 @@
 /* Small enough that its letters stay readable on a phone, where the picture is shrunk to the screen. */
 #define WIDTH 420
 #define HEIGHT 214
-#define LEFT 58
+#define LEFT 66
 #define RIGHT 410
 #define TOP 20
 #define BOTTOM 172
@@ -61,7 +61,7 @@ static void x_tick(struct plot *p, double v, const char *words) {
     double x = px(p, v);
     bool is_last = x > RIGHT - 14; /* stays in the picture */
     o3_buf_addf(p->out, "<path class=\"grid\" d=\"M%.1f %dV%d\"/><text x=\"%.1f\" y=\"%d\" text-anchor=\"%s\">", x, TOP,
-                BOTTOM, is_last ? WIDTH - 2.0 : x, BOTTOM + 16, is_last ? "end" : "middle");
+                BOTTOM, is_last ? WIDTH - 2.0 : x, BOTTOM + 17, is_last ? "end" : "middle");
     o3_buf_add_html(p->out, words);
     o3_buf_adds(p->out, "</text>");
 }

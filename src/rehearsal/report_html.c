@@ -35,7 +35,7 @@ static const char HEAD[] =
     "figcaption{font-weight:600;overflow-wrap:anywhere}code{font:.88em ui-monospace,monospace;color:var(--dim)}"
     "svg{display:block;width:100%;height:auto;margin-top:.3rem}"
     ".legend{margin:.2rem 0 0;font-size:.85rem;color:var(--dim)}\n"
-    "svg text{font:12px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}"
+    "svg text{font:13px system-ui,sans-serif;fill:var(--dim)}.grid{stroke:var(--rule);fill:none}"
     ".axis{stroke:var(--same);fill:none}.level{stroke:var(--same);stroke-dasharray:3 3;fill:none}"
     ".line{fill:none;stroke-width:1.6;stroke-linejoin:round;stroke-linecap:round}"
     "path.with{stroke:var(--with)}path.without{stroke:var(--without);stroke-dasharray:5 3}"

@@ -319,6 +319,6 @@ static void add_wait_by_seed(const struct o3_runs *t, struct o3_buf *out) {
 
 void report_plots_of_seeds(const struct o3_runs *t, struct o3_buf *out) {
     if (t->n < 2) return;
-    if (t->sum.n_probes) add_false_alarms(t, out);
+    if (t->sum.n_false_alarms) add_false_alarms(t, out);
     if (t->sum.added_ttft.n) add_wait_by_seed(t, out);
 }

@@ -373,11 +373,20 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     tell_if_none(s, n_loaded);
 }
 
-/* The list says the same for most of the day; the same bytes are not read twice. NULL: an event tells why. */
+/* The list says the same for most of the day, or other times; the same bytes are not read twice. */
+static bool is_list_known(struct o3_sidecar *s, const struct o3_buf *body) {
+    if (!s->ps_list || s->ps_text.len != body->len) return false;
+    const char *was = o3_buf_str(&s->ps_text), *now = o3_buf_str(body);
+    if (!memcmp(was, now, body->len)) return true;
+    if (!o3_ollama_models_retime(s->ps_list, was, now, body->len)) return false;
+    o3_buf_clear(&s->ps_text);
+    return o3_buf_add(&s->ps_text, now, body->len) == 0;
+}
+
+/* NULL: an event tells why. */
 static const struct o3_ollama_models *read_list(struct o3_sidecar *s) {
     const struct o3_buf *body = &s->control.body;
-    if (s->ps_list && s->ps_text.len == body->len && !memcmp(o3_buf_str(&s->ps_text), o3_buf_str(body), body->len))
-        return s->ps_list;
+    if (is_list_known(s, body)) return s->ps_list;
     o3_ollama_models_free(s->ps_list);
     s->ps_list = NULL;
     struct o3_err e;

@@ -376,7 +376,8 @@ static void answer_load_only(struct o3_world *w, struct o3_sim_request *rq, int6
 }
 
 static void ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    if (is_embedding(rq) && !rq->model.weights->can_embed) {
+    /* Before 0.30 every model gave vectors. */
+    if (is_embedding(rq) && !rq->model.weights->can_embed && w->profile.has_child_server) {
         fail(w, rq, t, 501, "This server does not support embeddings. Start it with `--embeddings`");
         return;
     }

@@ -77,6 +77,24 @@ static int build_chat(struct o3_sim_request *rq, size_t skip) {
     return r < 0 ? r : o3_sim_tokens_add_header(&rq->tokens, "assistant");
 }
 
+/* How many of the oldest messages must go so that the rest fits; each is looked at once. */
+static int turns_too_many(struct o3_sim_request *rq, size_t n_ctx, size_t *ret) {
+    const struct o3_sim_body *b = &rq->body;
+    struct o3_sim_tokens one = {0};
+    size_t left = rq->tokens.n;
+    int r = 0;
+    *ret = 0;
+    for (size_t i = 0; r == 0 && left >= n_ctx && i + 1 < b->n_messages; i++) {
+        if (!strcmp(b->messages[i].role, "system")) continue;
+        one.n = 0;
+        r = add_turn(&one, &b->messages[i]);
+        left -= one.n;
+        ++*ret;
+    }
+    o3_sim_tokens_done(&one);
+    return r;
+}
+
 static bool refuse(struct o3_sim_refusal *ret, int status, const char *text) {
     ret->status = status;
     o3_str_copy(ret->text, sizeof ret->text, text);
@@ -124,8 +142,11 @@ bool o3_sim_prompt_build(struct o3_world *w, struct o3_sim_request *rq, struct o
     bool is_chat = rq->kind == O3_SIM_CHAT;
     if (!is_runnable(rq, w->profile.has_child_server, ret)) return false;
     int r = rq->user ? o3_sim_users_prompt(w, rq) : is_chat ? build_chat(rq, 0) : build_generate(rq);
-    for (size_t skip = 1; r == 0 && is_chat && may_cut && rq->tokens.n >= n_ctx && skip < rq->body.n_messages; skip++)
-        r = build_chat(rq, skip);
+    if (r == 0 && is_chat && !rq->user && may_cut && rq->tokens.n >= n_ctx) {
+        size_t skip;
+        r = turns_too_many(rq, n_ctx, &skip);
+        if (r == 0) r = build_chat(rq, skip);
+    }
     if (r < 0) return refuse(ret, 500, "out of memory");
     if (rq->tokens.n >= n_ctx) {
         if (!may_cut || is_chat) return too_long(rq, ret);

@@ -151,7 +151,7 @@ static bool comes_before(const struct o3_sim_runner *a, const struct o3_sim_runn
     return x != y ? x > y : a->serial < b->serial;
 }
 
-void o3_sim_json_ps(const struct o3_world *w, int64_t t, struct o3_buf *out) {
+void o3_sim_json_ps(struct o3_world *w, int64_t t, struct o3_buf *out) {
     const struct o3_sim_runner *sorted[O3_SIM_MAX_RUNNERS];
     size_t n = 0;
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
@@ -162,10 +162,15 @@ void o3_sim_json_ps(const struct o3_world *w, int64_t t, struct o3_buf *out) {
             sorted[j] = sorted[j - 1];
         sorted[j] = r;
     }
-    json_t *list = json_array();
-    for (size_t i = 0; i < n; i++)
-        json_array_append_new(list, loaded(w, sorted[i], t));
-    o3_sim_write_json(json_pack("{s:o}", "models", list), out);
+    o3_buf_adds(out, "{\"models\":[");
+    for (size_t i = 0; i < n; i++) {
+        struct o3_buf *entry = &w->ps_entries[sorted[i] - w->runners];
+        if (!entry->len) o3_sim_write_json(loaded(w, sorted[i], t), entry);
+        if (entry->err) out->err = entry->err;
+        if (i) o3_buf_adds(out, ",");
+        o3_buf_add(out, o3_buf_str(entry), entry->len);
+    }
+    o3_buf_adds(out, "]}");
 }
 
 /* ---- pieces of an answer ---- */

@@ -40,29 +40,34 @@ static void tags(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 
-/* False: a runner that no request has left yet shows another expiry at each look. */
-static bool list_runners(const struct o3_world *w, struct o3_sim_listed out[O3_SIM_MAX_RUNNERS]) {
+/* A runner that no request has left yet shows another expiry at each look: serial 0. */
+static struct o3_sim_listed listed_as(const struct o3_sim_runner *r) {
+    if (!r->is_used || r->is_loading || !r->has_ended) return (struct o3_sim_listed){0};
+    return (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
+}
+
+/* Forgets the texts that are no longer true; returns whether that is so of any. */
+static bool forget_listed(struct o3_world *w) {
+    bool is_any = false;
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
-        out[i] = (struct o3_sim_listed){0};
-        if (!r->is_used || r->is_loading) continue;
-        if (!r->has_ended) return false;
-        out[i] = (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
+        struct o3_sim_listed now = listed_as(r);
+        bool is_steady = now.serial || !r->is_used || r->is_loading;
+        if (is_steady && !memcmp(&now, &w->listed[i], sizeof now)) continue;
+        w->listed[i] = now;
+        o3_buf_clear(&w->ps_entries[i]);
+        is_any = true;
     }
-    return true;
+    return is_any;
 }
 
 /* Asked every few seconds for months of simulated time, and mostly the same. */
 static void ps(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    struct o3_sim_listed now[O3_SIM_MAX_RUNNERS];
-    bool is_steady = list_runners(w, now);
-    if (!is_steady || !w->ps_text.len || memcmp(now, w->listed, sizeof now) != 0) {
+    if (forget_listed(w) || !w->ps_text.len) {
         o3_buf_clear(&w->ps_text);
         o3_sim_json_ps(w, t, &w->ps_text);
-        memcpy(w->listed, now, sizeof now);
     }
     o3_buf_add(&rq->reply, o3_buf_str(&w->ps_text), w->ps_text.len);
-    if (!is_steady) o3_buf_clear(&w->ps_text);
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 

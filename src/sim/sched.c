@@ -42,7 +42,11 @@ static struct o3_sim_runner *start(struct o3_world *w, const struct o3_sim_model
     O3_ASSERT(r); /* at most three are loaded */
     struct o3_sim_fit fit;
     o3_sim_fit(w, m, l, t, &fit);
-    *r = (struct o3_sim_runner){.is_used = true, .model = *m, .launch = *l, .serial = ++w->last_serial};
+    memset(r, 0, sizeof *r); /* no second runner on the stack */
+    r->is_used = true;
+    r->model = *m;
+    r->launch = *l;
+    r->serial = ++w->last_serial;
     r->session_ns = w->params.keep_alive_ms < 0 ? INT64_MAX : w->params.keep_alive_ms * O3_NS_PER_MS;
     r->size_bytes = fit.size_bytes;
     r->vram_bytes = fit.vram_bytes;
@@ -138,6 +142,14 @@ static void fail_out_of_memory(const struct o3_world *w, struct o3_sim_request *
     struct o3_sim_memory_rules u = o3_sim_memory_rules(o3_sim_is_gpu(w));
     int64_t kv = o3_sim_kv_bytes(&u, m, &rq->launch, m->can_complete ? w->params.parallel : 1);
     rq->is_failing_load = true;
+    if (!w->profile.has_child_server) { /* it looks before it loads */
+        struct o3_sim_fit fit;
+        o3_sim_fit(w, &rq->model, &rq->launch, w->now_ns, &fit);
+        snprintf(rq->load_error, sizeof rq->load_error,
+                 "model requires more system memory (%.1f GiB) than is available (%.1f GiB)",
+                 (double)fit.size_bytes / (double)O3_SIM_GIB, (double)w->params.ram_bytes / (double)O3_SIM_GIB);
+        return;
+    }
     snprintf(
         rq->load_error, sizeof rq->load_error,
         "llama-server process has terminated: exit status 1: ggml_aligned_malloc: insufficient memory (attempted to "
@@ -147,8 +159,8 @@ static void fail_out_of_memory(const struct o3_world *w, struct o3_sim_request *
         (long long)(kv / O3_SIM_MIB), (long long)(kv % O3_SIM_MIB * 100 / O3_SIM_MIB), (long long)kv, (long long)kv);
 }
 
-static void fail_by_batch(struct o3_sim_request *rq) {
-    if (rq->launch.is_batch_automatic) return;
+static void fail_by_batch(const struct o3_world *w, struct o3_sim_request *rq) {
+    if (rq->launch.is_batch_automatic || !w->profile.has_child_server) return;
     const char *text = NULL;
     if (rq->launch.num_batch == 1)
         text = "llama-server process has terminated: GGML_ASSERT(n_tokens_all <= cparams.n_batch) failed: "
@@ -161,7 +173,7 @@ static void fail_by_batch(struct o3_sim_request *rq) {
 }
 
 static void begin_load(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    fail_by_batch(rq);
+    fail_by_batch(w, rq);
     struct o3_sim_runner *r = start(w, &rq->model, &rq->launch, t);
     r->is_loading = true;
     set_session(rq, r);

@@ -397,8 +397,9 @@ struct o3_world {
         uint64_t n;
     } load_counts[O3_SIM_MAX_MODELS];
 
-    struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what ps_text tells of */
-    struct o3_buf ps_text;                           /* the last answer of /api/ps; empty: none to use again */
+    /* The last answer of /api/ps, and the entry of each runner in it; empty: none to use again. */
+    struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what the texts tell of */
+    struct o3_buf ps_text, ps_entries[O3_SIM_MAX_RUNNERS];
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
@@ -553,7 +554,8 @@ void o3_sim_progress_end(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 /* ---- replies.c: bodies ---- */
 void o3_sim_json_version(const struct o3_world *w, struct o3_buf *out);
 void o3_sim_json_tags(const struct o3_world *w, struct o3_buf *out);
-void o3_sim_json_ps(const struct o3_world *w, int64_t t, struct o3_buf *out);
+/* The entries that are empty are made, the others used as they are. */
+void o3_sim_json_ps(struct o3_world *w, int64_t t, struct o3_buf *out);
 void o3_sim_json_error(const char *text, struct o3_buf *out);
 void o3_sim_json_status(const char *text, struct o3_buf *out);
 struct o3_sim_piece {

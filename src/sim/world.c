@@ -438,6 +438,8 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     o3_buf_init(&w->line, O3_SIM_MAX_REPLY);
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        o3_buf_init(&w->ps_entries[i], O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
@@ -466,6 +468,8 @@ void o3_world_free(struct o3_world *w) {
     free(w->lent);
     o3_buf_done(&w->ps_text);
     o3_buf_done(&w->line);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        o3_buf_done(&w->ps_entries[i]);
     free(w);
 }
 

@@ -346,6 +346,11 @@ static void log_probabilities(void **state) {
     has_fields(first(v, "logprobs"), "token logprob bytes");
     json_decref(v);
     done(&a);
+    a = ask(w, 0, "/api/generate", "{" MODEL ",\"prompt\":\"x\",\"logprobs\":true," FEW "}");
+    v = json_loads(a.body, JSON_DISABLE_EOF_CHECK, NULL);
+    has_fields(v, "model created_at response done logprobs");
+    json_decref(v);
+    done(&a);
     o3_world_free(w);
 }
 
@@ -651,6 +656,78 @@ static void openai_refusals(void **state) {
     o3_world_free(w);
 }
 
+/* ---- servers before 0.30 ---- */
+
+static int64_t loads_after(const char *version, const char *options) {
+    struct o3_world *w = world_with((struct o3_world_params){.version = version});
+    char body[256];
+    json_t *v = ask_json(w, "/api/generate", "{" MODEL ",\"prompt\":\"\",\"options\":{\"num_ctx\":256}}", 200);
+    json_decref(v);
+    snprintf(body, sizeof body, "{" MODEL ",\"prompt\":\"\",\"options\":{%s}}", options);
+    v = ask_json(w, "/api/generate", body, 200);
+    json_decref(v);
+    int64_t n = truth(w).n_loads;
+    o3_world_free(w);
+    return n;
+}
+
+static void older_servers_fix_the_batch(void **state) {
+    (void)state;
+    /* 512, but not more than the context; numbers are compared whatever their origin. */
+    assert_int_equal(loads_after("0.24.0", "\"num_ctx\":256,\"num_batch\":256"), 1);
+    assert_int_equal(loads_after("0.24.0", "\"num_ctx\":256,\"num_batch\":512"), 1);
+    assert_int_equal(loads_after("0.24.0", "\"num_ctx\":256,\"num_batch\":128"), 2);
+    assert_int_equal(loads_after("0.30.0", "\"num_ctx\":256,\"num_batch\":256"), 2);
+    assert_int_equal(loads_after("0.30.0", "\"num_ctx\":256,\"num_batch\":512"), 1);
+    /* No runner of its own process dies of a batch of one. */
+    assert_int_equal(loads_after("0.24.0", "\"num_ctx\":256,\"num_batch\":1"), 2);
+}
+
+static void older_servers_say_less(void **state) {
+    (void)state;
+    struct o3_world *w = world_with((struct o3_world_params){.version = "0.24.0"});
+    json_t *v = ask_json(w, "/api/tags", NULL, 200);
+    has_fields(first(v, "models"), "name model modified_at size digest details");
+    has_fields(at(first(v, "models"), "details"),
+               "parent_model format family families parameter_size quantization_level");
+    json_decref(v);
+    v = ask_json(w, "/api/generate", "{" MODEL ",\"prompt\":\"x\",\"stream\":false," FEW "}", 200);
+    json_decref(v);
+    v = ask_json(w, "/api/ps", NULL, 200);
+    assert_int_equal(number(first(v, "models"), "context_length"), 4096);
+    json_decref(v);
+    o3_world_free(w);
+    w = world_with((struct o3_world_params){.version = "0.10.1"});
+    v = ask_json(w, "/api/generate", "{" MODEL ",\"prompt\":\"x\",\"stream\":false," FEW "}", 200);
+    json_decref(v);
+    v = ask_json(w, "/api/ps", NULL, 200);
+    has_fields(first(v, "models"), "name model size digest details expires_at size_vram");
+    json_decref(v);
+    o3_world_free(w);
+    w = world_with((struct o3_world_params){.version = "0.8.0"});
+    v = ask_json(w, "/api/generate", "{" MODEL ",\"prompt\":\"x\",\"think\":true,\"stream\":false," FEW "}", 200);
+    json_decref(v); /* a field that it does not know */
+    o3_world_free(w);
+}
+
+static void older_servers_answer_otherwise(void **state) {
+    (void)state;
+    struct o3_world *w = world_with((struct o3_world_params){.version = "0.24.0", .has_recorded_models = true});
+    json_t *v = ask_json(w, "/api/embed", "{" MODEL ",\"input\":\"x\"}", 200);
+    assert_int_equal(json_array_size(first(v, "embeddings")), 3072);
+    json_decref(v);
+    v = ask_json(w, "/api/generate", "{\"model\":\"o3-bigctx\",\"prompt\":\"hi\",\"options\":{\"num_ctx\":33554432}}",
+                 500);
+    starts_with(text(v, "error"), "model requires more system memory (");
+    assert_non_null(strstr(text(v, "error"), " GiB) than is available (32.0 GiB)"));
+    json_decref(v);
+    /* What the cache holds is counted all the same. */
+    const char *body = "{" MODEL ",\"prompt\":\"a long prompt that is sent twice\",\"stream\":false," FEW "}";
+    int64_t once = prompt_tokens(w, "/api/generate", body);
+    assert_int_equal(prompt_tokens(w, "/api/generate", body), once);
+    o3_world_free(w);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(any_json),
@@ -676,6 +753,9 @@ int main(void) {
         cmocka_unit_test(openai_stream),
         cmocka_unit_test(openai_embeddings_and_models),
         cmocka_unit_test(openai_refusals),
+        cmocka_unit_test(older_servers_fix_the_batch),
+        cmocka_unit_test(older_servers_say_less),
+        cmocka_unit_test(older_servers_answer_otherwise),
     };
     return cmocka_run_group_tests_name("api", tests, NULL, NULL);
 }

@@ -104,6 +104,51 @@ static struct o3_ollama_model one_model(const char *entry) {
     return m;
 }
 
+#define ENTRY(name, expiry) "{\"name\":\"" name "\",\"size\":5,\"expires_at\":\"" expiry "\",\"size_vram\":5}"
+#define LIST(a, b) "{\"models\":[" a "," b "]}"
+#define T0 "2026-11-21T00:00:00.111111111Z"
+#define T1 "2026-11-21T00:00:09.222222222Z"
+#define NEVER "2319-03-03T00:26:06.479150654Z"
+
+/* The same as reading the later text, or nothing. */
+static void other_times_are_taken_over(void **state) {
+    (void)state;
+    static const char WAS[] = LIST(ENTRY("a:b", T0), ENTRY("c:d", NEVER));
+    static const struct {
+        const char *now;
+        bool is_taken;
+    } rows[] = {
+        {LIST(ENTRY("a:b", T1), ENTRY("c:d", NEVER)), true},
+        {LIST(ENTRY("a:b", T0), ENTRY("c:d", NEVER)), true},
+        {LIST(ENTRY("a:b", T1), ENTRY("c:d", T0)), true},
+        {LIST(ENTRY("a:b", NEVER), ENTRY("c:d", "0001-01-01T00:00:00.000000000Z")), true},
+        {LIST(ENTRY("a:b", "2026-11-21T00:00:00.11111111+Z"), ENTRY("c:d", NEVER)), true}, /* not a time: -1 */
+        {LIST(ENTRY("a:c", T1), ENTRY("c:d", NEVER)), false},
+        {LIST(ENTRY("c:d", NEVER), ENTRY("a:b", T0)), false},
+        {LIST(ENTRY("a:b", T1), ENTRY("c:e", NEVER)), false},
+        {LIST(ENTRY("a:b", T1), ENTRY("c:d", NEVER)) "!", false},
+        {LIST(ENTRY("a:b", "2026-11-21T00:00:00.111111111\\"), ENTRY("c:d", NEVER)), false},
+        {LIST(ENTRY("a:b", "2026-11-21T00:00:00.1\",\"a\":\"Z"), ENTRY("c:d", NEVER)), false},
+    };
+    for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
+        struct o3_ollama_models *m = models_of(WAS);
+        bool has_length = strlen(rows[i].now) == strlen(WAS);
+        bool is_taken = has_length && o3_ollama_models_retime(m, WAS, rows[i].now, strlen(WAS));
+        if (is_taken != rows[i].is_taken) fail_msg("row %zu: %s", i, rows[i].now);
+        struct o3_ollama_models *want = models_of(is_taken ? rows[i].now : WAS);
+        assert_int_equal(m->n, want->n);
+        for (size_t k = 0; k < m->n; k++)
+            assert_memory_equal(&m->v[k], &want->v[k], sizeof m->v[k]);
+        o3_ollama_models_free(m);
+        o3_ollama_models_free(want);
+    }
+    /* A key of another place is none of a model. */
+    static const char NESTED[] = "{\"models\":[{\"name\":\"a\",\"details\":{\"expires_at\":\"" T0 "\"}}]}";
+    struct o3_ollama_models *m = models_of(NESTED);
+    assert_false(o3_ollama_models_retime(m, NESTED, NESTED, strlen(NESTED)));
+    o3_ollama_models_free(m);
+}
+
 static void a_bare_model(void **state) {
     (void)state;
     struct o3_ollama_model m = one_model("{\"name\":\"a:b\"}");
@@ -454,6 +499,7 @@ int main(void) {
         cmocka_unit_test(versions),
         cmocka_unit_test(a_version_must_be_there),
         cmocka_unit_test(automatic_batch),
+        cmocka_unit_test(other_times_are_taken_over),
         cmocka_unit_test(a_bare_model),
         cmocka_unit_test(digests),
         cmocka_unit_test(expiry),
