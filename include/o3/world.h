@@ -53,7 +53,7 @@ struct o3_world_users {
     double daily;                  /* 0..1: share by which traffic falls at night (02:00 UTC) against the day (14:00) */
     int turns;                     /* mean number of turns, >= 1 */
     int prompt_tokens, answer_tokens; /* mean of one turn */
-    int64_t pause_ms;                 /* mean time between an answer and the next turn */
+    int64_t pause_ms;                 /* mean time between having read an answer and the next turn */
     int64_t num_ctx;                  /* option sent with each request; <= 0: none */
 };
 struct o3_world_users o3_world_users_default(void); /* 12 single-group conversations an hour, 4 turns, 300/200 tokens */

@@ -9,7 +9,9 @@
 #include "sim/sim.h"
 
 #define PATIENCE_NS (120 * O3_NS_PER_S) /* without a token */
-#define SPREAD 0.7                      /* of lengths: sigma of their logarithm */
+#define READING_BEGINS_NS (2 * O3_NS_PER_S)
+#define READING_TOKENS_PER_S 20
+#define SPREAD 0.7 /* of lengths: sigma of their logarithm */
 enum { MAX_TURNS = 1000, MAX_BURST = 1000, MAX_TOKENS = 65536 };
 #define MAX_PER_HOUR 1e5
 
@@ -19,6 +21,7 @@ struct conversation {
     uint32_t number, turn, n_turns;
     /* Between turns the time of the next one; while a request is under way that at which patience is looked at. */
     int64_t next_ns, sent_ns, pause_ns;
+    int64_t plan_ns;          /* when this turn would have been sent to a server that answers faster than people read */
     int64_t n_text, n_answer; /* tokens of this turn */
     uint64_t chance;          /* of this turn */
     struct o3_sim_request *request;
@@ -136,7 +139,7 @@ static void begin(struct o3_world *w, int group, int64_t t) {
         return;
     }
     struct conversation *c = &u->open[u->n_open++];
-    *c = (struct conversation){.group = group, .number = number, .next_ns = t};
+    *c = (struct conversation){.group = group, .number = number, .next_ns = t, .plan_ns = t};
     c->key = (uint64_t)(group + 1) << 32 | number;
     struct o3_rand r;
     rand_of_turn(w, c, UINT32_MAX, &r);
@@ -226,6 +229,14 @@ static void report(struct o3_world *w, const struct conversation *c, int64_t t) 
     put_served(w, &s);
 }
 
+/* People read the answer and think. One that comes a little later moves their next message only if it comes later than
+ * they would have read it: so a delay dies out, and two worlds do not drift apart because of it. */
+static void plan_next_turn(struct conversation *c, int64_t ended_ns) {
+    c->plan_ns += READING_BEGINS_NS + c->n_answer * (O3_NS_PER_S / READING_TOKENS_PER_S) + c->pause_ns;
+    int64_t earliest = ended_ns + c->pause_ns / 2;
+    c->next_ns = c->plan_ns > earliest ? c->plan_ns : earliest;
+}
+
 /* The request under way is over; the conversation with it, unless it was answered and more is to be said. */
 static void close_request(struct o3_world *w, struct conversation *c, int64_t t) {
     report(w, c, t);
@@ -235,7 +246,7 @@ static void close_request(struct o3_world *w, struct conversation *c, int64_t t)
         end(w, c);
         return;
     }
-    c->next_ns = t + c->pause_ns;
+    plan_next_turn(c, t);
     draw_turn(w, c);
 }
 

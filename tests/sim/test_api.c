@@ -122,8 +122,9 @@ static void schemas_without_end(void **state) {
         "{\"$ref\":\"#\"}",
         "{\"$ref\":\"#/nowhere\"}",
         "{\"type\":\"array\",\"minItems\":1e9,\"items\":{\"$ref\":\"#\"}}",
-        "{\"type\":\"object\",\"required\":[\"a\",\"b\"],\"properties\":{\"a\":{\"$ref\":\"#\"},\"b\":{\"$ref\":\"#\"}}"
-        "}",
+        ("{\"type\":\"object\",\"required\":[\"a\",\"b\"],\"properties\":{\"a\":{\"$ref\":\"#\"},\"b\":{\"$ref\":\"#\"}"
+         "}"
+         "}"),
         "{\"type\":\"string\",\"minLength\":1e12}",
         "{\"anyOf\":[{\"anyOf\":[{\"$ref\":\"#\"}]}]}",
         "{\"type\":\"number\",\"minimum\":1e308,\"maximum\":-1e308,\"multipleOf\":1e-300}",

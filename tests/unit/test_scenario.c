@@ -430,6 +430,60 @@ static void test_the_month(void **state) {
     o3_scenario_free(s);
 }
 
+/* ---- the manual ---- */
+
+static void check_example(const char *text, size_t n) {
+    struct o3_scenario *s = NULL;
+    struct o3_err e = {0};
+    if (o3_scenario_parse("README", text, n, &s, &e) < 0)
+        fail_msg("\"%.*s\": %u:%u: %s", (int)n, text, e.line, e.col, e.text);
+    o3_scenario_free(s);
+}
+
+/* A placeholder stands in capitals, a choice in brackets, what is a part of a line has dots. */
+static bool is_example(const char *p, size_t n) {
+    int n_capitals = 0;
+    for (size_t i = 0; i < n; i++) {
+        n_capitals = p[i] >= 'A' && p[i] <= 'Z' ? n_capitals + 1 : 0;
+        bool is_unit = i + 1 < n && p[i + 1] == '/';
+        if ((n_capitals > 1 && !is_unit) || p[i] == '[' || !strncmp(p + i, "...", 3)) return false;
+    }
+    return true;
+}
+
+static bool is_line(const char *p) {
+    static const char *const WORDS[] = {"world ", "load sim", "users ", "config ", "at ", "run for "};
+    for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
+        if (!strncmp(p, WORDS[i], strlen(WORDS[i]))) return true;
+    return false;
+}
+
+/* Every example in the first column of its tables, and the scenario at its top. */
+static void test_the_manual_is_true(void **state) {
+    (void)state;
+    char *text = o3_test_read("src/rehearsal/README.md", NULL);
+    const char *block = strstr(text, "```\n") + 4;
+    check_example(block, (size_t)(strstr(block, "```") - block));
+    int n = 0;
+    for (const char *row = strstr(text, "\n| `"); row; row = strstr(row + 1, "\n| `")) {
+        const char *end = strstr(row + 2, " | ");
+        for (const char *p = strchr(row, '`'); p && p < end;) {
+            const char *stop = strchr(p + 1, '`');
+            char line[200];
+            int len = (int)(stop - p - 1);
+            snprintf(line, sizeof line, "%s%.*s", is_line(p + 1) ? "" : "at 1h ", len, p + 1);
+            bool is_file = len > 2 && (!strncmp(stop - 2, ".c", 2) || p[len] == '_');
+            if (is_example(p + 1, (size_t)len) && !is_file) {
+                check_example(line, strlen(line));
+                n++;
+            }
+            p = strchr(stop + 1, '`');
+        }
+    }
+    if (n < 50) fail_msg("only %d examples were found", n);
+    free(text);
+}
+
 /* ---- what is seen ---- */
 
 static struct o3_expect_seen seen(int64_t at_ns, enum o3_event_id ev, const char *model, const char *signal,
@@ -595,6 +649,7 @@ int main(void) {
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_world_is_filled),
         cmocka_unit_test(test_the_month),
+        cmocka_unit_test(test_the_manual_is_true),
         cmocka_unit_test(test_by),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_metrics),
