@@ -8,9 +8,15 @@
 
 /* Established sockets of a server port in /proc/net/tcp or tcp6 (local_address side), and how many of them hold bytes
  * in a queue. Sockets whose remote port is listed in own_ports (our own connections) are left out. */
+#define O3_LOOPBACK_PORTS_MAX 32
 struct o3_net_tcp_count {
     int n_established, n_with_bytes;
     int n_listening; /* 0: the server is not in this network namespace, and the other counts say nothing */
+    /* Ports that somebody else listens on at a loopback address: Ollama's runners among them. Those that find no room
+     * are left out. */
+    uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX];
+    int n_loopback_ports;
+    bool has_other_states; /* a line of another state than LISTEN: the kernel lists listeners first */
 };
 void o3_net_tcp_count(const char *text, size_t n, uint16_t server_port, const uint16_t *own_ports, size_t n_own,
                       struct o3_net_tcp_count *inout); /* adds to inout, so that both files sum up */

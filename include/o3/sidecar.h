@@ -34,6 +34,9 @@ struct o3_sidecar_call {
 struct o3_sidecar_sockets {
     bool is_readable; /* false: another network namespace, or a remote server */
     int n_established, n_with_bytes;
+    uint16_t
+        loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* that others than Ollama's API listen on: its runners among them */
+    int n_loopback_ports;
 };
 
 struct o3_sidecar_presets {

@@ -81,7 +81,9 @@ static void sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) {
     /* Without a listener here the server is in another network namespace, and the counts say nothing about it. */
     *ret = (struct o3_sidecar_sockets){.is_readable = seen.listening_families != 0,
                                        .n_established = seen.count.n_established,
-                                       .n_with_bytes = seen.count.n_with_bytes};
+                                       .n_with_bytes = seen.count.n_with_bytes,
+                                       .n_loopback_ports = seen.count.n_loopback_ports};
+    memcpy(ret->loopback_ports, seen.count.loopback_ports, sizeof ret->loopback_ports);
 }
 
 static bool are_runners_alive(const struct o3_daemon *d) {

@@ -58,14 +58,36 @@ static bool is_listed(int64_t port, const uint16_t *ports, size_t n) {
     return false;
 }
 
+/* "0100007F" or, in tcp6, "00000000000000000000000001000000" and the mapped "0000000000000000FFFF00000100007F"; the
+ * first byte of 127.0.0.0/8 comes last. */
+static bool is_loopback(const char *address, size_t n) {
+    static const char V6[] = "00000000000000000000000001000000", MAPPED[] = "0000000000000000FFFF0000";
+    if (n == 32 && !memcmp(address, V6, 32)) return true;
+    if (n == 32 && !memcmp(address, MAPPED, 24)) return !memcmp(address + 30, "7F", 2);
+    return n == 8 && !memcmp(address + 6, "7F", 2);
+}
+
+static void note_loopback(const char *word, int64_t port, struct o3_net_tcp_count *c) {
+    const char *colon = strchr(word, ':');
+    if (!colon || !is_loopback(word, (size_t)(colon - word)) || port < 1 || port > UINT16_MAX) return;
+    if (is_listed(port, c->loopback_ports, (size_t)c->n_loopback_ports)) return;
+    if (c->n_loopback_ports < O3_LOOPBACK_PORTS_MAX) c->loopback_ports[c->n_loopback_ports++] = (uint16_t)port;
+}
+
 static void count_line(struct words w, uint16_t server_port, const uint16_t *own, size_t n_own,
                        struct o3_net_tcp_count *c) {
     size_t n;
     int64_t local, remote, sending, received;
-    if (!next_word(&w, &n) || !hex_pair(&w, NULL, &local) || local != server_port || !hex_pair(&w, NULL, &remote))
-        return;
+    if (!next_word(&w, &n)) return;
+    struct words address = w;
+    const char *local_text = next_word(&address, &n);
+    if (!hex_pair(&w, NULL, &local) || !hex_pair(&w, NULL, &remote)) return;
     const char *state_text = next_word(&w, &n);
     int64_t state = state_text ? hex_number(state_text, n) : -1;
+    if (state < 0) return;
+    if (state != STATE_LISTEN) c->has_other_states = true;
+    if (state == STATE_LISTEN && local != server_port) note_loopback(local_text, local, c);
+    if (local != server_port) return;
     if (state == STATE_LISTEN) c->n_listening++;
     if (state != STATE_ESTABLISHED || is_listed(remote, own, n_own) || !hex_pair(&w, &sending, &received)) return;
     c->n_established++;

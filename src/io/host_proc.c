@@ -35,6 +35,7 @@ struct socket_filter {
     uint16_t server_port;
     const uint16_t *own;
     size_t n_own;
+    bool is_head_only; /* the listeners, which stand first */
 };
 
 /* In pieces of whole lines: the table of a busy node can be megabytes. The kernel fills a page with lines as long as
@@ -56,6 +57,7 @@ static bool count_file(const char *root, const char *rest, const struct socket_f
         o3_net_tcp_count(buf, whole, f->server_port, f->own, f->n_own, c);
         n -= whole;
         memmove(buf, buf + whole, n);
+        if (f->is_head_only && c->has_other_states) break;
         if ((size_t)got + MAX_LINE < (room < PAGE ? room : PAGE)) break;
         if (n == sizeof buf) n = 0; /* no such line exists: not a table of sockets */
     }
@@ -74,9 +76,11 @@ static void add_family(const char *root, const char *rest, unsigned family, cons
 void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families,
                           struct o3_host_sockets *ret) {
     *ret = (struct o3_host_sockets){0};
-    const struct socket_filter f = {server_port, own, n_own};
-    if (families & O3_HOST_TCP) add_family(root, "net/tcp", O3_HOST_TCP, &f, ret);
+    struct socket_filter f = {server_port, own, n_own, false};
     if (families & O3_HOST_TCP6) add_family(root, "net/tcp6", O3_HOST_TCP6, &f, ret);
+    ret->count.has_other_states = false;
+    f.is_head_only = !(families & O3_HOST_TCP); /* runners listen on 127.0.0.1, wherever Ollama itself does */
+    add_family(root, "net/tcp", O3_HOST_TCP, &f, ret);
 }
 
 /* --- processes --- */

@@ -11,7 +11,7 @@ struct o3_host_sockets {
     unsigned listening_families; /* where a listener on the port was seen */
     struct o3_net_tcp_count count;
 };
-/* families: which tables to read. */
+/* families: which tables to read; of net/tcp the listeners are read in any case. */
 void o3_host_read_sockets(const char *root, uint16_t server_port, const uint16_t *own, size_t n_own, unsigned families,
                           struct o3_host_sockets *ret);
 /* Runners whose command line is readable (same PID namespace, or same user); returns how many. */

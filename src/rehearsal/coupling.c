@@ -97,6 +97,8 @@ static void sense_sockets(void *ctx, struct o3_sidecar_sockets *ret) {
     *ret = (struct o3_sidecar_sockets){.is_readable = !c->sockets_unreadable,
                                        .n_established = c->n_pooled_sockets + c->n_foreign_sockets +
                                                         (int)t.n_users_active};
+    if (!c->sockets_unreadable)
+        ret->n_loopback_ports = (int)o3_world_runner_ports(c->world, ret->loopback_ports, O3_LOOPBACK_PORTS_MAX);
 }
 
 static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max) {

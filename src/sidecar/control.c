@@ -79,11 +79,35 @@ void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now) {
         start_call(s, CONTROL_PS, "GET", "/api/ps", NULL, now);
 }
 
+static bool has_port(const uint16_t *ports, int n, uint16_t port) {
+    for (int i = 0; i < n; i++)
+        if (ports[i] == port) return true;
+    return false;
+}
+
+/* Where no process can be seen, a runner still shows by the port that it listens on. One that is gone, with no new one
+ * in its place, has died: the next request finds it so, and loads it again. With a new one somebody has loaded. What
+ * goes during a probe may go because of it. */
+static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_sockets *r) {
+    int n_gone = 0, n_new = 0;
+    for (int i = 0; i < s->n_loopback_ports; i++)
+        n_gone += !has_port(r->loopback_ports, r->n_loopback_ports, s->loopback_ports[i]);
+    for (int i = 0; i < r->n_loopback_ports; i++)
+        n_new += !has_port(s->loopback_ports, s->n_loopback_ports, r->loopback_ports[i]);
+    bool has_died = n_gone > n_new && !s->has_probed_since_ports;
+    for (int i = 0; has_died && i < s->n_models; i++)
+        s->models[i]->runner_died |= s->models[i]->is_loaded;
+    s->has_probed_since_ports = s->probe.id != 0;
+    memcpy(s->loopback_ports, r->loopback_ports, sizeof s->loopback_ports);
+    s->n_loopback_ports = r->n_loopback_ports;
+}
+
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
     if (now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
     s->sockets_at_ns = now_ns;
     struct o3_sidecar_sockets r = {0};
     s->ops.sense_sockets(s->ops.ctx, &r);
+    watch_runner_ports(s, &r);
     o3_gate_sockets(&s->gate, r.is_readable, r.n_established, r.n_with_bytes, now_ns);
 }
 

@@ -143,8 +143,11 @@ struct o3_sidecar {
     char last_error[160];
     struct o3_ollama_version version;
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
-    int64_t sockets_at_ns; /* of the last look at the sockets */
-    int64_t ps_at_ns;      /* of the last good answer; INT64_MIN none */
+    int64_t sockets_at_ns;                          /* of the last look at the sockets */
+    uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
+    int n_loopback_ports;
+    bool has_probed_since_ports;
+    int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;
     int n_over_limit;

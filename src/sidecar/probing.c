@@ -110,6 +110,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
                                 .max_bytes = STREAM_BYTES_MAX};
     p->asked.sent_wall_ms = now.wall_ms;
     p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
+    s->has_probed_since_ports |= p->id != 0;
     if (p->id) return true;
     clear_run(p);
     return false;
@@ -252,7 +253,10 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
-        if (sample->load_ns >= O3_RELOAD_NS) judge_reload(s, m, sample);
+        if (sample->load_ns >= O3_RELOAD_NS)
+            judge_reload(s, m, sample);
+        else
+            s->has_probed_since_ports = false; /* it met the runners that were there */
         m->runner_died = false;
         o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         o3_sc_set_stuck(s, m, false);

@@ -588,6 +588,14 @@ void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
     w->clock_shift_ms += by_ms / O3_MS_PER_S * O3_MS_PER_S;
 }
 
+size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max) {
+    enum { FIRST = 40000, N = 20000 };
+    size_t n = 0;
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS && n < max; i++)
+        if (w->runners[i].is_used && !w->runners[i].is_dead) out[n++] = (uint16_t)(FIRST + w->runners[i].serial % N);
+    return n;
+}
+
 int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
     int64_t next = INT64_MAX;
     for (size_t i = 0; i < w->n_events; i++) {

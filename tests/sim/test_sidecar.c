@@ -413,10 +413,46 @@ static void test_dead_runner_is_not_loaded_by_a_probe(void **state) {
     rig_free(r);
 }
 
-/* Without a view of processes an idle death is not seen, and the blame is ours: better one probe too few. */
+/* Without a view of processes the port that is gone tells of the death: it is no reload of our doing, and probing goes
+ * on. At the default cadence, too, where the sockets are looked at seldom. */
+static void test_death_shows_by_the_port(void **state) {
+    (void)state;
+    static const char *const CONFIGS[] = {FAST, "probe: {linger: 30d}\n"};
+    for (int i = 0; i < 2; i++) {
+        struct rig *r = rig_new(CONFIGS[i], NULL);
+        rig_preload(r, MODEL, 8192);
+        rig_world_event(r, "at 20m5s runner killed");
+        rig_run_until(r, 30 * RIG_MINUTE_MS);
+        int n = r->n_samples;
+        assert_int_equal(rig_count_events(r, O3_EV_INDUCED_RELOAD), 0);
+        O3_ASSERT_NEAR(rig_metric(r, O3_M_MODEL_RELOADS, O3_L(MODEL, "runner_lost")), 1, 0);
+        rig_run_until(r, 60 * RIG_MINUTE_MS);
+        /* At the default cadence the long probe makes the next ones so rare that the model may unload. */
+        if (i == 0) assert_true(r->n_samples > n + 100);
+        rig_free(r);
+    }
+}
+
+/* Users whose options nobody sees load again and again: each time the port is another one, and nothing has died. */
+static void test_foreign_loads_are_no_deaths(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_run_until(r, 1000);
+    for (int i = 1; i <= 6; i++) {
+        rig_user_generate(r, MODEL, 20, "\"num_ctx\":8192,\"num_batch\":256");
+        rig_run_until(r, i * 5 * RIG_MINUTE_MS);
+    }
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_INDUCED_RELOADS, O3_L(MODEL)), 1, 0);
+    assert_true(isnan(rig_metric(r, O3_M_MODEL_RELOADS, O3_L(MODEL, "runner_lost"))));
+    rig_free(r);
+}
+
+/* Without a view of processes and sockets an idle death is not seen, and the blame is ours: better one probe too few.
+ */
 static void test_unseen_death_is_a_strike(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
+    r->c->sockets_unreadable = true;
     rig_preload(r, MODEL, 8192);
     rig_world_event(r, "at 10m5s runner killed");
     rig_run_until(r, 20 * RIG_MINUTE_MS);
@@ -757,6 +793,8 @@ int main(void) {
         cmocka_unit_test(test_strike_outlives_another_version),
         cmocka_unit_test(test_foreign_reload_is_no_strike),
         cmocka_unit_test(test_dead_runner_is_not_loaded_by_a_probe),
+        cmocka_unit_test(test_death_shows_by_the_port),
+        cmocka_unit_test(test_foreign_loads_are_no_deaths),
         cmocka_unit_test(test_unseen_death_is_a_strike),
         cmocka_unit_test(test_failed_probes_are_not_users),
         cmocka_unit_test(test_unload_by_a_user),

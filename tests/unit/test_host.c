@@ -42,6 +42,57 @@ static void sockets_are_counted(void **state) {
     assert_int_equal(c.n_established + c.n_listening, 0);
 }
 
+static void listeners_on_loopback_are_told(void **state) {
+    (void)state;
+    static const char LISTENERS[] = HEADER "   0: 0100007F:2CAA 00000000:0000 0A 00000000:00000000" REST
+                                           "   1: 0100007F:9C41 00000000:0000 0A 00000000:00000000" REST
+                                           "   2: 00000000:1F90 00000000:0000 0A 00000000:00000000" REST
+                                           "   3: 0200A8C0:1F91 00000000:0000 0A 00000000:00000000" REST;
+    static const char V6[] = HEADER
+        "   0: 00000000000000000000000001000000:9C42 00000000000000000000000000000000:0000 0A 00000000:00000000" REST
+        "   1: 0000000000000000FFFF00000100007F:9C43 00000000000000000000000000000000:0000 0A 00000000:00000000" REST
+        "   2: 00000000000000000000000000000000:9C44 00000000000000000000000000000000:0000 0A 00000000:00000000" REST;
+    struct o3_net_tcp_count c = {0};
+    o3_net_tcp_count(LISTENERS, sizeof LISTENERS - 1, 11434, NULL, 0, &c);
+    assert_int_equal(c.n_loopback_ports, 1); /* neither Ollama's own, nor those of every address or of another one */
+    assert_int_equal(c.loopback_ports[0], 0x9c41);
+    assert_false(c.has_other_states);
+    o3_net_tcp_count(V6, sizeof V6 - 1, 11434, NULL, 0, &c);
+    assert_int_equal(c.n_loopback_ports, 3);
+    o3_net_tcp_count(TCP, sizeof TCP - 1, 11434, NULL, 0, &c);
+    assert_int_equal(c.n_loopback_ports, 3);
+    assert_true(c.has_other_states);
+}
+
+/* Ollama listens on every address of IPv6 only, its runner on 127.0.0.1: both tables matter, of the other one the head.
+ */
+static void runners_show_in_the_other_table(void **state) {
+    (void)state;
+    static const char V4[] = HEADER "   0: 0100007F:9C41 00000000:0000 0A 00000000:00000000" REST
+                                    "   1: 0100007F:2CAA 0100007F:C001 01 00000000:00000000" REST;
+    char root[] = "/tmp/o3-host-XXXXXX", path[64];
+    assert_non_null(mkdtemp(root));
+    snprintf(path, sizeof path, "%s/net", root);
+    assert_int_equal(mkdir(path, 0755), 0);
+    const char *names[] = {"tcp", "tcp6"}, *texts[] = {V4, TCP6};
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/net/%s", root, names[i]);
+        o3_test_write(path, texts[i], strlen(texts[i]));
+    }
+    struct o3_host_sockets s;
+    o3_host_read_sockets(root, 11434, NULL, 0, O3_HOST_TCP6, &s);
+    assert_int_equal(s.listening_families, O3_HOST_TCP6);
+    assert_int_equal(s.count.n_loopback_ports, 1);
+    assert_int_equal(s.count.loopback_ports[0], 0x9c41);
+    for (int i = 0; i < 2; i++) {
+        snprintf(path, sizeof path, "%s/net/%s", root, names[i]);
+        unlink(path);
+    }
+    snprintf(path, sizeof path, "%s/net", root);
+    rmdir(path);
+    rmdir(root);
+}
+
 static void any_bytes_are_survived(void **state) {
     (void)state;
     uint64_t seed = o3_test_seed(42);
@@ -326,6 +377,8 @@ static void the_real_tree_is_read(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(sockets_are_counted),
+        cmocka_unit_test(listeners_on_loopback_are_told),
+        cmocka_unit_test(runners_show_in_the_other_table),
         cmocka_unit_test(any_bytes_are_survived),
         cmocka_unit_test(runners_are_understood),
         cmocka_unit_test(absent_and_wrong_options_are_unknown),
