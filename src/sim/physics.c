@@ -247,8 +247,8 @@ double o3_world_expected(const struct o3_world *w, const char *model, enum o3_wo
     if (!r) return NAN;
     struct o3_sim_pace p;
     pace_at(w, r, r->model.name, mono_ns, &p);
-    if (signal == O3_WORLD_DECODE_RATE) return 1 / (p.token_s + p.depth_s * DEPTH);
-    if (signal == O3_WORLD_PREFILL_RATE) return DEPTH / prompt_s(&p, r, DEPTH);
+    if (signal == O3_WORLD_DECODE_RATE) return 1 / (p.token_s + p.depth_s * (double)DEPTH);
+    if (signal == O3_WORLD_PREFILL_RATE) return (double)DEPTH / prompt_s(&p, r, DEPTH);
     double low, high;
     o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
     return (start_ms + ready_ms + (low + high) / 2) / 1e3;
