@@ -366,6 +366,14 @@ static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
     s->is_none_told = n_loaded == 0;
 }
 
+/* After an update the old blob and the new one are listed under one name until the old one expires. Requests go to the
+ * new one, which is the one used last, and the list begins with those. */
+static bool is_listed_before(const struct o3_ollama_models *list, size_t i) {
+    for (size_t k = 0; k < i; k++)
+        if (!strcmp(list->v[k].name, list->v[i].name)) return true;
+    return false;
+}
+
 static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list, struct o3_now now) {
     int n_loaded = 0;
     int was_over = s->n_over_limit;
@@ -375,7 +383,8 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
         const struct o3_ollama_model *ps = &list->v[i];
         if (ps->is_remote) continue;
         n_loaded++;
-        if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude))
+        if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude) &&
+            !is_listed_before(list, i))
             model_listed(s, ps, now);
     }
     for (size_t i = 0; i < list->n; i++)

@@ -156,7 +156,10 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     struct model *m = s->pending;
     if (!m || s->probe.id) return;
     s->pending = NULL;
-    if (m->is_loaded && m->show_state == SHOW_WANTED) return; /* another model under this name: its turn comes again */
+    if (m->is_loaded && m->show_state == SHOW_WANTED) { /* another model under this name: its turn comes again */
+        m->due_ns = now.mono_ns + SHOW_WAIT_NS;
+        return;
+    }
     if (s->is_pending_test) {
         bool is_fit = may_be_tested(s, m, now);
         o3_gate_tested(&s->gate, now.mono_ns);
