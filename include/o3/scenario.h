@@ -18,8 +18,8 @@
 
 struct o3_scenario_load {
     char model[129];
-    int64_t num_ctx; /* <= 0: automatic */
-    uint32_t line;
+    int64_t num_ctx;    /* <= 0: automatic */
+    uint32_t line, col; /* of the model */
 };
 
 /* What happens on the sidecar's side of the machine. */
@@ -59,7 +59,7 @@ struct o3_scenario_expect {
     char metric[256]; /* "o3_ollama_up" or with labels, as in the exposition */
     char op[3];       /* "=", "<", ">", "<=", ">=", "!="; "": the metric must be absent */
     double number;
-    uint32_t line;
+    uint32_t line, model_col;
     char text[200]; /* the line, for reports */
 };
 
@@ -82,7 +82,7 @@ struct o3_scenario {
     struct o3_scenario_load loads[O3_SCENARIO_LOADS_MAX];
     size_t n_loads;
     struct o3_world_users users[O3_SCENARIO_USERS_MAX];
-    uint32_t users_lines[O3_SCENARIO_USERS_MAX];
+    uint32_t users_lines[O3_SCENARIO_USERS_MAX], users_cols[O3_SCENARIO_USERS_MAX]; /* of the model */
     size_t n_users;
     struct o3_scenario_line *events;
     size_t n_events;

@@ -41,6 +41,8 @@ int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int
 /* An event line, "at 2m decode -40 %" (grammar in src/rehearsal/README.md); error names line and column. */
 O3_MUST_CHECK int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e);
 /* The grammar alone, without a world; `number` is the line to name in an error. ret_at_ns may be NULL. */
+/* Whether there is such a model; the error names the nearest one. */
+O3_MUST_CHECK int o3_world_check_model(const struct o3_world *w, const char *name, struct o3_err *e);
 O3_MUST_CHECK int o3_world_check_event(const char *line, uint32_t number, int64_t *ret_at_ns, struct o3_err *e);
 
 /* Users of the server: conversations begin by chance, their turns follow each other, the prompt grows by what was said

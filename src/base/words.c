@@ -22,7 +22,9 @@ int o3_words_split(struct o3_words *w, const char *text, size_t n, uint32_t line
             i++;
         uint32_t col = (uint32_t)start + 1;
         if (w->n == O3_WORDS_MAX) return o3_err_at(e, O3_E_PARSE, line, col, "too many words, expected the end");
-        if (i - start >= O3_WORD_SIZE) return o3_err_at(e, O3_E_PARSE, line, col, "word too long");
+        if (i - start >= O3_WORD_SIZE)
+            return o3_err_at(e, O3_E_PARSE, line, col, "expected a word of at most %d bytes, found a longer one",
+                             O3_WORD_SIZE - 1);
         o3_str_copy_n(w->text[w->n], O3_WORD_SIZE, text + start, i - start);
         w->col[w->n++] = col;
     }

@@ -104,6 +104,7 @@ static int take_filter(struct o3_grammar *g, struct o3_scenario_expect *x) {
     const char *value;
     if ((value = value_of(g, "signal=")))
         return has_field(x->event, "signal") ? take_signal(g, x, value) : refuse_field(g, x->event, "signal");
+    x->model_col = g->w.col[g->w.next];
     if ((value = value_of(g, "model=")))
         return has_field(x->event, "model")
                    ? take_text(g, x->model, sizeof x->model, value, "a shorter name of a model")
@@ -202,22 +203,59 @@ static bool is_name(const char *word, size_t n, const struct o3_metric_row *row)
     return false;
 }
 
+static int check_label(const struct o3_grammar *g, const struct o3_metric_row *row, const char *name, size_t n) {
+    char all[128] = "";
+    bool is_known = row->kind == O3_HISTOGRAM && n == 2 && !memcmp(name, "le", 2);
+    for (int i = 0; i < row->n_labels; i++) {
+        is_known |= strlen(row->labels[i]) == n && !memcmp(row->labels[i], name, n);
+        size_t used = strlen(all);
+        (void)o3_str_copy(all + used, sizeof all - used, i ? ", " : "");
+        used = strlen(all);
+        (void)o3_str_copy(all + used, sizeof all - used, row->labels[i]);
+    }
+    if (is_known) return 0;
+    return o3_err_at(g->e, O3_E_PARSE, g->number, g->w.col[g->w.next],
+                     "the metric %s has no label \"%.*s\" (its labels: %s)", row->name, (int)(n > 64 ? 64 : n), name,
+                     all[0] ? all : "none");
+}
+
+/* What follows the name: {label="value",...}, of labels that the metric has; else a misspelt one would never be seen,
+ * and an expectation of its absence always met. */
+static int check_labels(const struct o3_grammar *g, const struct o3_metric_row *row, const char *p) {
+    const char *form = "labels like {model=\"sim-small:latest\",signal=\"ttft\"} without blanks";
+    if (!*p) return 0;
+    do {
+        const char *name = ++p; /* after the brace or the comma */
+        p += strcspn(p, "=,}");
+        if (*p != '=' || p[1] != '"') return o3_words_expected(&g->w, form);
+        int r = check_label(g, row, name, (size_t)(p - name));
+        if (r < 0) return r;
+        const char *value = p += 2;
+        for (; *p && *p != '"'; p++)
+            if (*p == '\\' && p[1]) p++;
+        if (*p != '"') return o3_words_expected(&g->w, form);
+        if (!strncmp(name, "model=", 6) && !memchr(value, ':', (size_t)(p - value)))
+            return o3_words_expected(&g->w, "a model with its tag, like {model=\"sim-small:latest\"}");
+        p++;
+    } while (*p == ',');
+    return *p == '}' && !p[1] ? 0 : o3_words_expected(&g->w, form);
+}
+
 /* "name" or "name{label="value",...}". */
 static int take_metric(struct o3_grammar *g, struct o3_scenario_expect *x) {
     const char *what = "a metric like \"o3_ollama_up\"", *p = o3_words_peek(&g->w);
     if (!p) return o3_words_expected(&g->w, what);
-    size_t n = strcspn(p, "{"), len = strlen(p);
+    size_t n = strcspn(p, "{");
     const char *names[O3_METRIC_COUNT];
-    bool is_known = false;
+    const struct o3_metric_row *known = NULL;
     for (size_t i = 0; i < O3_METRIC_COUNT; i++) {
         const struct o3_metric_row *row = o3_metric_row((enum o3_metric)i);
         names[i] = row->name;
-        is_known |= is_name(p, n, row);
+        if (is_name(p, n, row)) known = row;
     }
-    if (!is_known) return o3_words_unknown(&g->w, what, names, O3_METRIC_COUNT);
-    if (p[n] && p[len - 1] != '}')
-        return o3_words_expected(&g->w, "labels like {model=\"a\",signal=\"b\"} without blanks");
-    return take_text(g, x->metric, sizeof x->metric, p, what);
+    if (!known) return o3_words_unknown(&g->w, what, names, O3_METRIC_COUNT);
+    int r = check_labels(g, known, p + n);
+    return r < 0 ? r : take_text(g, x->metric, sizeof x->metric, p, what);
 }
 
 static int take_op(struct o3_grammar *g, struct o3_scenario_expect *x) {

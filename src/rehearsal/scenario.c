@@ -83,14 +83,25 @@ static uint32_t bad_column(const char *p, size_t n) {
     return 0;
 }
 
+static int refuse_byte(const struct o3_grammar *g, uint32_t col) {
+    unsigned char c = (unsigned char)g->line[col - 1];
+    return o3_err_at(g->e, O3_E_PARSE, g->number, col, "expected text in UTF-8, found the %s 0x%02x",
+                     c < 0x80 ? "control character" : "byte", c);
+}
+
 static int take_line(struct o3_grammar *g) {
     uint32_t bad = bad_column(g->line, g->n);
-    if (bad) return o3_err_at(g->e, O3_E_PARSE, g->number, bad, "expected text in UTF-8, found another byte");
+    if (bad) return refuse_byte(g, bad);
     int r = o3_words_split(&g->w, g->line, g->n, g->number, g->e);
     return r < 0 ? r : take_statement(g);
 }
 
 static int take_lines(struct o3_grammar *g, const char *text, size_t n) {
+    static const char BYTE_ORDER_MARK[] = "\xef\xbb\xbf"; /* which some editors put before the first line */
+    if (n >= 3 && !memcmp(text, BYTE_ORDER_MARK, 3)) {
+        text += 3;
+        n -= 3;
+    }
     for (size_t at = 0; at < n;) {
         const char *end = memchr(text + at, '\n', n - at);
         size_t len = end ? (size_t)(end - text) - at : n - at;
@@ -195,18 +206,28 @@ void o3_scenario_free(struct o3_scenario *s) {
 /* ---- the world ---- */
 
 /* What the world refuses, it refuses without knowing our line. */
-static int name_line(int r, uint32_t line, struct o3_err *e) {
-    if (r < 0 && e) e->line = line;
+static int name_place(int r, uint32_t line, uint32_t col, struct o3_err *e) {
+    if (r < 0 && e) {
+        e->line = line;
+        if (col) e->col = col;
+    }
     return r;
+}
+
+static int check_expect(const struct o3_scenario_expect *x, const struct o3_world *w, struct o3_err *e) {
+    return x->model[0] ? name_place(o3_world_check_model(w, x->model, e), x->line, x->model_col, e) : 0;
 }
 
 int o3_scenario_fill_world(const struct o3_scenario *s, struct o3_world *w, struct o3_err *e) {
     int r = 0;
     for (size_t i = 0; r == 0 && i < s->n_events; i++)
-        r = name_line(o3_world_add_event(w, s->events[i].text, e), s->events[i].number, e);
+        r = name_place(o3_world_add_event(w, s->events[i].text, e), s->events[i].number, 0, e);
     for (size_t i = 0; r == 0 && i < s->n_users; i++)
-        r = name_line(o3_world_add_users(w, &s->users[i], e), s->users_lines[i], e);
+        r = name_place(o3_world_add_users(w, &s->users[i], e), s->users_lines[i], s->users_cols[i], e);
     for (size_t i = 0; r == 0 && i < s->n_loads; i++)
-        r = name_line(o3_world_preload(w, s->loads[i].model, s->loads[i].num_ctx, 0, e), s->loads[i].line, e);
+        r = name_place(o3_world_preload(w, s->loads[i].model, s->loads[i].num_ctx, 0, e), s->loads[i].line,
+                       s->loads[i].col, e);
+    for (size_t i = 0; r == 0 && i < s->n_expects; i++)
+        r = check_expect(&s->expects[i], w, e);
     return r;
 }

@@ -170,6 +170,14 @@ static int take_ctx(struct o3_grammar *g, int64_t *ret) {
     return o3_words_take_int(&g->w, "a number of tokens", 1, INT32_MAX, ret);
 }
 
+static int refuse_second_load(const struct o3_grammar *g, const struct o3_scenario_load *l) {
+    for (const struct o3_scenario_load *other = g->s->loads; other < l; other++)
+        if (o3_grammar_same_model(l->model, other->model) || o3_grammar_same_model(other->model, l->model))
+            return o3_err_at(g->e, O3_E_PARSE, l->line, l->col,
+                             "expected each model once, found \"%.64s\" also in line %u", l->model, other->line);
+    return 0;
+}
+
 int o3_grammar_load(struct o3_grammar *g) {
     struct o3_scenario *s = g->s;
     if (s->n_loads == O3_SCENARIO_LOADS_MAX)
@@ -177,7 +185,9 @@ int o3_grammar_load(struct o3_grammar *g) {
                          O3_SCENARIO_LOADS_MAX);
     struct o3_scenario_load *l = &s->loads[s->n_loads++];
     l->line = g->number;
+    l->col = g->w.n > 1 ? g->w.col[1] : 0;
     int r = o3_words_take_name(&g->w, "a model's name", l->model, sizeof l->model);
+    if (r == 0) r = refuse_second_load(g, l);
     if (r < 0 || !o3_words_peek(&g->w)) return r;
     if (!o3_words_take(&g->w, "ctx")) return o3_words_expected(&g->w, "\"ctx TOKENS\" or the end of the line");
     r = take_ctx(g, &l->num_ctx);
@@ -222,8 +232,9 @@ int o3_grammar_users(struct o3_grammar *g) {
     struct o3_world_users *u = &s->users[s->n_users];
     s->users_lines[s->n_users++] = g->number;
     *u = o3_world_users_default();
-    int r = o3_words_take_quantity(&g->w, "conversations per hour, above 0, like \"12/h\"", "/h", 1e-3, 1e5,
-                                   &u->conversations_per_hour);
+    int r = o3_words_take_quantity(&g->w, "conversations per hour from 0.001/h to 100000/h like \"12/h\"", "/h", 1e-3,
+                                   1e5, &u->conversations_per_hour);
+    if (r == 0) s->users_cols[s->n_users - 1] = g->w.next < g->w.n ? g->w.col[g->w.next] : 0;
     if (r == 0) r = o3_words_take_name(&g->w, "a model's name", u->model, sizeof u->model);
     while (r == 0 && o3_words_peek(&g->w))
         r = take_users_option(g, u);
@@ -269,6 +280,10 @@ int o3_grammar_config(struct o3_grammar *g) {
     struct o3_scenario *s = g->s;
     int r = check_key(g);
     if (r < 0) return r;
+    for (size_t i = 0; i < s->n_config; i++)
+        if (!strcmp(s->config[i].name, g->w.text[1]))
+            return o3_err_at(g->e, O3_E_PARSE, g->number, g->w.col[1],
+                             "expected each key once, found \"%s\" also in line %u", g->w.text[1], s->config[i].line);
     g->w.next++;
     if (!o3_words_peek(&g->w)) return o3_words_expected(&g->w, "the value of the key");
     struct o3_scenario_pair *p = o3_grammar_grow(g, s->config, &s->n_config, sizeof *p);

@@ -295,6 +295,22 @@ struct o3_sim_model *o3_sim_library_find(struct o3_world *w, const char *name) {
     return NULL;
 }
 
+int o3_world_check_model(const struct o3_world *w, const char *name, struct o3_err *e) {
+    char full[O3_SIM_NAME_SIZE];
+    const char *nearest = NULL;
+    int best = (int)(strlen(name) > 60 ? 60 : strlen(name)) / 2 + 1;
+    bool is_name = o3_sim_full_name(name, full);
+    for (size_t i = 0; is_name && i < w->n_models; i++) {
+        if (!strcmp(full, w->models[i].name)) return 0;
+        int d = o3_edit_distance(full, w->models[i].name);
+        if (d >= best) continue;
+        best = d;
+        nearest = w->models[i].name;
+    }
+    if (!nearest) return o3_err_set(e, O3_E_NOT_FOUND, "model \"%s\" is not in the library", name);
+    return o3_err_set(e, O3_E_NOT_FOUND, "model \"%s\" is not in the library; did you mean \"%s\"?", name, nearest);
+}
+
 int o3_sim_library_put(struct o3_world *w, const struct o3_sim_model *m) {
     struct o3_sim_model *old = o3_sim_library_find(w, m->name);
     if (!old) {

@@ -369,13 +369,10 @@ struct o3_world_users o3_world_users_default(void) {
     return u;
 }
 
-static int check(const struct o3_world *w, const struct o3_world_users *u, struct o3_err *e) {
-    const struct o3_sim_model *m = NULL;
-    for (size_t i = 0; i < w->n_models; i++) {
-        char full[O3_SIM_NAME_SIZE];
-        if (o3_sim_full_name(u->model, full) && !strcmp(full, w->models[i].name)) m = &w->models[i];
-    }
-    if (!m) return o3_err_set(e, O3_E_NOT_FOUND, "model \"%s\" is not in the library", u->model);
+static int check(struct o3_world *w, const struct o3_world_users *u, struct o3_err *e) {
+    int r = o3_world_check_model(w, u->model, e);
+    if (r < 0) return r;
+    const struct o3_sim_model *m = o3_sim_library_find(w, u->model);
     if (!m->weights->can_complete || m->weights->remote_host)
         return o3_err_set(e, O3_E_CONFIG, "model \"%s\" answers no chats here", u->model);
     if (!(u->conversations_per_hour > 0 && u->conversations_per_hour <= MAX_PER_HOUR))

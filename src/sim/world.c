@@ -303,13 +303,24 @@ static bool acts_by_itself(enum o3_sim_change c) {
            c == O3_SIM_CHANGE_VERSION || c == O3_SIM_CHANGE_RESTART;
 }
 
+/* The column of the last word that ends so: a model may be called like what happens to it. */
+static uint32_t column_of(const char *line, const char *name) {
+    const char *last = NULL;
+    for (const char *p = line; (p = strstr(p, name)); p++)
+        last = p;
+    return last ? (uint32_t)(last - line) + 1 : 1;
+}
+
 int o3_world_add_event(struct o3_world *w, const char *line, struct o3_err *e) {
     struct o3_sim_event ev;
     int r = o3_sim_event_parse(line, 1, &ev, e);
     if (r < 0) return r;
     if (w->n_events == O3_SIM_MAX_EVENTS) return o3_err_set(e, O3_E_LIMIT, "more than %d events", O3_SIM_MAX_EVENTS);
-    if (ev.model[0] && ev.change == O3_SIM_CHANGE_LOAD && !o3_sim_library_find(w, ev.model))
-        return o3_err_at(e, O3_E_NOT_FOUND, 1, 0, "model \"%s\" is not in the library", ev.model);
+    if (ev.model[0] && (r = o3_world_check_model(w, ev.model, e)) < 0) {
+        if (e) e->line = 1;
+        if (e) e->col = column_of(line, ev.model);
+        return r;
+    }
     /* In order of time, those of one moment in the order given: percentages apply one after another. */
     size_t at = w->n_events++;
     for (; at > 0 && w->events[at - 1].at_ns > ev.at_ns; at--) {
@@ -475,13 +486,15 @@ void o3_world_free(struct o3_world *w) {
 
 int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int64_t mono_ns, struct o3_err *e) {
     advance(w, mono_ns);
+    int r = o3_world_check_model(w, model, e);
+    if (r < 0) return r;
     const struct o3_sim_model *m = o3_sim_library_find(w, model);
-    if (!m || m->weights->remote_host)
-        return o3_err_set(e, O3_E_NOT_FOUND, "model \"%s\" is not in the library", model);
+    if (m->weights->remote_host)
+        return o3_err_set(e, O3_E_CONFIG, "model \"%s\" runs elsewhere and is never loaded", model);
     struct o3_sim_body body = {0};
     body.options.has[O3_SIM_NUM_CTX] = num_ctx > 0;
     body.options.number[O3_SIM_NUM_CTX] = (double)num_ctx;
-    int r = o3_sim_sched_preload(w, m, &body, w->now_ns);
+    r = o3_sim_sched_preload(w, m, &body, w->now_ns);
     return r < 0 ? o3_err_set(e, r, "model \"%s\" does not fit into the memory of the simulated machine", model) : 0;
 }
 

@@ -199,8 +199,8 @@ static void test_refusals_name_place_and_expectation(void **state) {
         {"wrold seed 7", 1, 1, "did you mean \"world\"?"},
         {"\n\n  expect ollama_down", 3, 3,
          "expected world, load, users, config, at, by, never or run, found \"expect\""},
-        {"a\x01", 1, 2, "expected text in UTF-8"},
-        {"run for 1h\nworld \xff", 2, 7, "expected text in UTF-8"},
+        {"a\x01", 1, 2, "expected text in UTF-8, found the control character 0x01"},
+        {"run for 1h\nworld \xff", 2, 7, "expected text in UTF-8, found the byte 0xff"},
         /* world */
         {"world", 1, 6, "expected a setting or a change of the world, found the end"},
         {"world sede 7", 1, 7, "did you mean \"seed\"?"},
@@ -233,7 +233,10 @@ static void test_refusals_name_place_and_expectation(void **state) {
         {"load sim-small 8192", 1, 16, "expected \"ctx TOKENS\""},
         {"load sim-small ctx big", 1, 20, "expected a number of tokens"},
         {"load sim-small ctx 1 2", 1, 22, "expected the end"},
+        {"load sim-small\nload sim-small:latest ctx 4096", 2, 6,
+         "expected each model once, found \"sim-small:latest\" also in line 1"},
         {"users", 1, 6, "expected conversations per hour"},
+        {"users 1000000000/h sim-small", 1, 7, "from 0.001/h to 100000/h"},
         {"users 12 sim-small", 1, 7, "expected conversations per hour"},
         {"users 0/h sim-small", 1, 7, "expected conversations per hour"},
         {"users 12/h", 1, 11, "expected a model's name"},
@@ -252,6 +255,7 @@ static void test_refusals_name_place_and_expectation(void **state) {
         {"config probe.interval soon", 1, 23, "probe.interval"},
         {"config probe.interval 10ms", 1, 23, "probe.interval"},
         {"config drift.min_effect 7", 1, 25, "drift.min_effect"},
+        {"config probe.interval 10s\nconfig probe.interval 20s", 2, 8, "found \"probe.interval\" also in line 1"},
         /* at */
         {"at", 1, 3, "expected a time like"},
         {"at noon hang", 1, 4, "expected a time like"},
@@ -309,6 +313,14 @@ static void test_refusals_name_place_and_expectation(void **state) {
         {"at 1h expect o3_ollama_up = 0 1", 1, 31, "expected the end"},
         {"at 1h expect o3_ollama_stuck{model=\"a b\"} = 0", 1, 14, "without blanks"},
         {"at 1h expect o3_ollama_up_count = 0", 1, 14, "expected a metric"},
+        {"at 1h expect o3_drift_detected{modle=\"m:1\"} absent", 1, 14,
+         "the metric o3_drift_detected has no label \"modle\" (its labels: model, signal)"},
+        {"at 1h expect o3_ollama_up{model=\"m:1\"} = 1", 1, 14, "has no label \"model\" (its labels: none)"},
+        {"at 1h expect o3_drift_detected{model=sim-small} = 1", 1, 14, "expected labels like"},
+        {"at 1h expect o3_drift_detected{signal=\"ttft\",} = 1", 1, 14, "expected labels like"},
+        {"at 1h expect o3_drift_detected{signal=\"ttft\"}x = 1", 1, 14, "expected labels like"},
+        {"at 1h expect o3_drift_detected{signal=\"ttft = 1", 1, 14, "expected labels like"},
+        {"at 1h expect o3_drift_detected{model=\"sim-small\"} absent", 1, 14, "expected a model with its tag"},
         /* run */
         {"run", 1, 4, "expected \"for\""},
         {"run for", 1, 8, "expected a time"},
@@ -350,6 +362,16 @@ static void test_configuration_is_checked_as_a_whole(void **state) {
     assert_true(e.line == 2 && e.col == 21);
 }
 
+/* As some editors save a text. */
+static void test_mark_and_line_ends_of_other_systems(void **state) {
+    (void)state;
+    struct o3_scenario *s = parsed("\xef\xbb\xbfload sim-small\r\nrun for 1h\r\n");
+    assert_int_equal(s->n_loads, 1);
+    assert_string_equal(s->loads[0].model, "sim-small");
+    assert_int_equal(s->duration_ns, HOUR_NS);
+    o3_scenario_free(s);
+}
+
 static void test_limits(void **state) {
     (void)state;
     struct o3_scenario *s = NULL;
@@ -364,7 +386,7 @@ static void test_limits(void **state) {
     assert_int_equal(e.line, O3_SCENARIO_LINES_MAX + 1);
     text[0] = '\0';
     for (int i = 0; i <= O3_SCENARIO_LOADS_MAX; i++)
-        strcat(text, "load sim-small\n");
+        snprintf(text + strlen(text), 32, "load sim-%d\n", i);
     assert_int_equal(o3_scenario_parse("test", text, strlen(text), &s, &e), O3_E_LIMIT);
     assert_int_equal(e.line, O3_SCENARIO_LOADS_MAX + 1);
     text[0] = '\0';
@@ -397,14 +419,28 @@ static void test_world_is_filled(void **state) {
     assert_true(t.n_users_served > 0);
     o3_world_free(w);
     o3_scenario_free(s);
-    static const char *const WRONG[] = {"\nload sim-smal", "\nusers 1/h sim-smal", "\nat 1h load sim-smal"};
-    for (size_t i = 0; i < 3; i++) {
-        s = parsed(WRONG[i]);
+    static const struct {
+        const char *text;
+        uint32_t col;
+    } WRONG[] = {
+        {"\nload sim-smal", 6},
+        {"\nusers 1/h sim-smal", 11},
+        {"\nat 1h load sim-smal", 12},
+        {"\nat 1h unload sim-smal", 14},
+        {"\nat 1h update sim-smal", 14},
+        {"\nat 1h decode -4 % model=sim-smal", 25},
+        {"\nworld noise 4 % model=sim-smal", 23},
+        {"\nnever expect confirmed model=sim-smal", 24},
+        {"\nby 1h expect confirmed slower model=sim-smal", 31},
+    };
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++) {
+        s = parsed(WRONG[i].text);
         w = o3_world_new(&s->world);
         e = (struct o3_err){0};
         assert_true(o3_scenario_fill_world(s, w, &e) < 0);
         assert_int_equal(e.line, 2);
-        assert_non_null(strstr(e.text, "sim-smal"));
+        assert_int_equal(e.col, WRONG[i].col);
+        assert_string_equal(e.text, "model \"sim-smal\" is not in the library; did you mean \"sim-small:latest\"?");
         o3_world_free(w);
         o3_scenario_free(s);
     }
@@ -575,10 +611,10 @@ static void test_never(void **state) {
 }
 
 static const char EXPOSITION[] = "# HELP o3_ollama_up Whether\n# TYPE o3_ollama_up gauge\no3_ollama_up 0\n"
-                                 "o3_model_loaded{model=\"a\"} 1\no3_model_loaded{model=\"b,}\\\"\"} 0\n"
-                                 "o3_drift_change_ratio{model=\"a\",signal=\"ttft\"} -0.25\n"
-                                 "o3_drift_change_ratio{model=\"a\",signal=\"decode_rate\"} 0.5\n"
-                                 "o3_model_expires_timestamp_seconds{model=\"a\"} +Inf";
+                                 "o3_model_loaded{model=\"a:1\"} 1\no3_model_loaded{model=\"b:,}\\\"\"} 0\n"
+                                 "o3_drift_change_ratio{model=\"a:1\",signal=\"ttft\"} -0.25\n"
+                                 "o3_drift_change_ratio{model=\"a:1\",signal=\"decode_rate\"} 0.5\n"
+                                 "o3_model_expires_timestamp_seconds{model=\"a:1\"} +Inf";
 
 static struct o3_expect_result look(const char *what) {
     char text[300];
@@ -614,11 +650,11 @@ static void test_metrics(void **state) {
         {"o3_ollama_models_loaded absent", true, "it is absent"},
         {"o3_ollama_models_loaded = 0", false, "it is absent"},
         {"o3_ollama_models_loaded != 0", false, "it is absent"},
-        {"o3_model_loaded{model=\"a\"} >= 1", true, "it is 1"},
-        {"o3_model_loaded{model=\"b,}\\\"\"} = 0", true, "it is 0"},
-        {"o3_model_loaded{model=\"c\"} absent", true, "it is absent"},
+        {"o3_model_loaded{model=\"a:1\"} >= 1", true, "it is 1"},
+        {"o3_model_loaded{model=\"b:,}\\\"\"} = 0", true, "it is 0"},
+        {"o3_model_loaded{model=\"c:1\"} absent", true, "it is absent"},
         {"o3_model_loaded = 1", false, "2 series fit"},
-        {"o3_drift_change_ratio{signal=\"ttft\",model=\"a\"} < -0.2", true, "it is -0.25"},
+        {"o3_drift_change_ratio{signal=\"ttft\",model=\"a:1\"} < -0.2", true, "it is -0.25"},
         {"o3_drift_change_ratio{signal=\"decode_rate\"} = 0.5", true, "it is 0.5"},
         {"o3_model_expires_timestamp_seconds > 1e12", true, "it is +Inf"},
     };
@@ -646,6 +682,7 @@ int main(void) {
         cmocka_unit_test(test_expectations),
         cmocka_unit_test(test_refusals_name_place_and_expectation),
         cmocka_unit_test(test_configuration_is_checked_as_a_whole),
+        cmocka_unit_test(test_mark_and_line_ends_of_other_systems),
         cmocka_unit_test(test_limits),
         cmocka_unit_test(test_world_is_filled),
         cmocka_unit_test(test_the_month),
