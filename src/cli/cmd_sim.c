@@ -93,9 +93,9 @@ struct sim {
 
 /* ---- values ---- */
 
-static bool take_int(const char *text, int64_t low, int *ret) {
+static bool take_int(const char *text, int64_t high, int *ret) {
     int64_t v;
-    if (!o3_int_parse(text, &v) || v < low || v > 1000000) return false;
+    if (!o3_int_parse(text, &v) || v < 1 || v > high) return false;
     *ret = (int)v;
     return true;
 }
@@ -163,9 +163,9 @@ static bool take_option(struct sim *s, enum opt opt, const char *value) {
     case OPT_NOISE:
         return take_noise(value, &w->noise_cv);
     case OPT_PARALLEL:
-        return take_int(value, 1, &w->parallel);
+        return take_int(value, 256, &w->parallel);
     case OPT_MAX_QUEUE:
-        return take_int(value, 1, &w->max_queue);
+        return take_int(value, 1000000, &w->max_queue);
     case OPT_KEEP_ALIVE:
         return take_keep_alive(value, &w->keep_alive_ms);
     case OPT_LIBRARY:
@@ -205,6 +205,39 @@ static int take_scenario(struct sim *s, int argc, char **argv) {
     return 0;
 }
 
+static const char *what_of(enum opt opt) {
+    switch (opt) {
+    case OPT_SEED:
+        return "a number from 0";
+    case OPT_SPEED:
+        return "a factor above 0, at most 1000000";
+    case OPT_EVENT:
+        return "at most 256 events";
+    case OPT_PRELOAD:
+        return "a model's name, or MODEL:CTX, at most 8 times";
+    case OPT_VERSION:
+        return "a version like \"0.33.0\"";
+    case OPT_GPU:
+    case OPT_RAM:
+        return "a size like \"24GiB\"";
+    case OPT_NOISE:
+        return "a number from 0 to 1";
+    case OPT_PARALLEL:
+        return "a number from 1 to 256";
+    case OPT_MAX_QUEUE:
+        return "a number from 1 to 1000000";
+    case OPT_KEEP_ALIVE:
+        return "a duration above 0 like \"5m\", or -1 for ever";
+    case OPT_LIBRARY:
+        return "\"recorded\"";
+    case OPT_LISTEN:
+    case OPT_SCENARIO:
+    case OPT_HELP:
+        break;
+    }
+    return "another value";
+}
+
 /* A flag stands above what the scenario says. */
 static int take_arguments(struct sim *s, int argc, char **argv) {
     int status = take_scenario(s, argc, argv);
@@ -212,13 +245,13 @@ static int take_arguments(struct sim *s, int argc, char **argv) {
     optind = 1;
     for (int which, index = 0; (which = getopt_long(argc, argv, "", OPTIONS, &index)) != -1;) {
         if (!take_option(s, (enum opt)which, optarg)) {
-            fprintf(stderr, "o3 sim: --%s: \"%s\" is not a value for it; see o3 sim --help\n", OPTIONS[index].name,
+            fprintf(stderr, "o3 sim: --%s: expected %s, found \"%s\"\n", OPTIONS[index].name, what_of((enum opt)which),
                     optarg);
             return 2;
         }
     }
     if (optind == argc) return 0;
-    fprintf(stderr, "o3 sim: unexpected argument \"%s\"\n", argv[optind]);
+    fprintf(stderr, "o3 sim: unexpected argument \"%s\"; see \"o3 sim --help\"\n", argv[optind]);
     return 2;
 }
 

@@ -4,9 +4,11 @@
 #include <getopt.h>
 #include <math.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "cli/commands.h"
 #include "cli/progress.h"
@@ -138,6 +140,30 @@ static bool take_option(struct simulate *s, enum opt opt, const char *value) {
     return false;
 }
 
+static const char *what_of(enum opt opt) {
+    switch (opt) {
+    case OPT_DAYS:
+        return "a number of days above 0, at most 3650";
+    case OPT_FOR:
+        return "a duration above 0 like \"36h\", at most ten years";
+    case OPT_SEED:
+        return "a number from 0";
+    case OPT_RUNS:
+        return "a number from 1 to 10000";
+    case OPT_JOBS:
+        return "a number from 1 to 256";
+    case OPT_HTML:
+    case OPT_SCENARIO:
+    case OPT_NO_TWIN:
+    case OPT_JSON:
+    case OPT_PRINT_SCENARIO:
+    case OPT_VERBOSE:
+    case OPT_HELP:
+        break;
+    }
+    return "the name of a file";
+}
+
 static int usage(const char *text) {
     fprintf(stderr, "o3 simulate: %s; see \"o3 simulate --help\"\n", text);
     return 2;
@@ -158,8 +184,8 @@ static int take_arguments(struct simulate *s, int argc, char **argv) {
         bool has_duration = s->duration_ns > 0;
         if (has_duration && (which == OPT_DAYS || which == OPT_FOR)) return usage("one of --days and --for, and once");
         if (!take_option(s, (enum opt)which, optarg)) {
-            fprintf(stderr, "o3 simulate: --%s: \"%s\" is not a value for it; see \"o3 simulate --help\"\n",
-                    OPTIONS[index].name, optarg);
+            fprintf(stderr, "o3 simulate: --%s: expected %s, found \"%s\"\n", OPTIONS[index].name,
+                    what_of((enum opt)which), optarg);
             return 2;
         }
     }
@@ -257,7 +283,33 @@ static int add_run(struct simulate *s, const struct o3_run *run) {
     return 75;
 }
 
+/* Nothing is open and nothing half written: the process may end on the spot. */
+static void end_by_signal(int signo) {
+    static const char TEXT[] = "\no3 simulate: stopped\n";
+    (void)signo;
+    ssize_t n = write(STDERR_FILENO, TEXT, sizeof TEXT - 1);
+    (void)n;
+    _exit(75);
+}
+
+/* What the caller ignores stays ignored. */
+static void catch_signals(struct sigaction old[2]) {
+    static const int SIGNALS[2] = {SIGINT, SIGTERM};
+    for (int i = 0; i < 2; i++) {
+        struct sigaction a = {.sa_handler = end_by_signal};
+        sigemptyset(&a.sa_mask);
+        sigaction(SIGNALS[i], NULL, &old[i]);
+        if (old[i].sa_handler != SIG_IGN) sigaction(SIGNALS[i], &a, NULL);
+    }
+}
+
+static void release_signals(const struct sigaction old[2]) {
+    sigaction(SIGINT, &old[0], NULL);
+    sigaction(SIGTERM, &old[1], NULL);
+}
+
 static int run_single(struct simulate *s) {
+    struct sigaction old[2];
     struct o3_run *run = calloc(1, sizeof *run);
     if (!run) {
         fputs("o3 simulate: no memory for the run\n", stderr);
@@ -265,7 +317,9 @@ static int run_single(struct simulate *s) {
     }
     o3_progress_begin(&s->progress, "o3 simulate", "%", s->scenario->duration_ns / MINUTE_NS);
     s->progress.is_silent = s->is_verbose;
+    catch_signals(old);
     int status = run_one(s, (uint64_t)s->seed, &s->progress, run);
+    release_signals(old);
     o3_progress_end(&s->progress);
     if (status == 0) status = add_run(s, run);
     free(run);
@@ -328,8 +382,14 @@ static int check_html(const struct simulate *s) {
     const char *slash = strrchr(s->html, '/');
     if (slash && !o3_str_copy_n(folder, sizeof folder, s->html, slash == s->html ? 1 : (size_t)(slash - s->html)))
         return usage("--html: the path is too long");
-    if (access(folder, W_OK) == 0) return 0;
-    fprintf(stderr, "o3 simulate: cannot write %s: %s\n", s->html, strerror(errno));
+    struct stat st;
+    const char *why = NULL;
+    if (access(folder, W_OK) < 0)
+        why = strerror(errno);
+    else if (!stat(s->html, &st) && !S_ISREG(st.st_mode))
+        why = "it is not a plain file";
+    if (!why) return 0;
+    fprintf(stderr, "o3 simulate: cannot write %s: %s\n", s->html, why);
     return 75;
 }
 
@@ -342,7 +402,7 @@ static int write_page(const struct simulate *s) {
         return 75;
     }
     if (o3_file_replace(s->html, page.p, page.len, NULL, &e) == 0) return 0;
-    fprintf(stderr, "o3 simulate: cannot write %s: %s\n", s->html, e.text);
+    fprintf(stderr, "o3 simulate: %s\n", e.text);
     return 75;
 }
 
@@ -367,8 +427,9 @@ static int rehearse(struct simulate *s) {
     }
     int status = s->n_runs == 1 ? run_single(s) : run_many(s);
     if (status) return status;
-    fprintf(stderr, "o3 simulate: %.4g d in %.3g s\n", (double)s->scenario->duration_ns / 86400e9 * (double)s->n_runs,
-            (double)(o3_now_read().mono_ns - began_ns) / 1e9);
+    char simulated[48];
+    o3_duration_format(s->scenario->duration_ns / O3_NS_PER_MS * s->n_runs, simulated, sizeof simulated);
+    fprintf(stderr, "o3 simulate: %s in %.3g s\n", simulated, (double)(o3_now_read().mono_ns - began_ns) / 1e9);
     status = print_report(s);
     return status ? status : o3_runs_count_bad(s->runs) ? 1 : 0;
 }

@@ -107,7 +107,9 @@ def test_scenario_is_printed_as_it_is(scenario):
 
 @pytest.mark.parametrize("text, place", [
     ("world gpu 24GiB\nworld bogus 3\nrun for 1h\n", ":2:7: "),
-    ("load no-such-model ctx 4096\nrun for 1h\n", ":1:1: "),
+    ("load no-such-model ctx 4096\nrun for 1h\n", ":1:6: "),
+    ("load sim-small\nat 5m decode -4 % model=sim-smal\nrun for 1h\n", ":2:24: "),
+    ("load sim-small\nnever expect confirmed model=sim-smal\nrun for 1h\n", ":2:24: "),
     ("config probe.interval 10q\nrun for 1h\n", ":1:"),
 ])
 def test_wrong_scenario_names_its_place(scenario, text, place):
@@ -131,6 +133,23 @@ def test_wrong_usage(args):
 def test_place_of_the_page_is_looked_at_before_the_work(tmp_path):
     done = simulate("--days", 3650, "--html", tmp_path / "none" / "page.html")
     assert done.returncode == 75 and "cannot write" in done.stderr
+
+
+@pytest.mark.parametrize("place", ["/dev/full", "/"])
+def test_page_goes_to_a_plain_file_only(place):
+    done = simulate("--days", 3650, "--html", place)
+    assert done.returncode == 75 and done.stdout == ""
+    assert done.stderr == f"o3 simulate: cannot write {place}: it is not a plain file\n"
+
+
+@pytest.mark.parametrize("signo", [signal.SIGINT, signal.SIGTERM])
+def test_single_run_is_stopped_by_a_signal(signo):
+    run = subprocess.Popen([BINARY, "simulate", "--days", "3650", "--verbose"], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    run.stderr.readline()  # it runs
+    run.send_signal(signo)
+    out, err = run.communicate(timeout=60)
+    assert run.returncode == 75 and out == b""
+    assert err.endswith(b"\no3 simulate: stopped\n"), err[-300:]
 
 
 def test_verbose_tells_events_in_virtual_time(scenario):
