@@ -248,6 +248,14 @@ static struct o3_drift *series_of(struct o3_sidecar *s, struct model *m, enum si
     return m->epoch->series[sig] = o3_drift_new(&p);
 }
 
+bool o3_sc_is_learning(const struct model *m) {
+    const struct o3_drift *d = m->epoch ? m->epoch->series[SIGNAL_TTFT] : NULL;
+    struct o3_drift_view v;
+    if (!d) return true;
+    o3_drift_view(d, &v);
+    return v.state == O3_DRIFT_LEARNING;
+}
+
 int o3_sc_n_drifted(const struct model *m) {
     int n = 0;
     for (int sig = 0; m->epoch && sig < SIGNAL_COUNT; sig++) {

@@ -33,6 +33,10 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
     return o3_ollama_automatic_batch(&s->version, m->ps.context_length);
 }
 
+enum o3_probe_kind o3_sc_usual_kind(const struct model *m) {
+    return is_embedding(m) ? O3_PROBE_EMBED : O3_PROBE_DECODE;
+}
+
 static enum o3_probe_kind choose_kind(const struct model *m, bool is_stuck_test, struct o3_now now) {
     if (is_embedding(m)) return O3_PROBE_EMBED;
     if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns)
@@ -54,10 +58,13 @@ static int64_t prefill_words(const struct o3_sidecar *s, const struct model *m) 
     return n > m->ps.context_length / 2 ? m->ps.context_length / 2 : n; /* a longer prompt would be cut silently */
 }
 
-int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
-    enum o3_probe_kind kind = choose_kind(m, false, now);
+int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
     if (kind == O3_PROBE_EMBED) return DECODE_PROMPT_TOKENS;
     return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_words(s, m) : DECODE_PROMPT_TOKENS);
+}
+
+int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    return o3_sc_probe_cost(s, m, choose_kind(m, false, now));
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
@@ -91,7 +98,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
-        m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+        m->prefill_due_ns = now.mono_ns + o3_sc_prefill_interval_ms(s, m) * O3_NS_PER_MS;
         p->asked.n_prompt_min = prefill_words(s, m) - NONCE_WORDS;
     }
     O3_AUTO_BUF body;
