@@ -76,6 +76,8 @@ struct model {
     int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
+    int64_t probed_ns;   /* end of the last probe that was answered */
+    int n_alike;         /* probes with the usual prompt since another one was served */
     bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
