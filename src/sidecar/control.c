@@ -166,10 +166,24 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
                   (double)m->last_user_wall_ms / 1000.0);
 }
 
+/* "For ever" is listed as the end of the last request + the longest duration that Ollama knows: it moves with each
+ * request, and tells when that ended. */
+static void note_endless_expiry(struct o3_sidecar *s, struct model *m, int64_t stamp_ms, struct o3_now now) {
+    int64_t ended_ms = stamp_ms - INT64_MAX / O3_NS_PER_MS;
+    bool is_own = m->own_finished_wall_ms && llabs(ended_ms - m->own_finished_wall_ms) <= SESSION_SLACK_MS;
+    m->own_finished_wall_ms = 0;
+    if (!is_own) note_user(s, m, ended_ms, now);
+}
+
 /* expires_at moves when a request ends, to that moment + the keep-alive in force. Our own probes move it too: the
  * session time learned from one of them tells later moves apart. */
-static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_ms, struct o3_now now) {
-    if (expires_ms < 0 || expires_ms == m->ps.expires_at_ms) return;
+static void note_expiry(struct o3_sidecar *s, struct model *m, const struct o3_ollama_model *ps, struct o3_now now) {
+    int64_t expires_ms = ps->expires_at_ms;
+    if (expires_ms < 0 || ps->expires_stamp_ms == m->ps.expires_stamp_ms) return;
+    if (expires_ms == O3_TIME_NEVER_MS && m->ps.expires_at_ms == O3_TIME_NEVER_MS) {
+        note_endless_expiry(s, m, ps->expires_stamp_ms, now);
+        return;
+    }
     bool is_own_expected = m->own_finished_wall_ms && now.wall_ms - m->own_finished_wall_ms < OWN_MOVE_NS_MS;
     int64_t own_session_ms = expires_ms - m->own_finished_wall_ms;
     m->own_finished_wall_ms = 0;
@@ -318,7 +332,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     bool was_loaded = m->is_loaded;
     bool is_other_digest = strcmp(m->ps.digest, ps->digest) != 0;
     bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
-    if (was_loaded && !is_other_digest) note_expiry(s, m, ps->expires_at_ms, now);
+    if (was_loaded && !is_other_digest) note_expiry(s, m, ps, now);
     bool is_same = was_loaded && !memcmp(&m->ps, ps, sizeof *ps); /* both from cleared memory, padding too */
     if (m->ps.expires_at_ms != ps->expires_at_ms) m->expires_shift_ms = 0;
     m->ps = *ps;
