@@ -62,6 +62,7 @@ void o3_sim_launch_decide(const struct o3_sim_launch_input *in, struct o3_sim_la
     *ret = (struct o3_sim_launch){
         .is_ctx_automatic = !has_ctx,
         .is_batch_automatic = !has_batch,
+        .is_mmap_automatic = !o->has[O3_SIM_USE_MMAP],
         .num_thread = whole(o, O3_SIM_NUM_THREAD, 0),
         .num_gpu = whole(o, O3_SIM_NUM_GPU, -1),
         .main_gpu = whole(o, O3_SIM_MAIN_GPU, 0),
@@ -99,9 +100,11 @@ bool o3_sim_needs_reload(const struct o3_sim_launch *loaded, const struct o3_sim
         same_ctx |= loaded->is_ctx_automatic && wanted->is_ctx_automatic;
         same_batch |= loaded->is_batch_automatic && wanted->is_batch_automatic;
     }
-    return !same_ctx || !same_batch || loaded->num_thread != wanted->num_thread || loaded->num_gpu != wanted->num_gpu ||
-           loaded->main_gpu != wanted->main_gpu || loaded->draft_num_predict != wanted->draft_num_predict ||
-           loaded->use_mmap != wanted->use_mmap || loaded->shift != wanted->shift;
+    /* What the server chose for its device is not chosen again: a GPU that comes back reloads nothing. */
+    bool same_mmap = loaded->use_mmap == wanted->use_mmap || (loaded->is_mmap_automatic && wanted->is_mmap_automatic);
+    return !same_ctx || !same_batch || !same_mmap || loaded->num_thread != wanted->num_thread ||
+           loaded->num_gpu != wanted->num_gpu || loaded->main_gpu != wanted->main_gpu ||
+           loaded->draft_num_predict != wanted->draft_num_predict || loaded->shift != wanted->shift;
 }
 
 int64_t o3_sim_ubatch(const struct o3_sim_launch *l) {

@@ -93,7 +93,7 @@ struct o3_sim_model {
 /* Everything that decides whether a loaded runner fits a request. */
 struct o3_sim_launch {
     int64_t num_ctx, num_batch;
-    bool is_ctx_automatic, is_batch_automatic;
+    bool is_ctx_automatic, is_batch_automatic, is_mmap_automatic;
     int64_t num_thread, num_gpu, main_gpu, draft_num_predict;
     bool use_mmap, shift;
 };

@@ -108,7 +108,7 @@ def test_scenario_is_printed_as_it_is(scenario):
 @pytest.mark.parametrize("text, place", [
     ("world gpu 24GiB\nworld bogus 3\nrun for 1h\n", ":2:7: "),
     ("load no-such-model ctx 4096\nrun for 1h\n", ":1:6: "),
-    ("load sim-small\nat 5m decode -4 % model=sim-smal\nrun for 1h\n", ":2:24: "),
+    ("load sim-small\nat 5m decode -4 % model=sim-smal\nrun for 1h\n", ":2:25: "),
     ("load sim-small\nnever expect confirmed model=sim-smal\nrun for 1h\n", ":2:24: "),
     ("config probe.interval 10q\nrun for 1h\n", ":1:"),
 ])

@@ -1039,6 +1039,10 @@ static void events_load_and_unload(void **state) {
     O3_ASSERT_NEAR(decode_tps(w, 0, SMALL), 40, 0.5);
     O3_ASSERT_NEAR(decode_tps(w, 70 * S, SMALL), 40.0 / 6, 0.2);
     assert_int_equal(ps_number(w, 90 * S, "size_vram"), 0);
+    /* A GPU that is back is taken by the next load; what runs stays where it is. */
+    int64_t n_loads = truth(w).n_loads;
+    O3_ASSERT_NEAR(decode_tps(w, 150 * S, SMALL), 40.0 / 6, 0.2);
+    assert_int_equal(truth(w).n_loads, n_loads);
     o3_world_free(w);
 }
 
