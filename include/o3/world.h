@@ -109,6 +109,7 @@ struct o3_world_truth {
     double decode_factor; /* product of the events in force */
     int64_t n_spilled_loads, n_ooms;
     int64_t n_api_loads;    /* of n_loads: caused by a request from the API, not by a user or an event */
+    int64_t n_api_revivals; /* of n_api_loads: the runner that fitted had died, so that whoever came first caused one */
     int64_t n_users_active; /* user requests under way now */
     int64_t n_users_served, n_served_dropped;
     int64_t n_conversations_dropped; /* did not begin because too many of the group were open */

@@ -437,7 +437,7 @@ const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
     struct o3_world_truth t;
     o3_world_truth(c->world, c->now_ns, &t);
     run->simulated_ns = c->now_ns;
-    run->n_induced_reloads = t.n_api_loads;
+    run->n_induced_reloads = t.n_api_loads - t.n_api_revivals;
     run->n_loads = t.n_loads;
     run->n_user_reloads = t.n_reloads;
     run->n_prefixes_evicted = t.n_prefixes_evicted;

@@ -53,6 +53,7 @@ static const char HEAD[] =
     "th{font-weight:600}td.n{font-variant-numeric:tabular-nums;white-space:nowrap}"
     "tbody th{padding-top:.9rem;color:var(--dim);font-size:.85rem}"
     "li{margin-bottom:.6rem;overflow-wrap:anywhere}"
+    "@media(max-width:32rem){td.n:last-child{white-space:normal}th,td{padding-right:.5rem}}"
     "</style>\n";
 
 /* ---- head ---- */
@@ -123,7 +124,8 @@ static void add_pictures(const struct o3_runs *t, struct o3_buf *out) {
     static const char MARKS[] =
         "<span class=\"true\">&#9660;</span> true alarm &nbsp; <span class=\"false\">&#10005;"
         "</span> false alarm &nbsp; <span class=\"change\">&#9632;</span> a change of the world "
-        "that should be told";
+        "that should be told<br>Without the first probes after a load and those beside a user's request, which no "
+        "baseline counts.";
     char title[80];
     O3_AUTO_BUF figures;
     o3_buf_init(&figures, 4u << 20);

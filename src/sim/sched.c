@@ -226,6 +226,8 @@ static bool make_room(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
         rq->is_evicting_all = false;
         struct o3_sim_runner *victim = o3_sim_sched_find(w, &rq->model);
         if (victim) rq->has_reloaded = true;
+        if (victim && victim->is_dead)
+            rq->has_revived = !o3_sim_needs_reload(&victim->launch, &rq->launch, &w->profile);
         struct o3_sim_fit fit;
         o3_sim_fit(w, &rq->model, &rq->launch, t, &fit);
         int n = n_loaded(w);
@@ -266,6 +268,7 @@ void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t 
         r->is_loading = false;
         count_load(w, r);
         w->truth.n_api_loads += !rq->is_silent;
+        w->truth.n_api_revivals += !rq->is_silent && rq->has_revived;
         w->truth.n_reloads += rq->has_reloaded;
         use(w, rq, r, t);
     }

@@ -324,7 +324,7 @@ struct o3_sim_request {
     struct o3_sim_launch launch;
     struct o3_sim_options options;
     struct o3_sim_runner *runner;
-    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_loaded;
+    bool is_load_only, is_failing_load, has_slot, head_sent, has_reloaded, has_revived, has_loaded;
     bool has_oomed, is_evicting_all; /* its load ran out of memory; waits until nothing is loaded */
     char load_error[512];
     uint64_t queue_serial;

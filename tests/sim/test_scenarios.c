@@ -29,7 +29,8 @@ static int judge(const char *path, const struct o3_run *run) {
                     run->failures[i].found);
     if (run->n_torn_files) print_error("%s: %lld torn files\n", path, (long long)run->n_torn_files);
     if (!run->n_expects) print_error("%s: nothing is expected\n", path);
-    return run->n_broken + (int)run->n_torn_files + !run->n_expects;
+    if (run->n_induced_reloads) print_error("%s: %lld loads by probes\n", path, (long long)run->n_induced_reloads);
+    return run->n_broken + (int)run->n_torn_files + (int)run->n_induced_reloads + !run->n_expects;
 }
 
 static int play_text(const char *path, const char *text, size_t n) {

@@ -912,6 +912,9 @@ static struct o3_world *eventful(const char *line) {
 #define SMALL                                                                                                          \
     "{\"model\":\"sim-small\",\"prompt\":\"x\",\"raw\":true,\"options\":{\"num_ctx\":4096,\"num_predict\":40}}"
 
+#define LARGE                                                                                                          \
+    "{\"model\":\"sim-small\",\"prompt\":\"x\",\"raw\":true,\"options\":{\"num_ctx\":8192,\"num_predict\":40}}"
+
 static void events_change_rates(void **state) {
     (void)state;
     struct o3_world *w = eventful("at 1m decode -40 %");
@@ -1041,8 +1044,21 @@ static void events_load_and_unload(void **state) {
     assert_int_equal(ps_number(w, 90 * S, "size_vram"), 0);
     /* A GPU that is back is taken by the next load; what runs stays where it is. */
     int64_t n_loads = truth(w).n_loads;
+    assert_int_equal(truth(w).n_api_revivals, 1);
     O3_ASSERT_NEAR(decode_tps(w, 150 * S, SMALL), 40.0 / 6, 0.2);
     assert_int_equal(truth(w).n_loads, n_loads);
+    o3_world_free(w);
+
+    /* A runner that died is one thing, other options are another. */
+    w = eventful("at 1m runner killed");
+    assert_int_equal(truth(w).n_api_loads, 0);
+    (void)decode_tps(w, 70 * S, SMALL);
+    assert_true(truth(w).n_api_loads == 1 && truth(w).n_api_revivals == 1);
+    assert_int_equal(o3_world_add_event(w, "at 2m runner killed", NULL), 0);
+    (void)decode_tps(w, 130 * S, LARGE);
+    assert_true(truth(w).n_api_loads == 2 && truth(w).n_api_revivals == 1);
+    (void)decode_tps(w, 140 * S, SMALL);
+    assert_true(truth(w).n_api_loads == 3 && truth(w).n_api_revivals == 1);
     o3_world_free(w);
 }
 
