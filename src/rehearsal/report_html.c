@@ -29,7 +29,7 @@ static const char HEAD[] =
     ".card{background:var(--card);border:1px solid var(--rule);border-radius:.5rem;padding:.7rem .8rem}"
     ".card span{display:block;color:var(--dim);font-size:.82rem;line-height:1.35}"
     ".card b{display:block;font-size:1.35rem;line-height:1.4;font-weight:650}"
-    ".plots{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,26rem),1fr));gap:.7rem}"
+    ".plots{display:grid;grid-template-columns:repeat(auto-fill,minmax(min(100%,26rem),1fr));gap:.7rem}"
     "figure{margin:0;min-width:0;background:var(--card);border:1px solid var(--rule);border-radius:.5rem;"
     "padding:.7rem .8rem}"
     "figcaption{font-weight:600;overflow-wrap:anywhere}code{font:.88em ui-monospace,monospace;color:var(--dim)}"
