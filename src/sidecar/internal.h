@@ -148,6 +148,7 @@ struct o3_sidecar {
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
     int n_loopback_ports;
+    int64_t ports_at_ns;
     bool has_probed_since_ports;
     int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
