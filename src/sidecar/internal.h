@@ -104,6 +104,8 @@ struct model {
     struct o3_preset_doc wanted, writing;
     bool has_published, is_write_wanted, is_writing;
     char write_reason[160];
+    enum o3_drift_event held; /* a verdict that is published when no suspicion stands any more; NONE */
+    char held_reason[160];
     uint64_t ticket;
     int n_write_failures;
     int64_t write_at_ns;

@@ -258,15 +258,19 @@ bool o3_sc_is_learning(const struct model *m) {
     return v.state == O3_DRIFT_LEARNING;
 }
 
-int o3_sc_n_drifted(const struct model *m) {
+static int n_in_state(const struct model *m, enum o3_drift_state state) {
     int n = 0;
     for (int sig = 0; m->epoch && sig < SIGNAL_COUNT; sig++) {
         if (!m->epoch->series[sig]) continue;
         struct o3_drift_view v;
         o3_drift_view(m->epoch->series[sig], &v);
-        n += v.state == O3_DRIFT_CONFIRMED;
+        n += v.state == state;
     }
     return n;
+}
+
+int o3_sc_n_drifted(const struct model *m) {
+    return n_in_state(m, O3_DRIFT_CONFIRMED);
 }
 
 static void describe(const struct o3_drift_report *r, enum signal sig, char *out, size_t size) {
@@ -308,6 +312,21 @@ static void tell_verdict(struct o3_sidecar *s, const struct model *m, enum signa
     }
 }
 
+/* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
+static void publish_verdict(struct o3_sidecar *s, struct model *m, enum signal sig, const struct o3_drift_report *r,
+                            struct o3_now now) {
+    if (r->event == O3_DRIFT_EV_SUSPECT) return;
+    if (r->event == O3_DRIFT_EV_BASELINE)
+        snprintf(m->held_reason, sizeof m->held_reason, "%s baseline established", SIGNAL_NAMES[sig]);
+    else if (r->event != O3_DRIFT_EV_WENT_AWAY)
+        describe(r, sig, m->held_reason, sizeof m->held_reason);
+    if (r->event != O3_DRIFT_EV_WENT_AWAY) m->held = r->event;
+    bool is_unsure = n_in_state(m, O3_DRIFT_SUSPECT) > 0 && n_in_state(m, O3_DRIFT_CONFIRMED) == 0;
+    if (m->held == O3_DRIFT_EV_NONE || is_unsure) return;
+    o3_sc_want_presets(s, m, m->held, m->held_reason, now);
+    m->held = O3_DRIFT_EV_NONE;
+}
+
 static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double value, const struct o3_sample *sample,
                  struct o3_now now) {
     if (!(value > 0) || !isfinite(value)) return;
@@ -323,14 +342,7 @@ static void feed(struct o3_sidecar *s, struct model *m, enum signal sig, double 
     r.event = ev;
     if (ev == O3_DRIFT_EV_CONFIRMED) m->epoch->n_changed[sig] = r.n_since;
     tell_verdict(s, m, sig, &r, v.baseline);
-    if (ev != O3_DRIFT_EV_SUSPECT && ev != O3_DRIFT_EV_WENT_AWAY) {
-        char reason[160];
-        if (ev == O3_DRIFT_EV_BASELINE)
-            snprintf(reason, sizeof reason, "%s baseline established", SIGNAL_NAMES[sig]);
-        else
-            describe(&r, sig, reason, sizeof reason);
-        o3_sc_want_presets(s, m, ev, reason, now);
-    }
+    publish_verdict(s, m, sig, &r, now);
     save_one(s, m->epoch, sig); /* after what follows from it: a verdict that is saved is never told again */
 }
 
