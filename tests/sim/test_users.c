@@ -172,25 +172,25 @@ static struct arrivals arrivals_of(struct o3_world_users u, int n_hours) {
 
 static void conversations_come_by_chance(void **state) {
     (void)state;
-    enum { HOURS = 20 * 24 };
-    struct arrivals a = arrivals_of(o3_world_users_default(), HOURS);
-    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(12.0 / HOURS));
-    O3_ASSERT_NEAR(a.dispersion, 1, 4 * sqrt(2.0 / HOURS));
-    O3_ASSERT_NEAR(a.turns, 4, 4 * sqrt(12.0 / (12 * HOURS))); /* geometric: variance 4 x 3 */
-    O3_ASSERT_NEAR(a.answer, 200, 200 * 4 * 0.8 / sqrt(48 * HOURS));
-    O3_ASSERT_NEAR(a.first_prompt, 300 + 13, 300 * 4 * 0.8 / sqrt(12 * HOURS) + 4);
+    const int hours = 20 * 24;
+    struct arrivals a = arrivals_of(o3_world_users_default(), hours);
+    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(12.0 / hours));
+    O3_ASSERT_NEAR(a.dispersion, 1, 4 * sqrt(2.0 / hours));
+    O3_ASSERT_NEAR(a.turns, 4, 4 * sqrt(12.0 / (12 * hours))); /* geometric: variance 4 x 3 */
+    O3_ASSERT_NEAR(a.answer, 200, 200 * 4 * 0.8 / sqrt(48 * hours));
+    O3_ASSERT_NEAR(a.first_prompt, 300 + 13, 300 * 4 * 0.8 / sqrt(12 * hours) + 4);
 }
 
 static void bursts_keep_the_rate(void **state) {
     (void)state;
-    enum { HOURS = 20 * 24 };
+    const int hours = 20 * 24;
     struct o3_world_users u = o3_world_users_default();
     u.burst = 4;
     u.turns = 1;
     u.answer_tokens = 20; /* or some would lose patience in the queue */
-    struct arrivals a = arrivals_of(u, HOURS);
+    struct arrivals a = arrivals_of(u, hours);
     /* A geometric number with mean 4 of them at once: the variance is 2 x 4 - 1 times that of single ones. */
-    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(7 * 12.0 / HOURS));
+    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(7 * 12.0 / hours));
     assert_true(a.dispersion > 5 && a.dispersion < 9.5);
 }
 
