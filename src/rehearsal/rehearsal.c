@@ -27,6 +27,7 @@ struct o3_rehearsal {
     struct o3_pairs *pairs;
     struct state_of_things state;
     size_t next_fault;  /* to begin */
+    int64_t faults_ns;  /* up to when they were played */
     int64_t restart_ns; /* of a stopped sidecar; INT64_MAX none */
     int64_t next_look_ns, next_edge_ns;
     double sums[O3_RUN_MODELS_MAX][TTFT_AND_DECODE]; /* of the point of the series that is being filled */
@@ -209,10 +210,17 @@ static void kill_sidecar(struct o3_rehearsal *r, const struct o3_scenario_fault 
             r->coupling->kill_at = (enum o3_replace_step)s;
             return;
         }
+    if (!r->coupling->sidecar) return; /* stopped: there is nothing to kill */
     o3_coupling_stop(r->coupling, true);
     restart_now(r);
 }
 
+static void stop_sidecar(struct o3_rehearsal *r, int64_t until_ns) {
+    o3_coupling_stop(r->coupling, false);
+    if (r->restart_ns == INT64_MAX || until_ns > r->restart_ns) r->restart_ns = until_ns;
+}
+
+/* What happens once; what lasts is set by set_lasting. */
 static void begin(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
     struct o3_coupling *c = r->coupling;
     switch (f->kind) {
@@ -220,52 +228,38 @@ static void begin(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
         kill_sidecar(r, f);
         break;
     case O3_FAULT_SIDECAR_STOPPED:
-        o3_coupling_stop(c, false);
-        r->restart_ns = f->until_ns == INT64_MAX ? f->at_ns : f->until_ns;
-        break;
-    case O3_FAULT_DISK_FULL:
-        o3_memory_files_set_full(c->files, true);
-        break;
-    case O3_FAULT_DISK_READ_ONLY:
-        o3_memory_files_set_read_only(c->files, true);
-        break;
-    case O3_FAULT_DISK_SLOW:
-        c->write_step_ns = (int64_t)(f->value * 1e9);
+        stop_sidecar(r, f->until_ns);
         break;
     case O3_FAULT_CLOCK_JUMP:
         c->wall_shift_ms += (int64_t)(f->value * 1e3);
         o3_world_jump_clock(c->world, c->now_ns, (int64_t)(f->value * 1e3));
         break;
-    case O3_FAULT_POOL:
-        c->n_pooled_sockets = (int)f->value;
-        break;
     case O3_FAULT_FOREIGN_FILE:
         o3_memory_files_overwrite(c->files, O3_COUPLING_PRESET_FILE, "foreign\n", 8);
+        break;
+    case O3_FAULT_DISK_FULL:
+    case O3_FAULT_DISK_READ_ONLY:
+    case O3_FAULT_DISK_SLOW:
+    case O3_FAULT_POOL:
         break;
     }
 }
 
-static void end(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
+/* The newest fault of that kind that has begun and not ended; NULL none. */
+static const struct o3_scenario_fault *in_force(const struct o3_rehearsal *r, enum o3_fault_kind kind, int64_t t) {
+    const struct o3_scenario *s = r->params.scenario;
+    for (size_t i = r->next_fault; i-- > 0;)
+        if (s->faults[i].kind == kind && t < s->faults[i].until_ns) return &s->faults[i];
+    return NULL;
+}
+
+static void set_lasting(struct o3_rehearsal *r, int64_t t) {
     struct o3_coupling *c = r->coupling;
-    switch (f->kind) {
-    case O3_FAULT_DISK_FULL:
-        o3_memory_files_set_full(c->files, false);
-        break;
-    case O3_FAULT_DISK_READ_ONLY:
-        o3_memory_files_set_read_only(c->files, false);
-        break;
-    case O3_FAULT_DISK_SLOW:
-        c->write_step_ns = 0;
-        break;
-    case O3_FAULT_POOL:
-        c->n_pooled_sockets = 0;
-        break;
-    case O3_FAULT_SIDECAR_KILLED:
-    case O3_FAULT_SIDECAR_STOPPED:
-    case O3_FAULT_CLOCK_JUMP:
-    case O3_FAULT_FOREIGN_FILE:
-        break;
-    }
+    const struct o3_scenario_fault *slow = in_force(r, O3_FAULT_DISK_SLOW, t), *pool = in_force(r, O3_FAULT_POOL, t);
+    o3_memory_files_set_full(c->files, in_force(r, O3_FAULT_DISK_FULL, t));
+    o3_memory_files_set_read_only(c->files, in_force(r, O3_FAULT_DISK_READ_ONLY, t));
+    c->write_step_ns = slow ? (int64_t)(slow->value * 1e9) : 0;
+    c->n_pooled_sockets = pool ? (int)pool->value : 0;
 }
 
 static int64_t next_fault_ns(const struct o3_rehearsal *r) {
@@ -273,17 +267,17 @@ static int64_t next_fault_ns(const struct o3_rehearsal *r) {
     int64_t t = r->restart_ns;
     if (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns < t) t = s->faults[r->next_fault].at_ns;
     for (size_t i = 0; i < r->next_fault; i++)
-        if (s->faults[i].until_ns > r->coupling->now_ns && s->faults[i].until_ns < t) t = s->faults[i].until_ns;
+        if (s->faults[i].until_ns > r->faults_ns && s->faults[i].until_ns < t) t = s->faults[i].until_ns;
     return t;
 }
 
 static void play_faults(struct o3_rehearsal *r, int64_t t) {
     const struct o3_scenario *s = r->params.scenario;
-    for (size_t i = 0; i < r->next_fault; i++)
-        if (s->faults[i].until_ns == t) end(r, &s->faults[i]);
+    r->faults_ns = t;
     if (r->restart_ns <= t) restart_now(r);
     while (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns <= t)
         begin(r, &s->faults[r->next_fault++]);
+    set_lasting(r, t);
 }
 
 /* ---- time ---- */
@@ -430,6 +424,7 @@ const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
     struct o3_coupling *c = r->coupling;
     struct o3_run *run = &r->run;
     drain_users(r, c->now_ns);
+    if (r->point < O3_RUN_POINTS_MAX) close_point(r);
     o3_pairs_finish(r->pairs, run);
     o3_expectations_finish(r->expectations, c->now_ns);
     note_expectations(r);

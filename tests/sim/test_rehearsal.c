@@ -147,6 +147,40 @@ static void test_dies_at_every_step_of_a_write(void **state) {
     }
 }
 
+/* An hour of it ends while the disk is full for good, or for another reason. */
+static void test_fault_lasts_while_any_line_says_so(void **state) {
+    (void)state;
+    struct played p = play_for(QUIET FAST "at 1m disk full for 30m\nat 2m disk full for 1m\n"
+                                          "at 1m disk read-only for 20m\nby 40m expect preset_written\n"
+                                          "never expect preset_written before 30m\nrun for 40m\n",
+                               1, false);
+    assert_int_equal(p.run->n_broken, 0);
+    assert_true(p.run->n_failed_writes > 0);
+    done(&p);
+}
+
+static void test_only_what_lives_is_killed(void **state) {
+    (void)state;
+    struct played a = play_for(QUIET FAST "at 10m sidecar stopped for 40m\nrun for 1h\n", 1, false);
+    struct played b = play_for(QUIET FAST "at 10m sidecar stopped for 40m\nat 15m sidecar killed\n"
+                                          "at 20m sidecar stopped for 5m\nrun for 1h\n",
+                               1, false);
+    assert_int_equal(a.run->n_restarts, 1);
+    assert_int_equal(b.run->n_restarts, 1);
+    assert_int_equal(a.run->n_probes, b.run->n_probes);
+    done(&a);
+    done(&b);
+}
+
+static void test_series_reach_to_the_end(void **state) {
+    (void)state;
+    struct played p = play_for(QUIET FAST "run for 1h\n", 1, false);
+    const struct o3_run_series *s = &p.run->models[0].decode_rate;
+    assert_int_equal(s->n, O3_RUN_POINTS_MAX);
+    assert_true((double)s->step_ns * s->n >= (double)p.run->simulated_ns);
+    done(&p);
+}
+
 static void test_broken_expectation_is_told(void **state) {
     (void)state;
     struct played p = play_for(QUIET FAST "at 30m decode -40 %\nnever expect confirmed slower\nrun for 50m\n", 1,
@@ -191,6 +225,9 @@ int main(void) {
         cmocka_unit_test(test_twin_worlds_are_equal_without_probes),
         cmocka_unit_test(test_disturbance_is_seen),
         cmocka_unit_test(test_dies_at_every_step_of_a_write),
+        cmocka_unit_test(test_fault_lasts_while_any_line_says_so),
+        cmocka_unit_test(test_only_what_lives_is_killed),
+        cmocka_unit_test(test_series_reach_to_the_end),
         cmocka_unit_test(test_broken_expectation_is_told),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_jump_of_the_clock_is_no_change),
