@@ -121,6 +121,9 @@ struct o3_world_truth {
  * from the arrival to the evaluation of the prompt. `model` as /api/ps shows it; NaN when that is not loaded. */
 enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
+/* What a sidecar keeps one baseline for: the model's digest, its context and the server's version, as one number; 0
+ * when that model is not loaded. Of two that are loaded under one name the newer one counts, here and above. */
+uint64_t o3_world_setting(const struct o3_world *w, const char *model);
 /* The ports that the living runners listen on, as the machine's table of sockets would show them; how many. */
 size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max);
 /* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */

@@ -54,15 +54,8 @@ static double number_of(const struct o3_field *f, size_t n, const char *name) {
     return x && x->type == O3_FIELD_DBL ? x->d : 0;
 }
 
-static int index_of_signal(const char *name) {
-    static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
-    for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
-        if (!strcmp(NAMES[i], name)) return i;
-    return -1;
-}
-
 static void note_verdict(struct o3_rehearsal *r, enum o3_event_id ev, const char *model, const char *signal) {
-    int i = o3_truth_model(&r->truth, &r->run, model), sig = index_of_signal(signal);
+    int i = o3_truth_model(&r->truth, &r->run, model), sig = o3_truth_signal_of(signal);
     if (i < 0 || sig < 0) return;
     char *mark = &r->state.suspects[i][sig];
     if (ev == O3_EV_DRIFT_SUSPECT)
@@ -96,8 +89,7 @@ static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
 static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     const char *model = text_of(f, n, "model"), *signal = text_of(f, n, "signal");
     int64_t now_ns = r->coupling->now_ns;
-    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal);
-    if (ev == O3_EV_EPOCH_CHANGED) o3_truth_epoch(&r->truth, &r->run, model, now_ns);
+    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
     if (ev == O3_EV_DRIFT_CONFIRMED) {
         o3_truth_look(&r->truth, &r->run, now_ns);
         o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
@@ -362,7 +354,8 @@ static int couple(struct o3_rehearsal *r, struct o3_err *e) {
     }
     r->run.seed = s->has_seed ? s->world.seed : r->params.seed;
     int64_t start_ms = s->world.start_wall_ms ? s->world.start_wall_ms : O3_REHEARSAL_START_WALL_MS;
-    o3_truth_init(&r->truth, world, o3_config_values(config)->drift_min_effect);
+    const struct o3_config_values *v = o3_config_values(config);
+    o3_truth_init(&r->truth, world, v->drift_min_effect, (int)v->drift_baseline_samples);
     struct o3_coupling_hooks hooks = {
         .ctx = r, .event = on_event, .sample = on_sample, .before_restart = take_counters};
     return o3_coupling_new(config, world, r->run.seed, start_ms, &hooks, &r->coupling, e);

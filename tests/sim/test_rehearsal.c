@@ -81,14 +81,14 @@ static void test_alarm_without_a_change_is_false(void **state) {
     assert_int_equal(o3_world_add_event(w, "at 40m decode -20 %", &e), 0);
     struct o3_truth *t = malloc(sizeof *t);
     struct o3_run *run = calloc(1, sizeof *run);
-    o3_truth_init(t, w, 0.05);
+    o3_truth_init(t, w, 0.05, 30);
     struct o3_sample s = {.kind = O3_PROBE_DECODE, .model = "sim-small:latest", .prompt_eval_count = 20};
     for (int i = 0; i < 60; i++) {
         s.mono_ns = i * MINUTE_NS;
         struct o3_world_output o;
         while (o3_world_poll(w, s.mono_ns, &o))
             ;
-        if (i == 30) o3_truth_baseline(t, run, s.model, "decode_rate");
+        if (i == 30) o3_truth_baseline(t, run, s.model, "decode_rate", s.mono_ns);
         if (i == 35) o3_truth_alarm(t, run, s.model, "decode_rate", -0.2, 31 * MINUTE_NS, s.mono_ns);
         o3_truth_sample(t, run, &s);
     }
@@ -102,6 +102,33 @@ static void test_alarm_without_a_change_is_false(void **state) {
     free(run);
     free(t);
     o3_world_free(w);
+}
+
+/* Somebody's context is in force for half an hour; then the setting and its baseline are the old ones again. */
+static void test_setting_that_returns_is_compared_with_its_own_baseline(void **state) {
+    (void)state;
+    struct played p = play_for(QUIET FAST "world keep-alive -1\n"
+                                          "at 30m load sim-small ctx 4096\nat 1h load sim-small ctx 8192\n"
+                                          "at 80m decode -40 %\nrun for 110m\n",
+                               1, false);
+    assert_int_equal(p.run->n_changes, 1);
+    assert_int_equal(p.run->changes[0].at_ns, 80 * MINUTE_NS);
+    O3_ASSERT_NEAR(p.run->changes[0].ratio, -0.4, 0.001);
+    assert_true(p.run->changes[0].told_ns != INT64_MAX);
+    assert_true(p.run->n_alarms >= 1);
+    assert_int_equal(p.run->n_false_alarms, 0);
+    done(&p);
+}
+
+/* The model is another one when the sidecar comes back, which no event of the sidecar tells. */
+static void test_setting_that_changes_unseen_has_no_baseline_yet(void **state) {
+    (void)state;
+    struct played p = play_for(QUIET FAST "world keep-alive -1\nat 30m sidecar stopped for 5m\n"
+                                          "at 31m load sim-small ctx 4096\nat 31m decode -40 %\nrun for 90m\n",
+                               1, false);
+    assert_int_equal(p.run->n_changes, 0);
+    assert_int_equal(p.run->n_alarms, 0);
+    done(&p);
 }
 
 #define USERS "users 30/h sim-small turns 3 ctx 8192\n"
@@ -225,6 +252,8 @@ int main(void) {
         cmocka_unit_test(test_twin_worlds_are_equal_without_probes),
         cmocka_unit_test(test_disturbance_is_seen),
         cmocka_unit_test(test_dies_at_every_step_of_a_write),
+        cmocka_unit_test(test_setting_that_returns_is_compared_with_its_own_baseline),
+        cmocka_unit_test(test_setting_that_changes_unseen_has_no_baseline_yet),
         cmocka_unit_test(test_fault_lasts_while_any_line_says_so),
         cmocka_unit_test(test_only_what_lives_is_killed),
         cmocka_unit_test(test_series_reach_to_the_end),
