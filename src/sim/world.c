@@ -153,6 +153,7 @@ bool o3_sim_is_gpu(const struct o3_world *w) {
 
 void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
     r->is_dead = true;
+    o3_sim_cache_clear(w, r, false);
     for (size_t i = 0; i < w->n_requests;) {
         struct o3_sim_request *rq = w->requests[i];
         if (rq->runner == r && rq->stage != O3_SIM_LOADING) {
@@ -193,8 +194,10 @@ static void restart(struct o3_world *w, int64_t t) {
         o3_sim_emit_end(w, w->requests[i], t, true);
         o3_sim_remove(w, w->requests[i]);
     }
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        w->runners[i].is_end_by_api = false; /* whatever a request said about its end before */
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    }
     w->started_ns = t;
 }
 
