@@ -427,6 +427,8 @@ void o3_sim_model_redigest(struct o3_sim_model *m);
 /* ---- sched.c ---- */
 void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* wants a runner */
 void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t t);  /* its load ended */
+/* The process dies while it loads: the request that waits for it fails at once. */
+void o3_sim_sched_load_killed(struct o3_world *w, const struct o3_sim_runner *r, int64_t t);
 void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* done with its runner */
 void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq,
                          int64_t t); /* the client left before a runner */

@@ -168,7 +168,11 @@ void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && o3_sim_is_named(model, r->model.name)) o3_sim_kill_runner(w, r, t);
+        if (!r->is_used || !o3_sim_is_named(model, r->model.name)) continue;
+        if (r->is_loading)
+            o3_sim_sched_load_killed(w, r, t);
+        else
+            o3_sim_kill_runner(w, r, t);
     }
 }
 
