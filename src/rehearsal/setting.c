@@ -41,7 +41,7 @@ static int take_number(struct o3_grammar *g, const char *what, int64_t high, int
 }
 
 static int take_parallel(struct o3_grammar *g) {
-    return take_number(g, "a number of requests from 1 to 256", 256, &g->s->world.parallel);
+    return take_number(g, "a number of requests from 1 to 64", O3_WORLD_PARALLEL_MAX, &g->s->world.parallel);
 }
 
 static int take_max_queue(struct o3_grammar *g) {
@@ -193,10 +193,18 @@ static int take_users_daily(struct o3_grammar *g, struct o3_world_users *u) {
 }
 
 static int take_users_pause(struct o3_grammar *g, struct o3_world_users *u) {
+    const char *what = "a duration up to 7 days like \"40s\"";
     int64_t ns;
-    int r = o3_words_take_time(&g->w, "a duration like \"40s\"", &ns);
-    if (r == 0) u->pause_ms = ns / O3_NS_PER_MS;
-    return r;
+    int r = o3_words_take_time(&g->w, what, &ns);
+    if (r < 0) return r;
+    u->pause_ms = ns / O3_NS_PER_MS;
+    if (u->pause_ms <= O3_WORLD_USERS_PAUSE_MAX_MS) return 0;
+    g->w.next--;
+    return o3_words_expected(&g->w, what);
+}
+
+static int take_tokens(struct o3_grammar *g, int *ret) {
+    return take_number(g, "a number of tokens from 1 to 65536", O3_WORLD_USERS_TOKENS_MAX, ret);
 }
 
 static int take_users_option(struct o3_grammar *g, struct o3_world_users *u) {
@@ -205,10 +213,8 @@ static int take_users_option(struct o3_grammar *g, struct o3_world_users *u) {
     if (o3_words_take(w, "burst")) return o3_words_take_double(w, "a number from 1 to 100", 1, 100, &u->burst);
     if (o3_words_take(w, "daily")) return take_users_daily(g, u);
     if (o3_words_take(w, "turns")) return take_number(g, "a number from 1 to 100", 100, &u->turns);
-    if (o3_words_take(w, "prompt"))
-        return take_number(g, "a number of tokens from 1 to 100000", 100000, &u->prompt_tokens);
-    if (o3_words_take(w, "answer"))
-        return take_number(g, "a number of tokens from 1 to 100000", 100000, &u->answer_tokens);
+    if (o3_words_take(w, "prompt")) return take_tokens(g, &u->prompt_tokens);
+    if (o3_words_take(w, "answer")) return take_tokens(g, &u->answer_tokens);
     if (o3_words_take(w, "pause")) return take_users_pause(g, u);
     if (o3_words_take(w, "ctx")) return take_ctx(g, &u->num_ctx);
     return o3_words_unknown(w, "burst, daily, turns, prompt, answer, pause, ctx or the end", OPTIONS, 7);

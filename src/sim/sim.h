@@ -13,8 +13,8 @@
 #define O3_SIM_MAX_EVENTS 1024
 #define O3_SIM_MAX_BODY ((size_t)4 << 20)
 #define O3_SIM_MAX_REPLY ((size_t)64 << 20)
-#define O3_SIM_MAX_SLOTS 64   /* of one runner */
-#define O3_SIM_MAX_CACHED 512 /* states in the prompt cache of one runner */
+#define O3_SIM_MAX_SLOTS O3_WORLD_PARALLEL_MAX /* of one runner */
+#define O3_SIM_MAX_CACHED 512                  /* states in the prompt cache of one runner */
 #define O3_SIM_CACHE_BYTES (8 * O3_SIM_GIB)
 #define O3_SIM_MAX_GROUPS 16        /* of users */
 #define O3_SIM_MAX_CONVERSATIONS 64 /* of one group at once */
