@@ -61,6 +61,8 @@ struct o3_run {
     int64_t n_probes, n_failed_probes, n_skipped_probes, n_probe_tokens;
     double busy_seconds;
     int64_t n_induced_reloads, n_loads, n_user_reloads;
+    bool has_gpu;
+    int64_t n_spilled_loads; /* that did not get all of the GPU they wanted; only with a GPU */
     /* users; in seconds. added: with the sidecar minus without, of the same request; only with a twin world */
     bool has_twin;
     int64_t n_requests, n_failed_requests, n_twin_failed_requests, n_unpaired;

@@ -428,6 +428,8 @@ const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
     run->n_induced_reloads = t.n_api_loads;
     run->n_loads = t.n_loads;
     run->n_user_reloads = t.n_reloads;
+    run->has_gpu = r->params.scenario->world.has_gpu;
+    run->n_spilled_loads = t.n_spilled_loads;
     run->n_prefixes_evicted = t.n_prefixes_evicted;
     run->n_prefixes_swapped = t.n_prefixes_swapped;
     run->n_tokens_again = t.n_tokens_again;

@@ -68,6 +68,8 @@ static struct report_row row_of(const struct o3_run *o) {
         .n_failed_probes = o->n_failed_probes,
         .n_probe_tokens = o->n_probe_tokens,
         .n_induced_reloads = o->n_induced_reloads,
+        .has_gpu = o->has_gpu,
+        .n_spilled_loads = o->n_spilled_loads,
         .n_requests = o->n_requests,
         .n_failed_requests = o->n_failed_requests,
         .n_twin_failed_requests = o->n_twin_failed_requests,
@@ -102,6 +104,8 @@ static void sum_counts(struct o3_run *sum, const struct o3_run *o) {
     sum->n_induced_reloads += o->n_induced_reloads;
     sum->n_loads += o->n_loads;
     sum->n_user_reloads += o->n_user_reloads;
+    sum->has_gpu |= o->has_gpu;
+    sum->n_spilled_loads += o->n_spilled_loads;
     sum->has_twin |= o->has_twin;
     sum->n_requests += o->n_requests;
     sum->n_failed_requests += o->n_failed_requests;

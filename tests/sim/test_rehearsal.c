@@ -199,6 +199,17 @@ static void test_only_what_lives_is_killed(void **state) {
     done(&b);
 }
 
+static void test_spilled_loads_are_counted(void **state) {
+    (void)state;
+    struct played p = play_for("world gpu 6GiB\nload sim-medium ctx 32768\nrun for 1h\n", 1, false);
+    assert_true(p.run->has_gpu);
+    assert_int_equal(p.run->n_spilled_loads, 1);
+    done(&p);
+    p = play_for(QUIET "run for 1h\n", 1, false);
+    assert_false(p.run->has_gpu);
+    done(&p);
+}
+
 static void test_series_reach_to_the_end(void **state) {
     (void)state;
     struct played p = play_for(QUIET FAST "run for 1h\n", 1, false);
@@ -257,6 +268,7 @@ int main(void) {
         cmocka_unit_test(test_fault_lasts_while_any_line_says_so),
         cmocka_unit_test(test_only_what_lives_is_killed),
         cmocka_unit_test(test_series_reach_to_the_end),
+        cmocka_unit_test(test_spilled_loads_are_counted),
         cmocka_unit_test(test_broken_expectation_is_told),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_jump_of_the_clock_is_no_change),

@@ -250,6 +250,30 @@ static void lines_fit_into_80_columns(void **state) {
     free(runs);
 }
 
+/* Only a machine with a GPU can have less of it than a load wants. */
+static void spilled_loads_are_told_of_a_gpu(void **state) {
+    (void)state;
+    struct o3_run *o = full_run(1);
+    char *text = report(o3_run_text, "t", o, 1);
+    assert_lacks(text, "pilled");
+    free(text);
+    json_t *root = json_of(o, 1);
+    assert_null(at(root, "summary.spilled_loads"));
+    assert_null(json_object_get(json_array_get(json_object_get(root, "runs"), 0), "spilled_loads"));
+    json_decref(root);
+    o->has_gpu = true;
+    o->n_spilled_loads = 3;
+    text = report(o3_run_text, "t", o, 1);
+    assert_has(text, "  Loads spilled to the CPU     3 of 12               95 %: 8.9 to 53 %\n");
+    free(text);
+    root = json_of(o, 1);
+    O3_ASSERT_NEAR(number_at(root, "summary.spilled_loads.count"), 3, 0);
+    O3_ASSERT_NEAR(number_at(root, "summary.spilled_loads.ratio"), 0.25, 1e-12);
+    O3_ASSERT_NEAR(number_at(json_array_get(json_object_get(root, "runs"), 0), "spilled_loads"), 3, 0);
+    json_decref(root);
+    free(o);
+}
+
 /* What was not exercised has no row, no field and no picture: never a 0. */
 static void what_was_not_exercised_is_absent(void **state) {
     (void)state;
@@ -454,6 +478,7 @@ int main(void) {
         cmocka_unit_test(good_means_nothing_broken_torn_or_reloaded),
         cmocka_unit_test(table_tells_what_was_counted),
         cmocka_unit_test(lines_fit_into_80_columns),
+        cmocka_unit_test(spilled_loads_are_told_of_a_gpu),
         cmocka_unit_test(what_was_not_exercised_is_absent),
         cmocka_unit_test(without_probes_nothing_is_said_of_alarms),
         cmocka_unit_test(without_a_twin_no_wait_is_added),
