@@ -176,8 +176,7 @@ static void on_sample(void *ctx, const struct o3_sample *s) {
 }
 
 /* What only the metrics of a sidecar know, before they go with it. */
-static void take_counters(void *ctx) {
-    struct o3_rehearsal *r = ctx;
+static void take_counters(struct o3_rehearsal *r) {
     size_t n;
     const char *const *reasons = o3_label_values(O3_M_PROBES_SKIPPED, "reason", &n);
     for (int m = 0; m < r->run.n_models; m++)
@@ -186,6 +185,14 @@ static void take_counters(void *ctx) {
                                      O3_L(r->run.models[m].name, reasons[i]));
             if (isfinite(v)) r->run.n_skipped_probes += (int64_t)v;
         }
+}
+
+/* What it held for true goes with it; suspicions and verdicts are saved. */
+static void before_restart(void *ctx) {
+    struct o3_rehearsal *r = ctx;
+    take_counters(r);
+    r->state.is_down = false;
+    r->state.n_stuck = 0;
 }
 
 /* ---- faults ---- */
@@ -357,7 +364,7 @@ static int couple(struct o3_rehearsal *r, struct o3_err *e) {
     const struct o3_config_values *v = o3_config_values(config);
     o3_truth_init(&r->truth, world, v->drift_min_effect, (int)v->drift_baseline_samples);
     struct o3_coupling_hooks hooks = {
-        .ctx = r, .event = on_event, .sample = on_sample, .before_restart = take_counters};
+        .ctx = r, .event = on_event, .sample = on_sample, .before_restart = before_restart};
     return o3_coupling_new(config, world, r->run.seed, start_ms, &hooks, &r->coupling, e);
 }
 

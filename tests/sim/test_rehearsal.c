@@ -210,6 +210,20 @@ static void test_spilled_loads_are_counted(void **state) {
     done(&p);
 }
 
+/* A new process holds no runner for stuck until it has seen that. */
+static void test_state_of_things_ends_with_the_process(void **state) {
+    (void)state;
+    struct played p = play_for(
+        QUIET FAST "users 240/h sim-small turns 1 prompt 50 answer 30 ctx 8192\n"
+                   "at 30m hang for 40m\nby 1h expect runner_stuck\nat 69m sidecar killed\n"
+                   "at 100m decode -40 %\nby 2h20 expect confirmed\nnever expect confirmed while stuck\nrun for 140m\n",
+        1, false);
+    for (int i = 0; i < p.run->n_broken; i++)
+        print_message("%s: %s\n", p.run->failures[i].text, p.run->failures[i].found);
+    assert_int_equal(p.run->n_broken, 0);
+    done(&p);
+}
+
 static void test_series_reach_to_the_end(void **state) {
     (void)state;
     struct played p = play_for(QUIET FAST "run for 1h\n", 1, false);
@@ -267,6 +281,7 @@ int main(void) {
         cmocka_unit_test(test_setting_that_changes_unseen_has_no_baseline_yet),
         cmocka_unit_test(test_fault_lasts_while_any_line_says_so),
         cmocka_unit_test(test_only_what_lives_is_killed),
+        cmocka_unit_test(test_state_of_things_ends_with_the_process),
         cmocka_unit_test(test_series_reach_to_the_end),
         cmocka_unit_test(test_spilled_loads_are_counted),
         cmocka_unit_test(test_broken_expectation_is_told),
