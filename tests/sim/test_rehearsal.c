@@ -224,6 +224,22 @@ static void test_state_of_things_ends_with_the_process(void **state) {
     done(&p);
 }
 
+/* Two writes wait for the new process, and it dies in the first: of the second it says and does nothing more. */
+static void test_dead_process_says_nothing(void **state) {
+    (void)state;
+    struct played p = play_for(QUIET FAST "load sim-medium ctx 8192\nat 1m disk full for 20m\n"
+                                          "at 25m sidecar killed at rename\nat 25m sidecar killed\n"
+                                          "by 30m expect preset_written model=sim-small\n"
+                                          "by 30m expect preset_written model=sim-medium\n"
+                                          "never expect preset_write_failed after 25m\nrun for 40m\n",
+                               1, false);
+    for (int i = 0; i < p.run->n_broken; i++)
+        print_message("%s: %s\n", p.run->failures[i].text, p.run->failures[i].found);
+    assert_int_equal(p.run->n_broken, 0);
+    assert_int_equal(p.run->n_restarts, 2);
+    done(&p);
+}
+
 static void test_series_reach_to_the_end(void **state) {
     (void)state;
     struct played p = play_for(QUIET FAST "run for 1h\n", 1, false);
@@ -282,6 +298,7 @@ int main(void) {
         cmocka_unit_test(test_fault_lasts_while_any_line_says_so),
         cmocka_unit_test(test_only_what_lives_is_killed),
         cmocka_unit_test(test_state_of_things_ends_with_the_process),
+        cmocka_unit_test(test_dead_process_says_nothing),
         cmocka_unit_test(test_series_reach_to_the_end),
         cmocka_unit_test(test_spilled_loads_are_counted),
         cmocka_unit_test(test_broken_expectation_is_told),
