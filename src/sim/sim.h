@@ -356,6 +356,7 @@ struct o3_sim_heat { /* temperature of the device; followed while an event makes
     double celsius;
     bool is_busy;
 };
+#define O3_SIM_MAX_WANDERS 8
 struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
     int64_t first, at;
     double ar, value;
@@ -391,7 +392,8 @@ struct o3_world {
     int64_t started_ns; /* the server process */
     int n_busy_runners;
     struct o3_sim_heat heat;
-    struct o3_sim_wander wander;
+    struct o3_sim_wander wanders[O3_SIM_MAX_WANDERS]; /* the ones asked for last */
+    size_t next_wander;                               /* to be replaced */
     struct {
         const struct o3_sim_weights *weights;
         uint64_t n;
