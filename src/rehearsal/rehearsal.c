@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "rehearsal/coupling.h"
+#include "rehearsal/grammar.h"
 #include "rehearsal/pairs.h"
 #include "rehearsal/truth.h"
 
@@ -338,23 +339,12 @@ static int make_world(const struct o3_rehearsal_params *p, struct o3_world **ret
     return o3_scenario_fill_world(s, *ret, e);
 }
 
-static int make_config(const struct o3_scenario *s, struct o3_config **ret, struct o3_err *e) {
-    struct o3_conf_pair *flags = calloc(s->n_config + 1, sizeof *flags);
-    if (!flags) return o3_err_set(e, O3_E_NOMEM, "no memory for the configuration");
-    for (size_t i = 0; i < s->n_config; i++)
-        flags[i] = (struct o3_conf_pair){s->config[i].name, s->config[i].value};
-    struct o3_conf_sources src = {.flags = flags, .n_flags = s->n_config};
-    int r = o3_config_load(&src, NULL, NULL, ret, e);
-    free(flags);
-    return r;
-}
-
 static int couple(struct o3_rehearsal *r, struct o3_err *e) {
     struct o3_world *world = NULL;
     struct o3_config *config = NULL;
     const struct o3_scenario *s = r->params.scenario;
     int code = make_world(&r->params, &world, e);
-    if (code == 0) code = make_config(s, &config, e);
+    if (code == 0) code = o3_scenario_load_config(s->config, s->n_config, &config, e);
     if (code < 0) {
         o3_world_free(world);
         return code;
@@ -368,19 +358,12 @@ static int couple(struct o3_rehearsal *r, struct o3_err *e) {
     return o3_coupling_new(config, world, r->run.seed, start_ms, &hooks, &r->coupling, e);
 }
 
-static void init_run(struct o3_run *run) {
-    struct o3_spread *spreads[] = {&run->delay_seconds, &run->ttft,       &run->total,      &run->twin_ttft,
-                                   &run->twin_total,    &run->added_ttft, &run->added_total};
-    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
-        o3_spread_init(spreads[i]);
-}
-
 int o3_rehearsal_new(const struct o3_rehearsal_params *p, struct o3_rehearsal **ret, struct o3_err *e) {
     struct o3_rehearsal *r = calloc(1, sizeof *r);
     if (!r) return o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");
     r->params = *p;
     r->restart_ns = INT64_MAX;
-    init_run(&r->run);
+    o3_run_init(&r->run);
     r->expectations = o3_expectations_new(p->scenario);
     r->pairs = o3_pairs_new();
     int code = r->expectations && r->pairs ? 0 : o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");

@@ -245,16 +245,21 @@ static char *rest_of_line(const struct o3_grammar *g) {
     return strndup(g->line + start, end - start);
 }
 
-static int load_pairs(const struct o3_scenario_pair *p, size_t n, struct o3_err *e) {
+int o3_scenario_load_config(const struct o3_scenario_pair *p, size_t n, struct o3_config **ret, struct o3_err *e) {
     struct o3_conf_pair *flags = calloc(n ? n : 1, sizeof *flags);
     if (!flags) return o3_err_set(e, O3_E_NOMEM, "no memory for the configuration");
     for (size_t i = 0; i < n; i++)
         flags[i] = (struct o3_conf_pair){.name = p[i].name, .value = p[i].value};
     struct o3_conf_sources src = {.flags = flags, .n_flags = n};
-    struct o3_config *c = NULL;
-    int r = o3_config_load(&src, NULL, NULL, &c, e);
-    if (r == 0) o3_config_free(c);
+    int r = o3_config_load(&src, NULL, NULL, ret, e);
     free(flags);
+    return r;
+}
+
+static int check_pairs(const struct o3_scenario_pair *p, size_t n, struct o3_err *e) {
+    struct o3_config *c = NULL;
+    int r = o3_scenario_load_config(p, n, &c, e);
+    if (r == 0) o3_config_free(c);
     return r;
 }
 
@@ -293,12 +298,12 @@ int o3_grammar_config(struct o3_grammar *g) {
 int o3_grammar_check_config(struct o3_grammar *g) {
     const struct o3_scenario *s = g->s;
     struct o3_err cause = {0};
-    int r = s->n_config ? load_pairs(s->config, s->n_config, &cause) : 0;
+    int r = s->n_config ? check_pairs(s->config, s->n_config, &cause) : 0;
     if (r == 0) return 0;
     const struct o3_scenario_pair *at = &s->config[s->n_config - 1];
     for (size_t i = 0; i < s->n_config; i++) {
         struct o3_err alone = {0};
-        if (load_pairs(&s->config[i], 1, &alone) == 0 || strcmp(alone.text, cause.text) != 0) continue;
+        if (check_pairs(&s->config[i], 1, &alone) == 0 || strcmp(alone.text, cause.text) != 0) continue;
         at = &s->config[i];
         break;
     }
