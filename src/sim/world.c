@@ -241,7 +241,13 @@ static void update_model(struct o3_world *w, const char *name, int64_t t) {
     o3_sim_model_redigest(m);
 }
 
-static void set_gpu_lost(struct o3_world *w, bool is_lost, int64_t t) {
+/* Lost while any event says so. One that is not seen is looked up when it matters. */
+static void settle_gpu(struct o3_world *w, int64_t t) {
+    bool is_lost = false;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        is_lost |= ev->change == O3_SIM_CHANGE_GPU_LOST && !ev->is_unseen && ev->at_ns <= t && t < ev->until_ns;
+    }
     if (w->is_gpu_lost == is_lost) return;
     w->is_gpu_lost = is_lost;
     if (is_lost) kill_runners(w, "", t);
@@ -267,8 +273,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         kill_runners(w, ev->model, t);
         break;
     case O3_SIM_CHANGE_GPU_LOST:
-        if (ev->is_unseen) break; /* looked up when it matters */
-        set_gpu_lost(w, t < ev->until_ns, t);
+        settle_gpu(w, t);
         if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
         break;
     case O3_SIM_CHANGE_VERSION:

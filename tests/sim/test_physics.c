@@ -523,6 +523,20 @@ static void a_lost_gpu_may_go_unseen(void **state) {
     o3_world_free(w);
 }
 
+static void a_lost_gpu_stays_lost_while_any_line_says_so(void **state) {
+    (void)state;
+    struct o3_world *w = client_world((struct o3_world_params){.has_gpu = true});
+    client_event(w, "at 10m gpu lost for 1h");
+    client_event(w, "at 20m gpu lost for 10m");
+    struct figures f = client_generate(w, 40 * MIN, "sim-small", 10, "x", 4, "");
+    assert_int_equal(f.status, 200);
+    assert_int_equal(client_ps(w, 41 * MIN, "size_vram"), 0);
+    f = client_generate(w, 80 * MIN, "sim-small", 10, "x", 4, ""); /* unloaded meanwhile, loaded anew */
+    assert_int_equal(f.status, 200);
+    assert_true(client_ps(w, 81 * MIN, "size_vram") > 0);
+    o3_world_free(w);
+}
+
 /* What dies while it loads answers with an error, and no load goes on with a GPU that is gone. */
 static void a_load_under_way_dies_too(void **state) {
     (void)state;
@@ -666,6 +680,7 @@ static void everything_repeats(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_load_under_way_dies_too),
+        cmocka_unit_test(a_lost_gpu_stays_lost_while_any_line_says_so),
         cmocka_unit_test(expected_is_what_is_measured),
         cmocka_unit_test(noise_is_white_and_of_its_size),
         cmocka_unit_test(noise_wanders),
