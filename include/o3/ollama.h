@@ -26,14 +26,15 @@ struct o3_ollama_model {
     char name[O3_MODEL_NAME_SIZE];
     char digest[65]; /* hex without "sha256:" */
     char family[33], parameter_size[17], quantization[17];
-    int64_t size_bytes;      /* ps: in memory; tags: on disk; -1 absent */
-    int64_t size_vram_bytes; /* ps only; -1 absent */
-    int64_t context_length;  /* ps: per slot; tags: trained; -1 absent */
-    int64_t expires_at_ms;   /* ps only, wall clock; O3_TIME_NEVER_MS for year >= 2200; -1 absent */
-    bool is_remote;          /* remote_host/remote_model set, or the name ends in :cloud or -cloud */
-    bool can_embed_only;     /* tags capabilities: embedding without completion */
-    bool can_think;          /* tags/show capabilities */
-    bool has_capabilities;   /* the reply carried a capabilities list */
+    int64_t size_bytes;       /* ps: in memory; tags: on disk; -1 absent */
+    int64_t size_vram_bytes;  /* ps only; -1 absent */
+    int64_t context_length;   /* ps: per slot; tags: trained; -1 absent */
+    int64_t expires_at_ms;    /* ps only, wall clock; O3_TIME_NEVER_MS for year >= 2200; -1 absent */
+    int64_t expires_stamp_ms; /* the same as listed: "for ever" is the end of the last request + the longest duration */
+    bool is_remote;           /* remote_host/remote_model set, or the name ends in :cloud or -cloud */
+    bool can_embed_only;      /* tags capabilities: embedding without completion */
+    bool can_think;           /* tags/show capabilities */
+    bool has_capabilities;    /* the reply carried a capabilities list */
 };
 
 struct o3_ollama_models {

@@ -43,6 +43,10 @@ struct o3_runner_options o3_embed_options_in_force(int64_t context_length, int64
 /* max(interval, probe time x models / max_busy_ratio); probe_seconds < 0: not known yet. */
 int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int n_models, double max_busy_ratio);
 
+/* The interval at which `share` of a day's limit of tokens lasts for n_models probes of so many tokens each, at most a
+ * day; 0 where there is no limit. */
+int64_t o3_token_interval_ms(int64_t tokens, int n_models, int64_t limit, double share);
+
 /* Tokens of the last 24 hours, in hourly cells. limit 0 = none. Times are wall clock, so that the count outlives a
  * restart; a clock set back spends in the newest cell. */
 struct o3_token_budget {

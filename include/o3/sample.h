@@ -30,12 +30,17 @@ bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK
 
 /* Why an admitted outcome stays out of the idle baseline. 0 = admitted. */
 enum o3_sample_flag {
-    O3_SAMPLE_WARMUP = 1,      /* first probes after a load */
-    O3_SAMPLE_BUSY = 2,        /* overlapped user requests: queue wait or activity seen */
-    O3_SAMPLE_TAINTED = 4,     /* our own loop was late, or a clock jumped */
-    O3_SAMPLE_INCOMPLETE = 8,  /* durations missing or tokens short */
-    O3_SAMPLE_IMPLAUSIBLE = 16 /* TTFT equals the total of a multi-token answer, or times that contradict each other */
+    O3_SAMPLE_WARMUP = 1,       /* first probes after a load */
+    O3_SAMPLE_BUSY = 2,         /* overlapped user requests: queue wait or activity seen */
+    O3_SAMPLE_TAINTED = 4,      /* our own loop was late, or a clock jumped */
+    O3_SAMPLE_INCOMPLETE = 8,   /* durations missing or tokens short */
+    O3_SAMPLE_IMPLAUSIBLE = 16, /* TTFT equals the total of a multi-token answer, or times that contradict each other */
+    /* Another prompt was served since our last probe, a user's or our own long one: the runner puts that state aside
+     * first (since 0.30), which takes the longer the more was said. The time to first token tells of it, the rates do
+     * not. */
+    O3_SAMPLE_AFTER_OTHER = 32
 };
+#define O3_SAMPLE_REJECTED (~(uint32_t)O3_SAMPLE_AFTER_OTHER) /* flags that keep all of a sample out */
 
 struct o3_sample {
     int64_t wall_ms, mono_ns; /* when the request was sent */

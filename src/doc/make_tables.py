@@ -1,12 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The reference pages, made from what the program says about itself: `./dev docs` writes them, tests/tables compares.
+"""The reference pages, made from what the program says about itself, and the rehearsal in the README: `./dev docs` writes
+them, tests/tables compares.
 
     make_tables.py O3_BINARY [--check]
 """
 
 import pathlib
+import re
 import subprocess
 import sys
+import tempfile
 
 HERE = pathlib.Path(__file__).resolve().parent
 PAGES = {
@@ -43,6 +46,19 @@ def pages(binary):
     return made
 
 
+def readme(binary):
+    """The README with the report of the scenario that stands in it."""
+    text = (HERE.parents[1] / "README.md").read_text()
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "gpu-lost.o3s"
+        path.write_text(re.search(r"```\n(world .*?)```", text, re.S)[1])
+        report = subprocess.run([binary, "simulate", "--scenario", path.name], capture_output=True, text=True, check=True,
+                                env={"LC_ALL": "C"}, cwd=folder).stdout
+    begin, end = "<!-- simulate: begin -->\n", "<!-- simulate: end -->"
+    before, rest = text.split(begin)
+    return before + begin + "```\n" + report.rstrip("\n") + "\n```\n" + end + rest.split(end)[1]
+
+
 def main():
     if len(sys.argv) < 2:
         sys.exit(__doc__)
@@ -53,6 +69,11 @@ def main():
             stale += [name] if not path.exists() or path.read_text() != text else []
         else:
             path.write_text(text)
+    page = HERE.parents[1] / "README.md"
+    if "--check" not in sys.argv:
+        page.write_text(readme(sys.argv[1]))
+    elif page.read_text() != readme(sys.argv[1]):
+        stale.append("README.md")
     if stale:
         sys.exit(f"not as the program says; run ./dev docs: {' '.join(stale)}")
 

@@ -46,14 +46,18 @@ static void take_digest(const json_t *entry, char out[65]) {
 static int64_t read_expiry_ms(const char *text) {
     int64_t ms;
     /* Go's zero time, year 1, means that none was set. */
-    if (!o3_rfc3339_parse(text, &ms) || ms < 0) return -1;
-    return ms >= NEVER_FROM_MS ? O3_TIME_NEVER_MS : ms;
+    return o3_rfc3339_parse(text, &ms) && ms >= 0 ? ms : -1;
 }
 
-static int64_t take_expiry_ms(const json_t *entry) {
+static void set_expiry(struct o3_ollama_model *m, int64_t ms) {
+    m->expires_stamp_ms = ms;
+    m->expires_at_ms = ms >= NEVER_FROM_MS ? O3_TIME_NEVER_MS : ms;
+}
+
+static void take_expiry(const json_t *entry, struct o3_ollama_model *m) {
     char text[EXPIRY_SIZE];
     o3_json_copy(entry, "expires_at", text, sizeof text);
-    return read_expiry_ms(text);
+    set_expiry(m, read_expiry_ms(text));
 }
 
 static bool take_model(const json_t *entry, struct o3_ollama_model *m) {
@@ -67,7 +71,7 @@ static bool take_model(const json_t *entry, struct o3_ollama_model *m) {
     m->size_vram_bytes = o3_json_count(entry, "size_vram");
     m->context_length = o3_json_count(entry, "context_length");
     if (m->context_length < 0) m->context_length = o3_json_count(details, "context_length");
-    m->expires_at_ms = take_expiry_ms(entry);
+    take_expiry(entry, m);
     m->is_remote = has_text(entry, "remote_host") || has_text(entry, "remote_model") || ends_with(m->name, ":cloud") ||
                    ends_with(m->name, "-cloud");
     struct o3_capabilities c = o3_json_capabilities(entry);
@@ -127,13 +131,13 @@ bool o3_ollama_models_retime(struct o3_ollama_models *m, const char *was, const 
         if (memcmp(was + at, now + at, begin - at) != 0) return false;
         int64_t was_ms;
         size_t length = expiry_length(was + begin, n - begin, &was_ms);
-        if (!length || was_ms != m->v[i].expires_at_ms) return false;
+        if (!length || was_ms != m->v[i].expires_stamp_ms) return false;
         if (expiry_length(now + begin, n - begin, &times[i]) != length) return false;
         at = begin + length;
     }
     if (memcmp(was + at, now + at, n - at) != 0) return false;
     for (size_t i = 0; i < m->n; i++)
-        m->v[i].expires_at_ms = times[i];
+        set_expiry(&m->v[i], times[i]);
     return true;
 }
 

@@ -65,6 +65,13 @@ int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int 
     return needed_ms > (double)interval_ms ? (int64_t)needed_ms : interval_ms;
 }
 
+int64_t o3_token_interval_ms(int64_t tokens, int n_models, int64_t limit, double share) {
+    if (limit <= 0) return 0;
+    const double day_ms = 86400e3;
+    double needed_ms = (double)tokens * n_models * day_ms / ((double)limit * share);
+    return (int64_t)(needed_ms < day_ms ? needed_ms : day_ms);
+}
+
 void o3_token_budget_init(struct o3_token_budget *b) {
     *b = (struct o3_token_budget){0};
 }

@@ -17,7 +17,7 @@ static const struct {
 } FLAGS[] = {
     {O3_SAMPLE_WARMUP, "warmup"},           {O3_SAMPLE_BUSY, "busy"},
     {O3_SAMPLE_TAINTED, "tainted"},         {O3_SAMPLE_INCOMPLETE, "incomplete"},
-    {O3_SAMPLE_IMPLAUSIBLE, "implausible"},
+    {O3_SAMPLE_IMPLAUSIBLE, "implausible"}, {O3_SAMPLE_AFTER_OTHER, "after_other"},
 };
 enum { N_FLAGS = sizeof FLAGS / sizeof *FLAGS };
 

@@ -168,7 +168,7 @@ static void on_sample(void *ctx, const struct o3_sample *s) {
     if (i < 0) return;
     run->models[i].n_probes++;
     run->models[i].n_failed += is_failed;
-    if (s->outcome != O3_OUTCOME_OK || s->flags) return;
+    if (s->outcome != O3_OUTCOME_OK || s->flags & O3_SAMPLE_REJECTED) return;
     o3_truth_sample(&r->truth, run, s);
     follow_points(r, s->mono_ns);
     if (s->kind == O3_PROBE_PREFILL) return;

@@ -85,19 +85,31 @@ static bool has_port(const uint16_t *ports, int n, uint16_t port) {
     return false;
 }
 
-/* Where no process can be seen, a runner still shows by the port that it listens on. One that is gone, with no new one
- * in its place, has died: the next request finds it so, and loads it again. With a new one somebody has loaded. What
- * goes during a probe may go because of it. */
-static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_sockets *r) {
-    int n_gone = 0, n_new = 0;
-    for (int i = 0; i < s->n_loopback_ports; i++)
-        n_gone += !has_port(r->loopback_ports, r->n_loopback_ports, s->loopback_ports[i]);
-    for (int i = 0; i < r->n_loopback_ports; i++)
-        n_new += !has_port(s->loopback_ports, s->n_loopback_ports, r->loopback_ports[i]);
-    bool has_died = n_gone > n_new && !s->has_probed_since_ports;
+static int n_missing(const uint16_t *ports, int n, const uint16_t *among, int n_among) {
+    int missing = 0;
+    for (int i = 0; i < n; i++)
+        missing += !has_port(among, n_among, ports[i]);
+    return missing;
+}
+
+static bool was_used_since(const struct o3_sidecar *s, int64_t since_ns) {
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->last_user_ns >= since_ns) return true;
+    return false;
+}
+
+/* Where no process can be seen, a runner still shows by the port that it listens on. When one is gone, and none came in
+ * its place or nobody has used the server meanwhile, a runner may have died: the next request finds it so, and loads it
+ * again. What goes during a probe may go because of it. */
+static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_sockets *r, int64_t now_ns) {
+    int n_gone = n_missing(s->loopback_ports, s->n_loopback_ports, r->loopback_ports, r->n_loopback_ports);
+    int n_new = n_missing(r->loopback_ports, r->n_loopback_ports, s->loopback_ports, s->n_loopback_ports);
+    bool is_unused = r->n_established == 0 && !was_used_since(s, s->ports_at_ns);
+    bool has_died = n_gone > 0 && (n_new == 0 || is_unused) && !s->has_probed_since_ports;
     for (int i = 0; has_died && i < s->n_models; i++)
         s->models[i]->runner_died |= s->models[i]->is_loaded;
     s->has_probed_since_ports = s->probe.id != 0;
+    s->ports_at_ns = now_ns;
     memcpy(s->loopback_ports, r->loopback_ports, sizeof s->loopback_ports);
     s->n_loopback_ports = r->n_loopback_ports;
 }
@@ -107,7 +119,7 @@ void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
     s->sockets_at_ns = now_ns;
     struct o3_sidecar_sockets r = {0};
     s->ops.sense_sockets(s->ops.ctx, &r);
-    watch_runner_ports(s, &r);
+    watch_runner_ports(s, &r, now_ns);
     o3_gate_sockets(&s->gate, r.is_readable, r.n_established, r.n_with_bytes, now_ns);
 }
 
@@ -166,10 +178,24 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
                   (double)m->last_user_wall_ms / 1000.0);
 }
 
+/* "For ever" is listed as the end of the last request + the longest duration that Ollama knows: it moves with each
+ * request, and tells when that ended. */
+static void note_endless_expiry(struct o3_sidecar *s, struct model *m, int64_t stamp_ms, struct o3_now now) {
+    int64_t ended_ms = stamp_ms - INT64_MAX / O3_NS_PER_MS;
+    bool is_own = m->own_finished_wall_ms && llabs(ended_ms - m->own_finished_wall_ms) <= SESSION_SLACK_MS;
+    m->own_finished_wall_ms = 0;
+    if (!is_own) note_user(s, m, ended_ms, now);
+}
+
 /* expires_at moves when a request ends, to that moment + the keep-alive in force. Our own probes move it too: the
  * session time learned from one of them tells later moves apart. */
-static void note_expiry(struct o3_sidecar *s, struct model *m, int64_t expires_ms, struct o3_now now) {
-    if (expires_ms < 0 || expires_ms == m->ps.expires_at_ms) return;
+static void note_expiry(struct o3_sidecar *s, struct model *m, const struct o3_ollama_model *ps, struct o3_now now) {
+    int64_t expires_ms = ps->expires_at_ms;
+    if (expires_ms < 0 || ps->expires_stamp_ms == m->ps.expires_stamp_ms) return;
+    if (expires_ms == O3_TIME_NEVER_MS && m->ps.expires_at_ms == O3_TIME_NEVER_MS) {
+        note_endless_expiry(s, m, ps->expires_stamp_ms, now);
+        return;
+    }
     bool is_own_expected = m->own_finished_wall_ms && now.wall_ms - m->own_finished_wall_ms < OWN_MOVE_NS_MS;
     int64_t own_session_ms = expires_ms - m->own_finished_wall_ms;
     m->own_finished_wall_ms = 0;
@@ -318,7 +344,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     bool was_loaded = m->is_loaded;
     bool is_other_digest = strcmp(m->ps.digest, ps->digest) != 0;
     bool is_other_setting = m->ps.context_length != ps->context_length || m->ps.size_bytes != ps->size_bytes;
-    if (was_loaded && !is_other_digest) note_expiry(s, m, ps->expires_at_ms, now);
+    if (was_loaded && !is_other_digest) note_expiry(s, m, ps, now);
     bool is_same = was_loaded && !memcmp(&m->ps, ps, sizeof *ps); /* both from cleared memory, padding too */
     if (m->ps.expires_at_ms != ps->expires_at_ms) m->expires_shift_ms = 0;
     m->ps = *ps;

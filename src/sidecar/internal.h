@@ -76,6 +76,8 @@ struct model {
     int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
+    int64_t probed_ns;   /* end of the last probe that was answered */
+    int n_alike;         /* probes with the usual prompt since another one was served */
     bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
@@ -146,6 +148,7 @@ struct o3_sidecar {
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
     int n_loopback_ports;
+    int64_t ports_at_ns;
     bool has_probed_since_ports;
     int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
@@ -198,6 +201,7 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
 bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns);
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
+int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model *m);
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s);
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now);
 void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
@@ -209,6 +213,8 @@ void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char
 void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
 bool o3_sc_options_known(const struct model *m);
+enum o3_probe_kind o3_sc_usual_kind(const struct model *m);
+int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind); /* in tokens */
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m,
                            struct o3_now now); /* cost of the next probe */
 void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m);
@@ -224,6 +230,7 @@ void o3_sc_mark_gap(struct model *m);
 void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all);
 void o3_sc_keep_series(struct o3_sidecar *s, struct model *m); /* before it leaves memory */
 int o3_sc_n_drifted(const struct model *m);
+bool o3_sc_is_learning(const struct model *m); /* what the frequent probes measure has no baseline yet */
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 

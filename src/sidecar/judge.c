@@ -216,7 +216,8 @@ static void show_sample(struct o3_sidecar *s, struct model *m, const struct o3_s
 static void note_attempt(struct model *m, const struct o3_sample *sample) {
     if (sample->outcome == O3_OUTCOME_CANCELLED || sample->kind == O3_PROBE_PREFILL) return;
     bool is_success = sample->outcome == O3_OUTCOME_OK;
-    if (is_success && sample->flags) return; /* disturbed: says nothing about the server's own stability */
+    if (is_success && sample->flags & O3_SAMPLE_REJECTED)
+        return; /* disturbed: says nothing about the server's own stability */
     double value = sample->kind == O3_PROBE_DECODE ? sample->decode_tps : 1e9 / (double)sample->wall_ns;
     if (is_success && !isfinite(value)) return;
     m->attempts[m->next_attempt] = (struct attempt){.is_success = is_success, .value = value};
@@ -246,6 +247,15 @@ static struct o3_drift *series_of(struct o3_sidecar *s, struct model *m, enum si
     if (o3_false_alarms_parse(s->config->drift_false_alarms, &budget_ms))
         p.arl0_samples = (double)(s->n_models * SIGNAL_COUNT) * budget_ms / (double)interval_ms;
     return m->epoch->series[sig] = o3_drift_new(&p);
+}
+
+bool o3_sc_is_learning(const struct model *m) {
+    enum signal usual = o3_sc_usual_kind(m) == O3_PROBE_EMBED ? SIGNAL_TTFT : SIGNAL_DECODE_RATE;
+    const struct o3_drift *d = m->epoch ? m->epoch->series[usual] : NULL;
+    struct o3_drift_view v;
+    if (!d) return true;
+    o3_drift_view(d, &v);
+    return v.state == O3_DRIFT_LEARNING;
 }
 
 int o3_sc_n_drifted(const struct model *m) {
@@ -343,10 +353,13 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
     note_attempt(m, sample);
     struct o3_stability st = o3_sc_stability(s, m);
     if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
-    if (!s->config->drift_enabled || !m->epoch || sample->outcome != O3_OUTCOME_OK || sample->flags) return;
+    if (!s->config->drift_enabled || !m->epoch || sample->outcome != O3_OUTCOME_OK ||
+        sample->flags & O3_SAMPLE_REJECTED)
+        return;
     if (sample->kind == O3_PROBE_DECODE) {
         feed(s, m, SIGNAL_DECODE_RATE, sample->decode_tps, sample, now);
-        feed(s, m, SIGNAL_TTFT, (double)sample->ttft_ns / 1e9, sample, now);
+        if (!(sample->flags & O3_SAMPLE_AFTER_OTHER))
+            feed(s, m, SIGNAL_TTFT, (double)sample->ttft_ns / 1e9, sample, now);
     } else if (sample->kind == O3_PROBE_EMBED) {
         feed(s, m, SIGNAL_TTFT, (double)sample->wall_ns / 1e9, sample, now);
     } else {

@@ -13,7 +13,10 @@
 #define BUDGET_SAVE_TOKENS 500
 #define FIRST_PREFILL_AFTER 3   /* decode probes since the load */
 #define DECODE_PROMPT_TOKENS 32 /* at most */
-#define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
+/* The first probe after another prompt waits until that one's state is put aside, the second for the copy of the first.
+ */
+#define N_SETTLING 2
+#define NONCE_WORDS 10 /* of a prefill prompt's words, these stand for the nonce */
 
 static bool is_embedding(const struct model *m) {
     return m->show_state == SHOW_KNOWN && m->show.has_capabilities ? m->show.can_embed_only : m->ps.can_embed_only;
@@ -31,6 +34,10 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
     if (m->has_runner && m->runner.batch > 0) return m->runner.batch;
     if (m->show_state == SHOW_KNOWN && m->show.parameter_num_batch > 0) return m->show.parameter_num_batch;
     return o3_ollama_automatic_batch(&s->version, m->ps.context_length);
+}
+
+enum o3_probe_kind o3_sc_usual_kind(const struct model *m) {
+    return is_embedding(m) ? O3_PROBE_EMBED : O3_PROBE_DECODE;
 }
 
 static enum o3_probe_kind choose_kind(const struct model *m, bool is_stuck_test, struct o3_now now) {
@@ -54,10 +61,13 @@ static int64_t prefill_words(const struct o3_sidecar *s, const struct model *m) 
     return n > m->ps.context_length / 2 ? m->ps.context_length / 2 : n; /* a longer prompt would be cut silently */
 }
 
-int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
-    enum o3_probe_kind kind = choose_kind(m, false, now);
+int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
     if (kind == O3_PROBE_EMBED) return DECODE_PROMPT_TOKENS;
     return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_words(s, m) : DECODE_PROMPT_TOKENS);
+}
+
+int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+    return o3_sc_probe_cost(s, m, choose_kind(m, false, now));
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
@@ -91,7 +101,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
-        m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
+        m->prefill_due_ns = now.mono_ns + o3_sc_prefill_interval_ms(s, m) * O3_NS_PER_MS;
         p->asked.n_prompt_min = prefill_words(s, m) - NONCE_WORDS;
     }
     O3_AUTO_BUF body;
@@ -130,11 +140,13 @@ static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now no
     ret->vram_bytes = m->ps.size_vram_bytes;
 }
 
-static void set_flags(const struct o3_sidecar *s, const struct model *m, struct o3_sample *sample) {
+static void set_flags(const struct o3_sidecar *s, struct model *m, struct o3_sample *sample) {
     int n_warmup = m->ps.size_vram_bytes > 0 ? N_WARMUP_GPU : N_WARMUP_CPU;
     if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
     if (s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) sample->flags |= O3_SAMPLE_BUSY;
     if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
+    if (m->last_user_ns > m->probed_ns) m->n_alike = 0;
+    if (m->n_alike < N_SETTLING) sample->flags |= O3_SAMPLE_AFTER_OTHER;
 }
 
 static void strike_key(const struct o3_sidecar *s, const struct model *m, char *out, size_t size) {
@@ -258,6 +270,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
         else
             s->has_probed_since_ports = false; /* it met the runners that were there */
         m->runner_died = false;
+        m->probed_ns = now.mono_ns;
+        m->n_alike = sample->kind == O3_PROBE_PREFILL ? 0 : m->n_alike + 1; /* its long prompt is another one */
         o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         o3_sc_set_stuck(s, m, false);
     }

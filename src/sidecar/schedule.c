@@ -9,12 +9,31 @@
 #define GAUGE_INTERVALS 3
 #define SOCKETS_AHEAD_NS (10LL * O3_NS_PER_S)
 
-void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
-    int n_loaded = 0;
+static int n_loaded(const struct o3_sidecar *s) {
+    int n = 0;
     for (int i = 0; i < s->n_models; i++)
-        n_loaded += s->models[i]->is_loaded;
-    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds,
-                                              n_loaded > 0 ? n_loaded : 1, s->config->probe_max_busy_ratio);
+        n += s->models[i]->is_loaded;
+    return n > 0 ? n : 1;
+}
+
+/* Before the baseline stands, probing is as quick as it may be; then the day's tokens are made to last the day: a third
+ * is for prefill probes. */
+static int64_t paced_ms(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
+    if (o3_sc_is_learning(m)) return 0;
+    const double share = kind == O3_PROBE_EMBED ? 1 : kind == O3_PROBE_PREFILL ? 1.0 / 3 : 2.0 / 3;
+    return o3_token_interval_ms(o3_sc_probe_cost(s, m, kind), n_loaded(s), s->config->probe_max_tokens_per_day, share);
+}
+
+int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model *m) {
+    int64_t paced = paced_ms(s, m, O3_PROBE_PREFILL);
+    return paced > s->config->probe_prefill_interval_ms ? paced : s->config->probe_prefill_interval_ms;
+}
+
+void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
+    int64_t paced = paced_ms(s, m, o3_sc_usual_kind(m));
+    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds, n_loaded(s),
+                                              s->config->probe_max_busy_ratio);
+    if (paced > m->interval_ms) m->interval_ms = paced;
     o3_metric_set(s->metrics, O3_M_PROBE_INTERVAL_SECONDS, O3_L(m->ps.name), (double)m->interval_ms / 1000.0);
 }
 

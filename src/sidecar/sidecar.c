@@ -106,7 +106,8 @@ void o3_sc_save_budget(struct o3_sidecar *s) {
 
 /* A model of which something is known before it is loaded; NULL when there is no room. */
 static struct model *restored_model(struct o3_sidecar *s, const char *name, struct o3_now now) {
-    struct o3_ollama_model ps = {.size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1};
+    struct o3_ollama_model ps = {
+        .size_bytes = -1, .size_vram_bytes = -1, .context_length = -1, .expires_at_ms = -1, .expires_stamp_ms = -1};
     struct model *m = o3_sc_find_model(s, name);
     return m || !o3_str_copy(ps.name, sizeof ps.name, name) ? m : o3_sc_add_model(s, &ps, now);
 }

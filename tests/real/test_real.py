@@ -264,6 +264,32 @@ def test_runner_killed_in_the_middle(start, server, relay):
     sidecar.wait_sum("o3_probes_total", before + 2, result="ok")
 
 
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give the sidecar a process namespace of its own")
+def test_runner_that_died_unseen_is_probed_again(start, server, relay):
+    """Another process namespace, as in a pod: the port that is gone tells of the death, and the reload is not ours."""
+    server.generate()
+    sidecar = start(Sidecar, relay.url, FAST, wrap=["unshare", "--pid", "--fork", "--mount-proc", "--kill-child"])
+    sidecar.wait_sum("o3_probes_total", 3, result="ok")
+    for pid in subprocess.run(["pgrep", "-P", str(server.pid)], capture_output=True, text=True).stdout.split():
+        os.kill(int(pid), signal.SIGKILL)
+    before = sidecar.metrics().sum("o3_probes_total", result="ok")
+    sidecar.wait_sum("o3_probes_total", before + 4, result="ok")
+    metrics = sidecar.metrics()
+    assert metrics.sum("o3_probe_induced_reloads_total") == 0
+    assert metrics.sum("o3_model_reloads_total", reason="runner_lost") == 1
+    assert server.loads() == 2
+
+
+def test_fact_for_ever_moves_with_each_request(server):
+    """By that the sidecar sees the users of a model that never unloads."""
+    longest_s = (2**63 - 1) / 1e9
+    for _ in range(2):
+        server.generate(keep_alive=-1)
+        ended = time.time()
+        assert abs(seconds_until(server.ps()["expires_at"]) + time.time() - ended - longest_s) < 1
+        time.sleep(2)
+
+
 def test_linger_lets_the_model_go(start, server, relay):
     """Probing stops some time after the last user, so that the model unloads at its own time."""
     server.generate(keep_alive="40s")

@@ -63,7 +63,7 @@ static inline void rig_on_sample(void *ctx, const struct o3_sample *s) {
     struct rig *r = ctx;
     r->last_sample = *s;
     r->n_samples++;
-    r->n_flagged += s->flags != 0;
+    r->n_flagged += (s->flags & O3_SAMPLE_REJECTED) != 0;
 }
 
 /* Answers to the users and to rig_show_runner. */

@@ -44,6 +44,10 @@ def test_reference_pages_are_as_the_program_says():
         assert path.exists() and path.read_text() == text, f"src/doc/{name} is stale: run ./dev docs"
 
 
+def test_rehearsal_in_the_readme_is_what_comes_out():
+    assert (ROOT / "README.md").read_text() == make_tables().readme(BINARY), "the README is stale: run ./dev docs"
+
+
 def test_names_and_helps_are_unique(tables):
     for group, key in (("config", "key"), ("metrics", "name"), ("events", "name"), ("errors", "name")):
         names = [r[key] for r in tables[group]]

@@ -28,6 +28,14 @@ static void test_interval_follows_the_busy_ratio(void **state) {
     assert_int_equal(o3_effective_interval_ms(1000, 1e6, 64, 0.0001), 86400000);
 }
 
+static void test_tokens_last_for_the_day(void **state) {
+    (void)state;
+    assert_int_equal(o3_token_interval_ms(100, 1, 86400, 1), 100000);
+    assert_int_equal(o3_token_interval_ms(100, 3, 86400, 0.5), 600000);
+    assert_int_equal(o3_token_interval_ms(100, 1, 0, 1), 0); /* no limit */
+    assert_int_equal(o3_token_interval_ms(1000, 64, 1, 0.3), 86400000);
+}
+
 static void test_budget_slides_over_a_day(void **state) {
     (void)state;
     struct o3_token_budget b;
@@ -104,6 +112,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes_stay_in_their_limits),
         cmocka_unit_test(test_interval_follows_the_busy_ratio),
+        cmocka_unit_test(test_tokens_last_for_the_day),
         cmocka_unit_test(test_budget_slides_over_a_day),
         cmocka_unit_test(test_prefill_prompt_begins_with_its_nonce),
         cmocka_unit_test(test_options_in_force),
