@@ -75,10 +75,25 @@ static bool is_unstable(const struct o3_rehearsal *r, const char *model) {
     return false;
 }
 
+/* The newest moment at which the wall clock showed that time: between two jumps it runs with the world. */
+static int64_t mono_of_wall(const struct o3_rehearsal *r, int64_t wall_ms) {
+    const struct o3_scenario *s = r->params.scenario;
+    const struct o3_coupling *c = r->coupling;
+    int64_t shift_ms = c->wall_shift_ms, end_ns = c->now_ns;
+    for (size_t i = r->next_fault; i-- > 0;) {
+        const struct o3_scenario_fault *f = &s->faults[i];
+        if (f->kind != O3_FAULT_CLOCK_JUMP) continue;
+        int64_t t = (wall_ms - c->start_wall_ms - shift_ms) * O3_NS_PER_MS;
+        if (t >= f->at_ns && t <= end_ns) return t;
+        end_ns = f->at_ns;
+        shift_ms -= (int64_t)(f->value * 1e3);
+    }
+    return (wall_ms - c->start_wall_ms - shift_ms) * O3_NS_PER_MS;
+}
+
 static int64_t since_ns(const struct o3_rehearsal *r, const struct o3_field *f, size_t n) {
     int64_t wall_ms;
-    if (!o3_rfc3339_parse(text_of(f, n, "since"), &wall_ms)) return r->coupling->now_ns;
-    return (wall_ms - r->coupling->start_wall_ms - r->coupling->wall_shift_ms) * O3_NS_PER_MS;
+    return o3_rfc3339_parse(text_of(f, n, "since"), &wall_ms) ? mono_of_wall(r, wall_ms) : r->coupling->now_ns;
 }
 
 static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {

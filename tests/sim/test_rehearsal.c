@@ -284,6 +284,22 @@ static void test_jump_of_the_clock_is_no_change(void **state) {
     done(&p);
 }
 
+/* A change is told with the time of the wall clock as it was then. */
+static void test_jump_between_a_change_and_its_alarm(void **state) {
+    (void)state;
+    static const char *const TEXTS[] = {QUIET FAST "at 1h decode -15 %\nat 60m40 clock +6h\nrun for 2h\n",
+                                        QUIET FAST "at 1h decode -15 %\nat 60m40 clock -6h\nrun for 2h\n"};
+    for (int i = 0; i < 2; i++) {
+        struct played p = play_for(TEXTS[i], 1, false);
+        assert_true(p.run->n_alarms > 0);
+        assert_int_equal(p.run->n_false_alarms, 0);
+        assert_string_equal(p.run->alarms[0].signal, "decode_rate");
+        O3_ASSERT_NEAR((double)p.run->alarms[0].since_ns / 60e9, 60, 0.5);
+        O3_ASSERT_NEAR(p.run->alarms[0].true_ratio, -0.15, 0.02);
+        done(&p);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_change_is_found_and_told),
@@ -304,6 +320,7 @@ int main(void) {
         cmocka_unit_test(test_broken_expectation_is_told),
         cmocka_unit_test(test_same_seed_same_run),
         cmocka_unit_test(test_jump_of_the_clock_is_no_change),
+        cmocka_unit_test(test_jump_between_a_change_and_its_alarm),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
