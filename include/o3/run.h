@@ -61,6 +61,8 @@ struct o3_run {
     int64_t n_probes, n_failed_probes, n_skipped_probes, n_probe_tokens;
     double busy_seconds;
     int64_t n_induced_reloads, n_loads, n_user_reloads;
+    bool has_gpu;
+    int64_t n_spilled_loads; /* that did not get all of the GPU they wanted; only with a GPU */
     /* users; in seconds. added: with the sidecar minus without, of the same request; only with a twin world */
     bool has_twin;
     int64_t n_requests, n_failed_requests, n_twin_failed_requests, n_unpaired;
@@ -78,6 +80,8 @@ struct o3_run {
     } failures[O3_RUN_FAILURES_MAX];
 };
 
+/* An empty record. */
+void o3_run_init(struct o3_run *o);
 /* A run is good when no expectation is broken, no file was torn and no probe reloaded a model. */
 bool o3_run_is_good(const struct o3_run *o);
 
@@ -95,17 +99,5 @@ size_t o3_runs_count_bad(const struct o3_runs *t); /* those that are not good */
 int o3_runs_text(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* 80 columns */
 int o3_runs_json(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* one object and a newline */
 int o3_runs_html(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out); /* self-contained, with plots */
-
-/* Reports of n >= 1 runs of one scenario, in order of seeds. wall times are left out unless asked for, so that the
- * same seeds give the same bytes. 0 or the buffer's error. */
-struct o3_run_report {
-    const char *scenario_name;
-    const struct o3_run *runs;
-    size_t n;
-    bool has_wall_times;
-};
-int o3_run_text(const struct o3_run_report *r, struct o3_buf *out);
-int o3_run_json(const struct o3_run_report *r, struct o3_buf *out);
-int o3_run_html(const struct o3_run_report *r, struct o3_buf *out); /* self-contained, with plots */
 
 #endif

@@ -10,6 +10,10 @@
 #include "o3/err.h"
 #include "o3/text.h"
 
+#define O3_WORLD_PARALLEL_MAX 64
+#define O3_WORLD_USERS_TOKENS_MAX 65536 /* of a prompt or an answer, mean */
+#define O3_WORLD_USERS_PAUSE_MAX_MS (7 * 86400 * INT64_C(1000))
+
 struct o3_world;
 struct o3_world_params {
     uint64_t seed;
@@ -18,7 +22,7 @@ struct o3_world_params {
     bool has_gpu;
     int64_t vram_bytes, ram_bytes; /* 0: defaults */
     double noise_cv;               /* < 0: default 0.03 */
-    int parallel;                  /* OLLAMA_NUM_PARALLEL, default 1; 64 at most */
+    int parallel;                  /* OLLAMA_NUM_PARALLEL, default 1; more than the limit: the limit */
     int max_queue;                 /* OLLAMA_MAX_QUEUE, default 512 */
     int64_t keep_alive_ms;         /* OLLAMA_KEEP_ALIVE, default 5 minutes; < 0: for ever */
     bool has_recorded_models;      /* adds the models of the recorded exchanges: o3-tiny, o3-small, o3-embed, o3-loop,
@@ -124,6 +128,9 @@ struct o3_world_truth {
  * from the arrival to the evaluation of the prompt. `model` as /api/ps shows it; NaN when that is not loaded. */
 enum o3_world_signal { O3_WORLD_DECODE_RATE, O3_WORLD_PREFILL_RATE, O3_WORLD_TTFT_OVERHEAD };
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns);
+/* What a sidecar keeps one baseline for: the model's digest, its context and the server's version, as one number; 0
+ * when that model is not loaded. Of two that are loaded under one name the newer one counts, here and above. */
+uint64_t o3_world_setting(const struct o3_world *w, const char *model);
 /* The ports that the living runners listen on, as the machine's table of sockets would show them; how many. */
 size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max);
 /* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */

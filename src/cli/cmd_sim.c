@@ -34,7 +34,7 @@ static const char HELP[] =
     "  --gpu BYTES              memory of a GPU, for example 24GiB (no GPU)\n"
     "  --ram BYTES              memory of the machine (32GiB)\n"
     "  --noise CV               of the rates, from request to request (0.03)\n"
-    "  --parallel N             requests at once per model (1)\n"
+    "  --parallel N             requests at once per model (1), 64 at most\n"
     "  --max-queue N            requests that may wait for a load (512)\n"
     "  --keep-alive DURATION    how long an idle model stays loaded (5m); -1 for ever\n"
     "  --library recorded       adds the models of the recorded exchanges (o3-tiny, o3-small, ...)\n"
@@ -163,7 +163,7 @@ static bool take_option(struct sim *s, enum opt opt, const char *value) {
     case OPT_NOISE:
         return take_noise(value, &w->noise_cv);
     case OPT_PARALLEL:
-        return take_int(value, 256, &w->parallel);
+        return take_int(value, O3_WORLD_PARALLEL_MAX, &w->parallel);
     case OPT_MAX_QUEUE:
         return take_int(value, 1000000, &w->max_queue);
     case OPT_KEEP_ALIVE:

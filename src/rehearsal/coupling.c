@@ -21,7 +21,7 @@ static int64_t after_ms(int64_t t, int64_t ms) {
 static uint64_t call_start(void *ctx, const struct o3_sidecar_call *call, int64_t *ret_sent_mono_ns) {
     struct o3_coupling *c = ctx;
     *ret_sent_mono_ns = c->now_ns;
-    if (c->n_calls == O3_COUPLING_CALLS_MAX) return 0;
+    if (c->is_killed || c->n_calls == O3_COUPLING_CALLS_MAX) return 0;
     struct o3_coupling_call *k = &c->calls[c->n_calls++];
     *k = (struct o3_coupling_call){.deadline_ns = after_ms(c->now_ns, call->total_timeout_ms)};
     if (c->is_server_gone)
@@ -113,12 +113,12 @@ static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdlin
 
 static void on_event(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     struct o3_coupling *c = ctx;
-    if (c->hooks.event) c->hooks.event(c->hooks.ctx, o3_coupling_now(c), ev, f, n);
+    if (c->hooks.event && !c->is_killed) c->hooks.event(c->hooks.ctx, o3_coupling_now(c), ev, f, n);
 }
 
 static void on_sample(void *ctx, const struct o3_sample *s) {
     struct o3_coupling *c = ctx;
-    if (c->hooks.sample) c->hooks.sample(c->hooks.ctx, s);
+    if (c->hooks.sample && !c->is_killed) c->hooks.sample(c->hooks.ctx, s);
 }
 
 static int write_file(struct o3_coupling *c, const char *path, const char *bytes, size_t n, struct o3_err *e) {
@@ -133,14 +133,15 @@ static int write_file(struct o3_coupling *c, const char *path, const char *bytes
 
 static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct o3_coupling *c = ctx;
-    if (c->writes_refused || c->is_killed || c->n_tickets == O3_COUPLING_TICKETS_MAX) return false;
+    if (c->is_killed) return true; /* nobody is left to hear an answer */
+    if (c->writes_refused || c->n_tickets == O3_COUPLING_TICKETS_MAX) return false;
     char path[160];
     snprintf(path, sizeof path, "defaults/%.128s.yaml", w->model);
     struct o3_coupling_ticket t = {.ticket = w->ticket, .at_ns = c->now_ns};
     struct o3_err e = {0};
     t.code = write_file(c, path, w->doc, w->doc_len, &e);
-    if (t.code == 0) t.code = write_file(c, O3_COUPLING_PRESET_FILE, w->all, w->all_len, &e);
-    if (c->is_killed) return true; /* nobody is left to hear the answer */
+    if (t.code == 0 && w->all) t.code = write_file(c, O3_COUPLING_PRESET_FILE, w->all, w->all_len, &e);
+    if (c->is_killed) return true;
     t.at_ns += 2 * (O3_REPLACE_READ_BACK + 1) * c->write_step_ns;
     if (t.code < 0) o3_str_copy(t.error, sizeof t.error, e.text);
     c->n_writes += t.code == 0;
@@ -173,6 +174,7 @@ static void drop_state(struct o3_coupling *c, struct o3_coupling_state *s) {
 /* As the store has it: whole old or whole new. The oldest goes when there is no room. */
 static void save_state(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_coupling *c = ctx;
+    if (c->is_killed) return;
     struct o3_coupling_state *s = find_state(c, key);
     if (s) drop_state(c, s);
     char *copy = n && n <= O3_COUPLING_STATE_BYTES_MAX ? malloc(n + 1) : NULL;

@@ -77,7 +77,7 @@ struct o3_coupling {
     int n_tickets;
     struct o3_coupling_state states[O3_COUPLING_STATES_MAX];
     int n_states;
-    bool is_killed; /* by a write: starts again after this turn */
+    bool is_killed; /* by a write: what it does up to the end of the turn has no effect, then it starts again */
     int64_t n_writes, n_failed_writes, n_starts, n_killed_in_write;
 };
 

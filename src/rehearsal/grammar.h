@@ -3,6 +3,7 @@
 #define O3_REHEARSAL_GRAMMAR_H
 /* The parser of scenarios, divided by what a line is about. README.md holds the grammar. */
 #include "base/words.h"
+#include "o3/config.h"
 #include "o3/scenario.h"
 
 #define O3_SCENARIO_TIME_MAX_NS (3650LL * 86400 * 1000000000) /* ten years */
@@ -34,6 +35,8 @@ int o3_grammar_happening(struct o3_grammar *g, int64_t at_ns, bool is_world_line
 void *o3_grammar_grow(struct o3_grammar *g, void *array, size_t *n, size_t size);
 /* The whole configuration, as far as the keys depend on each other. */
 int o3_grammar_check_config(struct o3_grammar *g);
+/* The configuration that those lines make, beside nothing else. */
+int o3_scenario_load_config(const struct o3_scenario_pair *p, size_t n, struct o3_config **ret, struct o3_err *e);
 bool o3_grammar_same_model(const char *asked, const char *is); /* the tag :latest may be left out */
 
 #endif

@@ -84,8 +84,9 @@ static int take_clock(struct o3_grammar *g, struct o3_scenario_fault *f) {
     const char *p = o3_words_peek(&g->w);
     int64_t ns;
     f->kind = O3_FAULT_CLOCK_JUMP;
-    if (!p || (*p != '+' && *p != '-') || !o3_words_time(p + 1, &ns) || ns > O3_SCENARIO_TIME_MAX_NS)
-        return o3_words_expected(&g->w, "a jump like \"+2h\" or \"-30m\"");
+    if (!p || (*p != '+' && *p != '-') || !o3_words_time(p + 1, &ns) || ns > O3_SCENARIO_TIME_MAX_NS ||
+        ns % O3_NS_PER_S != 0)
+        return o3_words_expected(&g->w, "a jump of whole seconds like \"+2h\" or \"-30m\"");
     f->value = (*p == '-' ? -1 : 1) * (double)ns / 1e9;
     g->w.next++;
     return 0;

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "rehearsal/coupling.h"
+#include "rehearsal/grammar.h"
 #include "rehearsal/pairs.h"
 #include "rehearsal/truth.h"
 
@@ -27,6 +28,7 @@ struct o3_rehearsal {
     struct o3_pairs *pairs;
     struct state_of_things state;
     size_t next_fault;  /* to begin */
+    int64_t faults_ns;  /* up to when they were played */
     int64_t restart_ns; /* of a stopped sidecar; INT64_MAX none */
     int64_t next_look_ns, next_edge_ns;
     double sums[O3_RUN_MODELS_MAX][TTFT_AND_DECODE]; /* of the point of the series that is being filled */
@@ -53,15 +55,8 @@ static double number_of(const struct o3_field *f, size_t n, const char *name) {
     return x && x->type == O3_FIELD_DBL ? x->d : 0;
 }
 
-static int index_of_signal(const char *name) {
-    static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
-    for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
-        if (!strcmp(NAMES[i], name)) return i;
-    return -1;
-}
-
 static void note_verdict(struct o3_rehearsal *r, enum o3_event_id ev, const char *model, const char *signal) {
-    int i = o3_truth_model(&r->truth, &r->run, model), sig = index_of_signal(signal);
+    int i = o3_truth_model(&r->truth, &r->run, model), sig = o3_truth_signal_of(signal);
     if (i < 0 || sig < 0) return;
     char *mark = &r->state.suspects[i][sig];
     if (ev == O3_EV_DRIFT_SUSPECT)
@@ -80,10 +75,25 @@ static bool is_unstable(const struct o3_rehearsal *r, const char *model) {
     return false;
 }
 
+/* The newest moment at which the wall clock showed that time: between two jumps it runs with the world. */
+static int64_t mono_of_wall(const struct o3_rehearsal *r, int64_t wall_ms) {
+    const struct o3_scenario *s = r->params.scenario;
+    const struct o3_coupling *c = r->coupling;
+    int64_t shift_ms = c->wall_shift_ms, end_ns = c->now_ns;
+    for (size_t i = r->next_fault; i-- > 0;) {
+        const struct o3_scenario_fault *f = &s->faults[i];
+        if (f->kind != O3_FAULT_CLOCK_JUMP) continue;
+        int64_t t = (wall_ms - c->start_wall_ms - shift_ms) * O3_NS_PER_MS;
+        if (t >= f->at_ns && t <= end_ns) return t;
+        end_ns = f->at_ns;
+        shift_ms -= (int64_t)(f->value * 1e3);
+    }
+    return (wall_ms - c->start_wall_ms - shift_ms) * O3_NS_PER_MS;
+}
+
 static int64_t since_ns(const struct o3_rehearsal *r, const struct o3_field *f, size_t n) {
     int64_t wall_ms;
-    if (!o3_rfc3339_parse(text_of(f, n, "since"), &wall_ms)) return r->coupling->now_ns;
-    return (wall_ms - r->coupling->start_wall_ms - r->coupling->wall_shift_ms) * O3_NS_PER_MS;
+    return o3_rfc3339_parse(text_of(f, n, "since"), &wall_ms) ? mono_of_wall(r, wall_ms) : r->coupling->now_ns;
 }
 
 static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
@@ -95,8 +105,7 @@ static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
 static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     const char *model = text_of(f, n, "model"), *signal = text_of(f, n, "signal");
     int64_t now_ns = r->coupling->now_ns;
-    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal);
-    if (ev == O3_EV_EPOCH_CHANGED) o3_truth_epoch(&r->truth, &r->run, model, now_ns);
+    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
     if (ev == O3_EV_DRIFT_CONFIRMED) {
         o3_truth_look(&r->truth, &r->run, now_ns);
         o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
@@ -183,8 +192,7 @@ static void on_sample(void *ctx, const struct o3_sample *s) {
 }
 
 /* What only the metrics of a sidecar know, before they go with it. */
-static void take_counters(void *ctx) {
-    struct o3_rehearsal *r = ctx;
+static void take_counters(struct o3_rehearsal *r) {
     size_t n;
     const char *const *reasons = o3_label_values(O3_M_PROBES_SKIPPED, "reason", &n);
     for (int m = 0; m < r->run.n_models; m++)
@@ -193,6 +201,14 @@ static void take_counters(void *ctx) {
                                      O3_L(r->run.models[m].name, reasons[i]));
             if (isfinite(v)) r->run.n_skipped_probes += (int64_t)v;
         }
+}
+
+/* What it held for true goes with it; suspicions and verdicts are saved. */
+static void before_restart(void *ctx) {
+    struct o3_rehearsal *r = ctx;
+    take_counters(r);
+    r->state.is_down = false;
+    r->state.n_stuck = 0;
 }
 
 /* ---- faults ---- */
@@ -209,10 +225,17 @@ static void kill_sidecar(struct o3_rehearsal *r, const struct o3_scenario_fault 
             r->coupling->kill_at = (enum o3_replace_step)s;
             return;
         }
+    if (!r->coupling->sidecar) return; /* stopped: there is nothing to kill */
     o3_coupling_stop(r->coupling, true);
     restart_now(r);
 }
 
+static void stop_sidecar(struct o3_rehearsal *r, int64_t until_ns) {
+    o3_coupling_stop(r->coupling, false);
+    if (r->restart_ns == INT64_MAX || until_ns > r->restart_ns) r->restart_ns = until_ns;
+}
+
+/* What happens once; what lasts is set by set_lasting. */
 static void begin(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
     struct o3_coupling *c = r->coupling;
     switch (f->kind) {
@@ -220,52 +243,38 @@ static void begin(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
         kill_sidecar(r, f);
         break;
     case O3_FAULT_SIDECAR_STOPPED:
-        o3_coupling_stop(c, false);
-        r->restart_ns = f->until_ns == INT64_MAX ? f->at_ns : f->until_ns;
-        break;
-    case O3_FAULT_DISK_FULL:
-        o3_memory_files_set_full(c->files, true);
-        break;
-    case O3_FAULT_DISK_READ_ONLY:
-        o3_memory_files_set_read_only(c->files, true);
-        break;
-    case O3_FAULT_DISK_SLOW:
-        c->write_step_ns = (int64_t)(f->value * 1e9);
+        stop_sidecar(r, f->until_ns);
         break;
     case O3_FAULT_CLOCK_JUMP:
         c->wall_shift_ms += (int64_t)(f->value * 1e3);
         o3_world_jump_clock(c->world, c->now_ns, (int64_t)(f->value * 1e3));
         break;
-    case O3_FAULT_POOL:
-        c->n_pooled_sockets = (int)f->value;
-        break;
     case O3_FAULT_FOREIGN_FILE:
         o3_memory_files_overwrite(c->files, O3_COUPLING_PRESET_FILE, "foreign\n", 8);
+        break;
+    case O3_FAULT_DISK_FULL:
+    case O3_FAULT_DISK_READ_ONLY:
+    case O3_FAULT_DISK_SLOW:
+    case O3_FAULT_POOL:
         break;
     }
 }
 
-static void end(struct o3_rehearsal *r, const struct o3_scenario_fault *f) {
+/* The newest fault of that kind that has begun and not ended; NULL none. */
+static const struct o3_scenario_fault *in_force(const struct o3_rehearsal *r, enum o3_fault_kind kind, int64_t t) {
+    const struct o3_scenario *s = r->params.scenario;
+    for (size_t i = r->next_fault; i-- > 0;)
+        if (s->faults[i].kind == kind && t < s->faults[i].until_ns) return &s->faults[i];
+    return NULL;
+}
+
+static void set_lasting(struct o3_rehearsal *r, int64_t t) {
     struct o3_coupling *c = r->coupling;
-    switch (f->kind) {
-    case O3_FAULT_DISK_FULL:
-        o3_memory_files_set_full(c->files, false);
-        break;
-    case O3_FAULT_DISK_READ_ONLY:
-        o3_memory_files_set_read_only(c->files, false);
-        break;
-    case O3_FAULT_DISK_SLOW:
-        c->write_step_ns = 0;
-        break;
-    case O3_FAULT_POOL:
-        c->n_pooled_sockets = 0;
-        break;
-    case O3_FAULT_SIDECAR_KILLED:
-    case O3_FAULT_SIDECAR_STOPPED:
-    case O3_FAULT_CLOCK_JUMP:
-    case O3_FAULT_FOREIGN_FILE:
-        break;
-    }
+    const struct o3_scenario_fault *slow = in_force(r, O3_FAULT_DISK_SLOW, t), *pool = in_force(r, O3_FAULT_POOL, t);
+    o3_memory_files_set_full(c->files, in_force(r, O3_FAULT_DISK_FULL, t));
+    o3_memory_files_set_read_only(c->files, in_force(r, O3_FAULT_DISK_READ_ONLY, t));
+    c->write_step_ns = slow ? (int64_t)(slow->value * 1e9) : 0;
+    c->n_pooled_sockets = pool ? (int)pool->value : 0;
 }
 
 static int64_t next_fault_ns(const struct o3_rehearsal *r) {
@@ -273,17 +282,17 @@ static int64_t next_fault_ns(const struct o3_rehearsal *r) {
     int64_t t = r->restart_ns;
     if (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns < t) t = s->faults[r->next_fault].at_ns;
     for (size_t i = 0; i < r->next_fault; i++)
-        if (s->faults[i].until_ns > r->coupling->now_ns && s->faults[i].until_ns < t) t = s->faults[i].until_ns;
+        if (s->faults[i].until_ns > r->faults_ns && s->faults[i].until_ns < t) t = s->faults[i].until_ns;
     return t;
 }
 
 static void play_faults(struct o3_rehearsal *r, int64_t t) {
     const struct o3_scenario *s = r->params.scenario;
-    for (size_t i = 0; i < r->next_fault; i++)
-        if (s->faults[i].until_ns == t) end(r, &s->faults[i]);
+    r->faults_ns = t;
     if (r->restart_ns <= t) restart_now(r);
     while (r->next_fault < s->n_faults && s->faults[r->next_fault].at_ns <= t)
         begin(r, &s->faults[r->next_fault++]);
+    set_lasting(r, t);
 }
 
 /* ---- time ---- */
@@ -345,40 +354,23 @@ static int make_world(const struct o3_rehearsal_params *p, struct o3_world **ret
     return o3_scenario_fill_world(s, *ret, e);
 }
 
-static int make_config(const struct o3_scenario *s, struct o3_config **ret, struct o3_err *e) {
-    struct o3_conf_pair *flags = calloc(s->n_config + 1, sizeof *flags);
-    if (!flags) return o3_err_set(e, O3_E_NOMEM, "no memory for the configuration");
-    for (size_t i = 0; i < s->n_config; i++)
-        flags[i] = (struct o3_conf_pair){s->config[i].name, s->config[i].value};
-    struct o3_conf_sources src = {.flags = flags, .n_flags = s->n_config};
-    int r = o3_config_load(&src, NULL, NULL, ret, e);
-    free(flags);
-    return r;
-}
-
 static int couple(struct o3_rehearsal *r, struct o3_err *e) {
     struct o3_world *world = NULL;
     struct o3_config *config = NULL;
     const struct o3_scenario *s = r->params.scenario;
     int code = make_world(&r->params, &world, e);
-    if (code == 0) code = make_config(s, &config, e);
+    if (code == 0) code = o3_scenario_load_config(s->config, s->n_config, &config, e);
     if (code < 0) {
         o3_world_free(world);
         return code;
     }
     r->run.seed = s->has_seed ? s->world.seed : r->params.seed;
     int64_t start_ms = s->world.start_wall_ms ? s->world.start_wall_ms : O3_REHEARSAL_START_WALL_MS;
-    o3_truth_init(&r->truth, world, o3_config_values(config)->drift_min_effect);
+    const struct o3_config_values *v = o3_config_values(config);
+    o3_truth_init(&r->truth, world, v->drift_min_effect, (int)v->drift_baseline_samples);
     struct o3_coupling_hooks hooks = {
-        .ctx = r, .event = on_event, .sample = on_sample, .before_restart = take_counters};
+        .ctx = r, .event = on_event, .sample = on_sample, .before_restart = before_restart};
     return o3_coupling_new(config, world, r->run.seed, start_ms, &hooks, &r->coupling, e);
-}
-
-static void init_run(struct o3_run *run) {
-    struct o3_spread *spreads[] = {&run->delay_seconds, &run->ttft,       &run->total,      &run->twin_ttft,
-                                   &run->twin_total,    &run->added_ttft, &run->added_total};
-    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
-        o3_spread_init(spreads[i]);
 }
 
 int o3_rehearsal_new(const struct o3_rehearsal_params *p, struct o3_rehearsal **ret, struct o3_err *e) {
@@ -386,7 +378,7 @@ int o3_rehearsal_new(const struct o3_rehearsal_params *p, struct o3_rehearsal **
     if (!r) return o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");
     r->params = *p;
     r->restart_ns = INT64_MAX;
-    init_run(&r->run);
+    o3_run_init(&r->run);
     r->expectations = o3_expectations_new(p->scenario);
     r->pairs = o3_pairs_new();
     int code = r->expectations && r->pairs ? 0 : o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal");
@@ -430,6 +422,7 @@ const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
     struct o3_coupling *c = r->coupling;
     struct o3_run *run = &r->run;
     drain_users(r, c->now_ns);
+    if (r->point < O3_RUN_POINTS_MAX) close_point(r);
     o3_pairs_finish(r->pairs, run);
     o3_expectations_finish(r->expectations, c->now_ns);
     note_expectations(r);
@@ -440,6 +433,8 @@ const struct o3_run *o3_rehearsal_finish(struct o3_rehearsal *r) {
     run->n_induced_reloads = t.n_api_loads - t.n_api_revivals;
     run->n_loads = t.n_loads;
     run->n_user_reloads = t.n_reloads;
+    run->has_gpu = r->params.scenario->world.has_gpu;
+    run->n_spilled_loads = t.n_spilled_loads;
     run->n_prefixes_evicted = t.n_prefixes_evicted;
     run->n_prefixes_swapped = t.n_prefixes_swapped;
     run->n_tokens_again = t.n_tokens_again;

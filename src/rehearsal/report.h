@@ -14,10 +14,10 @@ struct report_row {
     uint64_t seed;
     int64_t simulated_ns;
     double wall_seconds;
-    bool is_good, has_twin;
+    bool is_good, has_twin, has_gpu;
     int64_t n_alarms, n_false_alarms, n_changes, n_told;
     double delay_median, busy_seconds;
-    int64_t n_probes, n_failed_probes, n_probe_tokens, n_induced_reloads;
+    int64_t n_probes, n_failed_probes, n_probe_tokens, n_induced_reloads, n_spilled_loads;
     int64_t n_requests, n_failed_requests, n_twin_failed_requests, n_prefixes_evicted, n_tokens_again;
     double added_ttft_mean, added_ttft_p50, added_ttft_p99; /* NaN: none */
     double added_total_mean, added_total_p50, added_total_p99;

@@ -156,6 +156,7 @@ static void add_cost(struct report_facts *f, const struct o3_runs *t) {
         report_count(number, sizeof number, s->n_user_reloads);
         snprintf(x->detail, sizeof x->detail, "%.12s by users' options", number);
     }
+    if (s->has_gpu && s->n_loads) add_share(f, REPORT_COST, "Loads spilled to the CPU", s->n_spilled_loads, s->n_loads);
 }
 
 static void add_failures(struct report_facts *f, const struct o3_run *s) {

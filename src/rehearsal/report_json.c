@@ -125,6 +125,7 @@ static void put_cost(const struct o3_runs *t, struct o3_buf *out) {
     }
     put_int(out, "model_loads", s->n_loads);
     put_int(out, "user_reloads", s->n_user_reloads);
+    if (s->has_gpu) put_share(out, "spilled_loads", s->n_spilled_loads, s->n_loads);
 }
 
 static void put_users(const struct o3_run *s, struct o3_buf *out) {
@@ -226,6 +227,7 @@ static void put_row(const struct report_row *r, bool has_wall_times, struct o3_b
         put_number(out, "busy_seconds", r->busy_seconds);
         put_int(out, "induced_reloads", r->n_induced_reloads);
     }
+    if (r->has_gpu) put_int(out, "spilled_loads", r->n_spilled_loads);
     if (r->n_changes) {
         put_int(out, "changes", r->n_changes);
         put_int(out, "changes_told", r->n_told);

@@ -11,21 +11,19 @@ bool o3_run_is_good(const struct o3_run *o) {
     return !o->n_broken && !o->n_torn_files && !o->n_induced_reloads;
 }
 
-static void init_spreads(struct o3_run *o) {
-    o3_spread_init(&o->delay_seconds);
-    o3_spread_init(&o->ttft);
-    o3_spread_init(&o->total);
-    o3_spread_init(&o->twin_ttft);
-    o3_spread_init(&o->twin_total);
-    o3_spread_init(&o->added_ttft);
-    o3_spread_init(&o->added_total);
+void o3_run_init(struct o3_run *o) {
+    memset(o, 0, sizeof *o);
+    struct o3_spread *spreads[] = {&o->delay_seconds, &o->ttft,       &o->total,      &o->twin_ttft,
+                                   &o->twin_total,    &o->added_ttft, &o->added_total};
+    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
+        o3_spread_init(spreads[i]);
 }
 
 struct o3_runs *o3_runs_new(const char *scenario_name) {
     struct o3_runs *t = calloc(1, sizeof *t);
     if (!t) return NULL;
     o3_str_copy(t->scenario_name, sizeof t->scenario_name, scenario_name ? scenario_name : "");
-    init_spreads(&t->sum);
+    o3_run_init(&t->sum);
     o3_spread_init(&t->size_error);
     return t;
 }
@@ -68,6 +66,8 @@ static struct report_row row_of(const struct o3_run *o) {
         .n_failed_probes = o->n_failed_probes,
         .n_probe_tokens = o->n_probe_tokens,
         .n_induced_reloads = o->n_induced_reloads,
+        .has_gpu = o->has_gpu,
+        .n_spilled_loads = o->n_spilled_loads,
         .n_requests = o->n_requests,
         .n_failed_requests = o->n_failed_requests,
         .n_twin_failed_requests = o->n_twin_failed_requests,
@@ -102,6 +102,8 @@ static void sum_counts(struct o3_run *sum, const struct o3_run *o) {
     sum->n_induced_reloads += o->n_induced_reloads;
     sum->n_loads += o->n_loads;
     sum->n_user_reloads += o->n_user_reloads;
+    sum->has_gpu |= o->has_gpu;
+    sum->n_spilled_loads += o->n_spilled_loads;
     sum->has_twin |= o->has_twin;
     sum->n_requests += o->n_requests;
     sum->n_failed_requests += o->n_failed_requests;
@@ -179,30 +181,4 @@ int o3_runs_add(struct o3_runs *t, const struct o3_run *o) {
     for (int i = 0; i < o->n_broken && i < O3_RUN_FAILURES_MAX; i++)
         add_failure(t, o, i);
     return 0;
-}
-
-/* ---- the same for an array ---- */
-
-static int report_all(const struct o3_run_report *r, struct o3_buf *out,
-                      int (*form)(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out)) {
-    O3_ASSERT(r->n >= 1);
-    struct o3_runs *t = o3_runs_new(r->scenario_name);
-    int result = t ? 0 : O3_E_NOMEM;
-    for (size_t i = 0; i < r->n && result == 0; i++)
-        result = o3_runs_add(t, &r->runs[i]);
-    if (result == 0) result = form(t, r->has_wall_times, out);
-    o3_runs_free(t);
-    return result;
-}
-
-int o3_run_text(const struct o3_run_report *r, struct o3_buf *out) {
-    return report_all(r, out, o3_runs_text);
-}
-
-int o3_run_json(const struct o3_run_report *r, struct o3_buf *out) {
-    return report_all(r, out, o3_runs_json);
-}
-
-int o3_run_html(const struct o3_run_report *r, struct o3_buf *out) {
-    return report_all(r, out, o3_runs_html);
 }

@@ -41,7 +41,7 @@ static int take_number(struct o3_grammar *g, const char *what, int64_t high, int
 }
 
 static int take_parallel(struct o3_grammar *g) {
-    return take_number(g, "a number of requests from 1 to 256", 256, &g->s->world.parallel);
+    return take_number(g, "a number of requests from 1 to 64", O3_WORLD_PARALLEL_MAX, &g->s->world.parallel);
 }
 
 static int take_max_queue(struct o3_grammar *g) {
@@ -203,10 +203,18 @@ static int take_users_daily(struct o3_grammar *g, struct o3_world_users *u) {
 }
 
 static int take_users_pause(struct o3_grammar *g, struct o3_world_users *u) {
+    const char *what = "a duration up to 7 days like \"40s\"";
     int64_t ns;
-    int r = o3_words_take_time(&g->w, "a duration like \"40s\"", &ns);
-    if (r == 0) u->pause_ms = ns / O3_NS_PER_MS;
-    return r;
+    int r = o3_words_take_time(&g->w, what, &ns);
+    if (r < 0) return r;
+    u->pause_ms = ns / O3_NS_PER_MS;
+    if (u->pause_ms <= O3_WORLD_USERS_PAUSE_MAX_MS) return 0;
+    g->w.next--;
+    return o3_words_expected(&g->w, what);
+}
+
+static int take_tokens(struct o3_grammar *g, int *ret) {
+    return take_number(g, "a number of tokens from 1 to 65536", O3_WORLD_USERS_TOKENS_MAX, ret);
 }
 
 static int take_users_option(struct o3_grammar *g, struct o3_world_users *u) {
@@ -215,10 +223,8 @@ static int take_users_option(struct o3_grammar *g, struct o3_world_users *u) {
     if (o3_words_take(w, "burst")) return o3_words_take_double(w, "a number from 1 to 100", 1, 100, &u->burst);
     if (o3_words_take(w, "daily")) return take_users_daily(g, u);
     if (o3_words_take(w, "turns")) return take_number(g, "a number from 1 to 100", 100, &u->turns);
-    if (o3_words_take(w, "prompt"))
-        return take_number(g, "a number of tokens from 1 to 100000", 100000, &u->prompt_tokens);
-    if (o3_words_take(w, "answer"))
-        return take_number(g, "a number of tokens from 1 to 100000", 100000, &u->answer_tokens);
+    if (o3_words_take(w, "prompt")) return take_tokens(g, &u->prompt_tokens);
+    if (o3_words_take(w, "answer")) return take_tokens(g, &u->answer_tokens);
     if (o3_words_take(w, "pause")) return take_users_pause(g, u);
     if (o3_words_take(w, "ctx")) return take_ctx(g, &u->num_ctx);
     return o3_words_unknown(w, "burst, daily, turns, prompt, answer, pause, ctx or the end", OPTIONS, 7);
@@ -250,16 +256,21 @@ static char *rest_of_line(const struct o3_grammar *g) {
     return strndup(g->line + start, end - start);
 }
 
-static int load_pairs(const struct o3_scenario_pair *p, size_t n, struct o3_err *e) {
+int o3_scenario_load_config(const struct o3_scenario_pair *p, size_t n, struct o3_config **ret, struct o3_err *e) {
     struct o3_conf_pair *flags = calloc(n ? n : 1, sizeof *flags);
     if (!flags) return o3_err_set(e, O3_E_NOMEM, "no memory for the configuration");
     for (size_t i = 0; i < n; i++)
         flags[i] = (struct o3_conf_pair){.name = p[i].name, .value = p[i].value};
     struct o3_conf_sources src = {.flags = flags, .n_flags = n};
-    struct o3_config *c = NULL;
-    int r = o3_config_load(&src, NULL, NULL, &c, e);
-    if (r == 0) o3_config_free(c);
+    int r = o3_config_load(&src, NULL, NULL, ret, e);
     free(flags);
+    return r;
+}
+
+static int check_pairs(const struct o3_scenario_pair *p, size_t n, struct o3_err *e) {
+    struct o3_config *c = NULL;
+    int r = o3_scenario_load_config(p, n, &c, e);
+    if (r == 0) o3_config_free(c);
     return r;
 }
 
@@ -302,12 +313,12 @@ int o3_grammar_config(struct o3_grammar *g) {
 int o3_grammar_check_config(struct o3_grammar *g) {
     const struct o3_scenario *s = g->s;
     struct o3_err cause = {0};
-    int r = s->n_config ? load_pairs(s->config, s->n_config, &cause) : 0;
+    int r = s->n_config ? check_pairs(s->config, s->n_config, &cause) : 0;
     if (r == 0) return 0;
     const struct o3_scenario_pair *at = &s->config[s->n_config - 1];
     for (size_t i = 0; i < s->n_config; i++) {
         struct o3_err alone = {0};
-        if (load_pairs(&s->config[i], 1, &alone) == 0 || strcmp(alone.text, cause.text) != 0) continue;
+        if (check_pairs(&s->config[i], 1, &alone) == 0 || strcmp(alone.text, cause.text) != 0) continue;
         at = &s->config[i];
         break;
     }

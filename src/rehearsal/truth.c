@@ -6,20 +6,17 @@
 
 static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
 
-static int signal_of(const char *name) {
+int o3_truth_signal_of(const char *name) {
     for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
         if (!strcmp(NAMES[i], name)) return i;
     return -1;
 }
 
-static void clear(struct o3_truth_series *s) {
-    *s = (struct o3_truth_series){.reference = (double)NAN};
-}
-
-void o3_truth_init(struct o3_truth *t, const struct o3_world *w, double min_effect) {
+void o3_truth_init(struct o3_truth *t, const struct o3_world *w, double min_effect, int n_baseline) {
     memset(t, 0, sizeof *t); /* too large for a literal on the stack */
     t->world = w;
     t->min_effect = min_effect;
+    t->n_baseline = n_baseline;
 }
 
 int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name) {
@@ -29,11 +26,43 @@ int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name) {
     int i = run->n_models++;
     o3_str_copy(run->models[i].name, sizeof run->models[i].name, name);
     const double short_prompt = 20;
-    t->models[i] = (struct o3_truth_model){.n_prompt = short_prompt, .open_change = -1};
+    t->models[i].n_prompt = short_prompt;
+    t->models[i].open_change = -1;
     o3_str_copy(t->models[i].name, sizeof t->models[i].name, name);
-    for (int s = 0; s < O3_TRUTH_SIGNALS; s++)
-        clear(&t->models[i].series[s]);
     return i;
+}
+
+static void close_change(struct o3_truth_model *m, struct o3_run *run, int64_t now_ns) {
+    if (m->open_change >= 0) run->changes[m->open_change].until_ns = now_ns;
+    m->open_change = -1;
+    m->is_lost = false;
+}
+
+/* The place of that setting, or of the one unused for longest. */
+static struct o3_truth_setting *place_of(struct o3_truth_model *m, uint64_t key) {
+    struct o3_truth_setting *oldest = &m->settings[0];
+    for (int i = 0; i < O3_TRUTH_SETTINGS; i++) {
+        struct o3_truth_setting *x = &m->settings[i];
+        if (x->key == key) return x;
+        if (oldest->key && (!x->key || x->used_ns < oldest->used_ns)) oldest = x;
+    }
+    memset(oldest, 0, sizeof *oldest);
+    oldest->key = key;
+    for (int s = 0; s < O3_TRUTH_SIGNALS; s++)
+        oldest->series[s].reference = (double)NAN;
+    return oldest;
+}
+
+/* The setting in force; NULL while the model was never loaded. */
+static struct o3_truth_setting *enter(const struct o3_truth *t, struct o3_truth_model *m, struct o3_run *run,
+                                      int64_t now_ns) {
+    uint64_t key = o3_world_setting(t->world, m->name);
+    if (key && (!m->now || m->now->key != key)) {
+        close_change(m, run, now_ns);
+        m->now = place_of(m, key);
+    }
+    if (m->now) m->now->used_ns = now_ns;
+    return m->now;
 }
 
 /* Without any chance in it; NaN while the model is not loaded. A short prompt takes one step at least, as a step reads
@@ -53,51 +82,45 @@ static void note(struct o3_truth_series *s, double value, int64_t now_ns) {
     s->log_value[s->next_ring] = o3_log(value);
     s->next_ring = (s->next_ring + 1) % O3_TRUTH_RING;
     if (s->n_ring < O3_TRUTH_RING) s->n_ring++;
-    s->log_sum += o3_log(value);
-    s->n++;
 }
 
 void o3_truth_sample(struct o3_truth *t, struct o3_run *run, const struct o3_sample *s) {
     int i = o3_truth_model(t, run, s->model);
-    if (i < 0) return;
+    struct o3_truth_setting *x = i < 0 ? NULL : enter(t, &t->models[i], run, s->mono_ns);
+    if (!x) return;
     struct o3_truth_model *m = &t->models[i];
     if (s->kind == O3_PROBE_PREFILL) {
-        note(&m->series[O3_TRUTH_PREFILL_RATE], expected(t, m, O3_TRUTH_PREFILL_RATE, s->mono_ns), s->mono_ns);
+        note(&x->series[O3_TRUTH_PREFILL_RATE], expected(t, m, O3_TRUTH_PREFILL_RATE, s->mono_ns), s->mono_ns);
         return;
     }
     if (s->prompt_eval_count > 0) m->n_prompt = (double)s->prompt_eval_count;
-    note(&m->series[O3_TRUTH_DECODE_RATE], expected(t, m, O3_TRUTH_DECODE_RATE, s->mono_ns), s->mono_ns);
-    note(&m->series[O3_TRUTH_TTFT], expected(t, m, O3_TRUTH_TTFT, s->mono_ns), s->mono_ns);
+    note(&x->series[O3_TRUTH_DECODE_RATE], expected(t, m, O3_TRUTH_DECODE_RATE, s->mono_ns), s->mono_ns);
+    note(&x->series[O3_TRUTH_TTFT], expected(t, m, O3_TRUTH_TTFT, s->mono_ns), s->mono_ns);
 }
 
-void o3_truth_baseline(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal) {
-    int i = o3_truth_model(t, run, model), sig = signal_of(signal);
-    if (i < 0 || sig < 0) return;
-    struct o3_truth_series *s = &t->models[i].series[sig];
-    if (s->n > 0) s->reference = o3_exp(s->log_sum / s->n);
+static int newest_index(const struct o3_truth_series *s, int k) {
+    return (s->next_ring - 1 - k + O3_TRUTH_RING) % O3_TRUTH_RING;
 }
 
-static void close_change(struct o3_truth_model *m, struct o3_run *run, int64_t now_ns) {
-    if (m->open_change >= 0) run->changes[m->open_change].until_ns = now_ns;
-    m->open_change = -1;
-    m->is_lost = false;
-}
-
-void o3_truth_epoch(struct o3_truth *t, struct o3_run *run, const char *model, int64_t now_ns) {
-    int i = o3_truth_model(t, run, model);
-    if (i < 0) return;
-    close_change(&t->models[i], run, now_ns);
-    for (int s = 0; s < O3_TRUTH_SIGNALS; s++)
-        clear(&t->models[i].series[s]);
+void o3_truth_baseline(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal, int64_t now_ns) {
+    int i = o3_truth_model(t, run, model), sig = o3_truth_signal_of(signal);
+    struct o3_truth_setting *x = i < 0 || sig < 0 ? NULL : enter(t, &t->models[i], run, now_ns);
+    if (!x) return;
+    struct o3_truth_series *s = &x->series[sig];
+    int n = s->n_ring < t->n_baseline ? s->n_ring : t->n_baseline;
+    double sum = 0;
+    for (int k = 0; k < n; k++)
+        sum += s->log_value[newest_index(s, k)];
+    if (n > 0) s->reference = o3_exp(sum / n);
 }
 
 /* Mean of the expected values since that time, or the newest one; NaN when there is none. */
 static double mean_since(const struct o3_truth_series *s, int64_t since_ns) {
     double sum = 0, newest = (double)NAN;
     int n = 0;
-    for (int k = 1; k <= s->n_ring; k++) {
-        int i = (s->next_ring - k + O3_TRUTH_RING) % O3_TRUTH_RING;
-        if (k == 1) newest = s->log_value[i];
+    for (int k = 0; k < s->n_ring; k++) {
+        int i = newest_index(s, k);
+        if (k == 0) newest = s->log_value[i];
         if (s->at_ns[i] < since_ns) break;
         sum += s->log_value[i];
         n++;
@@ -114,19 +137,20 @@ static void tell_change(struct o3_truth_model *m, struct o3_run *run, int sig, d
     if (m->open_change < 0) return;
     struct o3_run_change *c = &run->changes[m->open_change];
     if (c->told_ns != INT64_MAX) return;
-    if (is_worse(signal_of(c->signal), o3_log1p(c->ratio)) != is_worse(sig, log_ratio)) return;
+    if (is_worse(o3_truth_signal_of(c->signal), o3_log1p(c->ratio)) != is_worse(sig, log_ratio)) return;
     c->told_ns = now_ns;
     o3_spread_add(&run->delay_seconds, (double)(now_ns - c->at_ns) / 1e9);
 }
 
 void o3_truth_alarm(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal, double ratio,
                     int64_t since_ns, int64_t now_ns) {
-    int i = o3_truth_model(t, run, model), sig = signal_of(signal);
+    int i = o3_truth_model(t, run, model), sig = o3_truth_signal_of(signal);
     struct o3_run_alarm a = {.at_ns = now_ns, .since_ns = since_ns, .model = i, .ratio = ratio};
     a.true_ratio = (double)NAN;
     o3_str_copy(a.signal, sizeof a.signal, signal);
-    if (i >= 0 && sig >= 0) {
-        const struct o3_truth_series *s = &t->models[i].series[sig];
+    const struct o3_truth_setting *x = i < 0 || sig < 0 ? NULL : enter(t, &t->models[i], run, now_ns);
+    if (x) {
+        const struct o3_truth_series *s = &x->series[sig];
         double truth = mean_since(s, since_ns) - o3_log(s->reference), told = o3_log1p(ratio);
         a.true_ratio = o3_expm1(truth);
         a.is_true = truth * told > 0 && fabs(truth) >= o3_log1p(t->min_effect) / 2;
@@ -142,7 +166,7 @@ static int largest(const struct o3_truth *t, const struct o3_truth_model *m, int
     int best = -1;
     *ret_log_ratio = 0;
     for (int s = 0; s < O3_TRUTH_SIGNALS; s++) {
-        double value = expected(t, m, s, now_ns), reference = m->series[s].reference;
+        double value = expected(t, m, s, now_ns), reference = m->now->series[s].reference;
         if (!(value > 0) || !(reference > 0)) continue;
         double x = o3_log(value / reference);
         if (best < 0 || fabs(x) > fabs(*ret_log_ratio)) {
@@ -171,6 +195,7 @@ void o3_truth_look(struct o3_truth *t, struct o3_run *run, int64_t now_ns) {
     for (int i = 0; i < run->n_models; i++) {
         struct o3_truth_model *m = &t->models[i];
         double x;
+        if (!enter(t, m, run, now_ns)) continue;
         int sig = largest(t, m, now_ns, &x);
         if (sig < 0) continue;
         bool is_open = m->open_change >= 0 || m->is_lost;

@@ -41,14 +41,25 @@ int64_t o3_sim_between(const struct o3_world *w, const struct o3_sim_request *rq
 #define GRID_NS (10 * O3_NS_PER_S)
 enum { BLOCK = 30000 }; /* points after which the start of the process is forgotten, whatever its correlation */
 
+/* The process that began there with that correlation, as far as it was followed; models may have different ones. */
+static struct o3_sim_wander *find_wander(struct o3_world *w, int64_t first, double ar) {
+    for (size_t i = 0; i < O3_SIM_MAX_WANDERS; i++) {
+        struct o3_sim_wander *x = &w->wanders[i];
+        if (x->is_valid && x->first == first && !(x->ar < ar || x->ar > ar)) return x;
+    }
+    struct o3_sim_wander *x = &w->wanders[w->next_wander++ % O3_SIM_MAX_WANDERS];
+    x->is_valid = false;
+    return x;
+}
+
 /* A stationary autoregressive process on a grid of 10 s, with the correlation given over five minutes. Its value
  * depends on the seed, the event and the time alone: it is followed from a start that depends on them too. */
 static double wander(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
     const double steps = 300e9 / (double)GRID_NS;
     int64_t from = ev->at_ns / GRID_NS, at = t / GRID_NS, block = (at / BLOCK - 1) * BLOCK;
-    struct o3_sim_wander *x = &w->wander;
     if (block > from) from = block;
-    if (!x->is_valid || x->first != from || x->ar != ev->ar || x->at > at) {
+    struct o3_sim_wander *x = find_wander(w, from, ev->ar);
+    if (!x->is_valid || x->at > at) {
         *x = (struct o3_sim_wander){.first = from, .at = from, .ar = ev->ar, .is_valid = true};
         x->value = o3_sim_normal_of(o3_sim_key(w->params.seed, "noise", (uint64_t)from));
     }

@@ -5,10 +5,6 @@
 #include "o3/text.h"
 #include "o3/world.h"
 
-bool o3_sim_time_parse(const char *text, int64_t *ret_ns) {
-    return o3_words_time(text, ret_ns);
-}
-
 /* ---- what follows a subject ---- */
 
 static int take_rate(struct o3_words *w, struct o3_sim_event *ev) {

@@ -55,8 +55,5 @@ struct o3_sim_event {
 
 /* One line. `line` is the number to name in an error. */
 O3_MUST_CHECK int o3_sim_event_parse(const char *text, uint32_t line, struct o3_sim_event *ret, struct o3_err *e);
-/* "18h20", "2m", "1h30m", "35s", "1d", "250ms": a number without unit after hours or minutes counts the next smaller
- * one. */
-bool o3_sim_time_parse(const char *text, int64_t *ret_ns);
 
 #endif

@@ -197,6 +197,7 @@ static int64_t decode_ns(struct o3_world *w, struct o3_sim_request *rq, int64_t 
 static void token(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     if (o3_sim_fills_up(w, rq, t)) {
         w->truth.n_ooms++;
+        o3_sim_cache_clear(w, rq->runner, !rq->user);
         o3_sim_kill_runner(w, rq->runner, t);
         return;
     }

@@ -232,18 +232,28 @@ int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_reques
 
 /* ---- the truth ---- */
 
+/* After an update the old blob and the new one may be loaded under one name: requests go to the newer. */
 static const struct o3_sim_runner *loaded_as(const struct o3_world *w, const char *model) {
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    const struct o3_sim_runner *newest = NULL;
+    for (size_t i = 0; *model && i < O3_SIM_MAX_RUNNERS; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && !r->is_dead && o3_sim_is_named(model, r->model.name)) return r;
+        if (!r->is_used || r->is_loading || r->is_dead || !o3_sim_is_named(model, r->model.name)) continue;
+        if (!newest || r->serial > newest->serial) newest = r;
     }
-    return NULL;
+    return newest;
+}
+
+uint64_t o3_world_setting(const struct o3_world *w, const char *model) {
+    const struct o3_sim_runner *r = loaded_as(w, model);
+    if (!r) return 0;
+    uint64_t key = o3_sim_hash((uint64_t)r->launch.num_ctx, r->model.digest, strlen(r->model.digest));
+    return o3_sim_hash(key, w->profile.text, strlen(w->profile.text)) | 1;
 }
 
 double o3_world_expected(const struct o3_world *w, const char *model, enum o3_world_signal signal, int64_t mono_ns) {
     enum { DEPTH = 128 };
     const double start_ms = 0.6, ready_ms = 3.65; /* the middles of what requests draw */
-    const struct o3_sim_runner *r = *model ? loaded_as(w, model) : NULL;
+    const struct o3_sim_runner *r = loaded_as(w, model);
     if (!r) return NAN;
     struct o3_sim_pace p;
     pace_at(w, r, r->model.name, mono_ns, &p);

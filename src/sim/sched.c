@@ -275,6 +275,15 @@ void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t 
     o3_sim_sched_run(w, t);
 }
 
+void o3_sim_sched_load_killed(struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
+    struct o3_sim_request *rq = w->in_scheduler;
+    if (!rq || rq->runner != r || rq->stage != O3_SIM_LOADING) return;
+    rq->is_failing_load = true;
+    rq->next_ns = t;
+    snprintf(rq->load_error, sizeof rq->load_error, "%s process has terminated: signal: killed",
+             w->profile.has_child_server ? "llama-server" : "llama runner");
+}
+
 static int64_t later(int64_t t, int64_t by) {
     return by == INT64_MAX || t > INT64_MAX - by ? INT64_MAX : t + by;
 }

@@ -13,8 +13,8 @@
 #define O3_SIM_MAX_EVENTS 1024
 #define O3_SIM_MAX_BODY ((size_t)4 << 20)
 #define O3_SIM_MAX_REPLY ((size_t)64 << 20)
-#define O3_SIM_MAX_SLOTS 64   /* of one runner */
-#define O3_SIM_MAX_CACHED 512 /* states in the prompt cache of one runner */
+#define O3_SIM_MAX_SLOTS O3_WORLD_PARALLEL_MAX /* of one runner */
+#define O3_SIM_MAX_CACHED 512                  /* states in the prompt cache of one runner */
 #define O3_SIM_CACHE_BYTES (8 * O3_SIM_GIB)
 #define O3_SIM_MAX_GROUPS 16        /* of users */
 #define O3_SIM_MAX_CONVERSATIONS 64 /* of one group at once */
@@ -356,6 +356,7 @@ struct o3_sim_heat { /* temperature of the device; followed while an event makes
     double celsius;
     bool is_busy;
 };
+#define O3_SIM_MAX_WANDERS 8
 struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
     int64_t first, at;
     double ar, value;
@@ -391,7 +392,8 @@ struct o3_world {
     int64_t started_ns; /* the server process */
     int n_busy_runners;
     struct o3_sim_heat heat;
-    struct o3_sim_wander wander;
+    struct o3_sim_wander wanders[O3_SIM_MAX_WANDERS]; /* the ones asked for last */
+    size_t next_wander;                               /* to be replaced */
     struct {
         const struct o3_sim_weights *weights;
         uint64_t n;
@@ -427,6 +429,8 @@ void o3_sim_model_redigest(struct o3_sim_model *m);
 /* ---- sched.c ---- */
 void o3_sim_sched_request(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* wants a runner */
 void o3_sim_sched_loaded(struct o3_world *w, struct o3_sim_request *rq, int64_t t);  /* its load ended */
+/* The process dies while it loads: the request that waits for it fails at once. */
+void o3_sim_sched_load_killed(struct o3_world *w, const struct o3_sim_runner *r, int64_t t);
 void o3_sim_sched_release(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* done with its runner */
 void o3_sim_sched_forget(struct o3_world *w, struct o3_sim_request *rq,
                          int64_t t); /* the client left before a runner */

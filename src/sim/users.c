@@ -12,7 +12,7 @@
 #define READING_BEGINS_NS (2 * O3_NS_PER_S)
 #define READING_TOKENS_PER_S 20
 #define SPREAD 0.7 /* of lengths: sigma of their logarithm */
-enum { MAX_TURNS = 1000, MAX_BURST = 1000, MAX_TOKENS = 65536 };
+enum { MAX_TURNS = 1000, MAX_BURST = 1000, MAX_TOKENS = O3_WORLD_USERS_TOKENS_MAX };
 #define MAX_PER_HOUR 1e5
 
 struct conversation {
@@ -384,7 +384,7 @@ static int check(struct o3_world *w, const struct o3_world_users *u, struct o3_e
         return o3_err_set(e, O3_E_CONFIG, "expected 1 to %d turns", MAX_TURNS / 10);
     if (u->prompt_tokens < 1 || u->prompt_tokens > MAX_TOKENS || u->answer_tokens < 1 || u->answer_tokens > MAX_TOKENS)
         return o3_err_set(e, O3_E_CONFIG, "expected 1 to %d tokens in prompts and answers", MAX_TOKENS);
-    if (u->pause_ms < 0 || u->pause_ms > 7 * 86400 * O3_MS_PER_S)
+    if (u->pause_ms < 0 || u->pause_ms > O3_WORLD_USERS_PAUSE_MAX_MS)
         return o3_err_set(e, O3_E_CONFIG, "expected a pause of at most 7 days");
     return 0;
 }

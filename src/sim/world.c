@@ -153,6 +153,7 @@ bool o3_sim_is_gpu(const struct o3_world *w) {
 
 void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
     r->is_dead = true;
+    o3_sim_cache_clear(w, r, false);
     for (size_t i = 0; i < w->n_requests;) {
         struct o3_sim_request *rq = w->requests[i];
         if (rq->runner == r && rq->stage != O3_SIM_LOADING) {
@@ -167,7 +168,11 @@ void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
         struct o3_sim_runner *r = &w->runners[i];
-        if (r->is_used && !r->is_loading && o3_sim_is_named(model, r->model.name)) o3_sim_kill_runner(w, r, t);
+        if (!r->is_used || !o3_sim_is_named(model, r->model.name)) continue;
+        if (r->is_loading)
+            o3_sim_sched_load_killed(w, r, t);
+        else
+            o3_sim_kill_runner(w, r, t);
     }
 }
 
@@ -193,8 +198,10 @@ static void restart(struct o3_world *w, int64_t t) {
         o3_sim_emit_end(w, w->requests[i], t, true);
         o3_sim_remove(w, w->requests[i]);
     }
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        w->runners[i].is_end_by_api = false; /* whatever a request said about its end before */
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
+    }
     w->started_ns = t;
 }
 
@@ -234,7 +241,13 @@ static void update_model(struct o3_world *w, const char *name, int64_t t) {
     o3_sim_model_redigest(m);
 }
 
-static void set_gpu_lost(struct o3_world *w, bool is_lost, int64_t t) {
+/* Lost while any event says so. One that is not seen is looked up when it matters. */
+static void settle_gpu(struct o3_world *w, int64_t t) {
+    bool is_lost = false;
+    for (size_t i = 0; i < w->n_events; i++) {
+        const struct o3_sim_event *ev = &w->events[i];
+        is_lost |= ev->change == O3_SIM_CHANGE_GPU_LOST && !ev->is_unseen && ev->at_ns <= t && t < ev->until_ns;
+    }
     if (w->is_gpu_lost == is_lost) return;
     w->is_gpu_lost = is_lost;
     if (is_lost) kill_runners(w, "", t);
@@ -260,8 +273,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         kill_runners(w, ev->model, t);
         break;
     case O3_SIM_CHANGE_GPU_LOST:
-        if (ev->is_unseen) break; /* looked up when it matters */
-        set_gpu_lost(w, t < ev->until_ns, t);
+        settle_gpu(w, t);
         if (t < ev->until_ns) w->event_next_ns[i] = ev->until_ns;
         break;
     case O3_SIM_CHANGE_VERSION:

@@ -523,6 +523,40 @@ static void a_lost_gpu_may_go_unseen(void **state) {
     o3_world_free(w);
 }
 
+static void a_lost_gpu_stays_lost_while_any_line_says_so(void **state) {
+    (void)state;
+    struct o3_world *w = client_world((struct o3_world_params){.has_gpu = true});
+    client_event(w, "at 10m gpu lost for 1h");
+    client_event(w, "at 20m gpu lost for 10m");
+    struct figures f = client_generate(w, 40 * MIN, "sim-small", 10, "x", 4, "");
+    assert_int_equal(f.status, 200);
+    assert_int_equal(client_ps(w, 41 * MIN, "size_vram"), 0);
+    f = client_generate(w, 80 * MIN, "sim-small", 10, "x", 4, ""); /* unloaded meanwhile, loaded anew */
+    assert_int_equal(f.status, 200);
+    assert_true(client_ps(w, 81 * MIN, "size_vram") > 0);
+    o3_world_free(w);
+}
+
+/* What dies while it loads answers with an error, and no load goes on with a GPU that is gone. */
+static void a_load_under_way_dies_too(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"at 3s runner killed", "at 3s gpu lost",
+                                         "at 3s runner killed model=sim-small"};
+    for (size_t i = 0; i < sizeof EVENTS / sizeof *EVENTS; i++) {
+        struct o3_world *w = client_world((struct o3_world_params){.has_gpu = true});
+        client_event(w, EVENTS[i]);
+        struct figures f = client_generate(w, 1 * S, "sim-small", 10, "x", 4, "");
+        assert_int_equal(f.status, 500);
+        assert_string_equal(f.error, "llama-server process has terminated: signal: killed");
+        assert_true(f.end_ns >= 3 * S && f.end_ns < 3 * S + 100 * MS);
+        assert_int_equal(client_truth(w, 4 * S).n_loaded, 0);
+        f = client_generate(w, 5 * S, "sim-small", 10, "x", 4, "");
+        assert_int_equal(f.status, 200);
+        assert_int_equal(client_ps(w, 60 * S, "size_vram") > 0, i != 1);
+        o3_world_free(w);
+    }
+}
+
 static void loads_run_out_of_memory(void **state) {
     (void)state;
     struct o3_world *w = quiet("at 1m oom load for 10m");
@@ -645,6 +679,8 @@ static void everything_repeats(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_load_under_way_dies_too),
+        cmocka_unit_test(a_lost_gpu_stays_lost_while_any_line_says_so),
         cmocka_unit_test(expected_is_what_is_measured),
         cmocka_unit_test(noise_is_white_and_of_its_size),
         cmocka_unit_test(noise_wanders),

@@ -172,25 +172,25 @@ static struct arrivals arrivals_of(struct o3_world_users u, int n_hours) {
 
 static void conversations_come_by_chance(void **state) {
     (void)state;
-    enum { HOURS = 20 * 24 };
-    struct arrivals a = arrivals_of(o3_world_users_default(), HOURS);
-    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(12.0 / HOURS));
-    O3_ASSERT_NEAR(a.dispersion, 1, 4 * sqrt(2.0 / HOURS));
-    O3_ASSERT_NEAR(a.turns, 4, 4 * sqrt(12.0 / (12 * HOURS))); /* geometric: variance 4 x 3 */
-    O3_ASSERT_NEAR(a.answer, 200, 200 * 4 * 0.8 / sqrt(48 * HOURS));
-    O3_ASSERT_NEAR(a.first_prompt, 300 + 13, 300 * 4 * 0.8 / sqrt(12 * HOURS) + 4);
+    const int hours = 20 * 24;
+    struct arrivals a = arrivals_of(o3_world_users_default(), hours);
+    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(12.0 / hours));
+    O3_ASSERT_NEAR(a.dispersion, 1, 4 * sqrt(2.0 / hours));
+    O3_ASSERT_NEAR(a.turns, 4, 4 * sqrt(12.0 / (12 * hours))); /* geometric: variance 4 x 3 */
+    O3_ASSERT_NEAR(a.answer, 200, 200 * 4 * 0.8 / sqrt(48 * hours));
+    O3_ASSERT_NEAR(a.first_prompt, 300 + 13, 300 * 4 * 0.8 / sqrt(12 * hours) + 4);
 }
 
 static void bursts_keep_the_rate(void **state) {
     (void)state;
-    enum { HOURS = 20 * 24 };
+    const int hours = 20 * 24;
     struct o3_world_users u = o3_world_users_default();
     u.burst = 4;
     u.turns = 1;
     u.answer_tokens = 20; /* or some would lose patience in the queue */
-    struct arrivals a = arrivals_of(u, HOURS);
+    struct arrivals a = arrivals_of(u, hours);
     /* A geometric number with mean 4 of them at once: the variance is 2 x 4 - 1 times that of single ones. */
-    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(7 * 12.0 / HOURS));
+    O3_ASSERT_NEAR(a.per_hour, 12, 4 * sqrt(7 * 12.0 / hours));
     assert_true(a.dispersion > 5 && a.dispersion < 9.5);
 }
 
@@ -566,6 +566,42 @@ static void a_short_keep_alive_loses_the_prefix(void **state) {
     assert_true(l.truth.n_tokens_again > 0);
 }
 
+/* A runner that dies, or a server that restarts, takes the prefixes along, whoever asks next or asked last. */
+static void a_crash_is_nobodys_fault(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"runner killed", "restart", "gpu lost", "version 0.33.0"};
+    for (size_t i = 0; i < sizeof EVENTS / sizeof *EVENTS; i++) {
+        struct o3_world *w = world_with((struct o3_world_params){.seed = 3, .noise_cv = 0, .keep_alive_ms = -1});
+        struct o3_world_users u = lone_users();
+        u.pause_ms = 7 * 86400 * O3_MS_PER_S;
+        u.turns = 100;
+        add(w, u);
+        struct o3_world_output o;
+        while (truth(w).n_users_served == 0)
+            assert_false(o3_world_poll(w, o3_world_next_ns(w), &o));
+        static const char BODY[] = "{\"model\":\"sim-small\",\"keep_alive\":-1,\"options\":{\"num_predict\":2" CTX
+                                   "},\"prompt\":\"x\"}";
+        struct records r = {0};
+        take(w, &r);
+        int64_t t = r.v[0].sent_ns + r.v[0].total_ns + 10 * S;
+        records_done(&r);
+        for (int k = 0; k < 2; k++) {
+            o3_world_request(w, t, "POST", "/api/generate", BODY, sizeof BODY - 1);
+            while (o3_world_poll(w, t + 60 * S, &o))
+                ;
+            t += 60 * S;
+            if (k > 0) break;
+            char line[64];
+            snprintf(line, sizeof line, "at %llds %s", (long long)(t / S + 1), EVENTS[i]);
+            event(w, line);
+            t += 10 * S;
+        }
+        assert_int_equal(truth(w).n_prefixes_evicted, 0);
+        assert_int_equal(truth(w).n_prefixes_swapped, 0);
+        o3_world_free(w);
+    }
+}
+
 /* Long prompts from the API while the user reads for a long time: the prompt cache has no room for all of them. */
 static void a_full_cache_loses_the_prefix(void **state) {
     (void)state;
@@ -818,6 +854,7 @@ int main(void) {
         cmocka_unit_test(a_pinned_probe_leaves_the_prefix_alone),
         cmocka_unit_test(a_reload_loses_every_prefix),
         cmocka_unit_test(a_short_keep_alive_loses_the_prefix),
+        cmocka_unit_test(a_crash_is_nobodys_fault),
         cmocka_unit_test(a_full_cache_loses_the_prefix),
         cmocka_unit_test(a_swap_costs_little),
         cmocka_unit_test(the_cache_is_bounded),

@@ -3,6 +3,7 @@
 #include "o3_test.h"
 #include "o3/text.h"
 #include "o3/world.h"
+#include "base/words.h"
 #include "sim/events.h"
 
 static struct o3_sim_event parsed(const char *text) {
@@ -32,11 +33,11 @@ static void times(void **state) {
                                       "1e3s", "2m "};
     int64_t ns;
     for (size_t i = 0; i < sizeof good / sizeof *good; i++) {
-        assert_true(o3_sim_time_parse(good[i].text, &ns));
+        assert_true(o3_words_time(good[i].text, &ns));
         assert_int_equal(ns, good[i].ns);
     }
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
-        if (o3_sim_time_parse(bad[i], &ns)) fail_msg("\"%s\" is taken for a time", bad[i]);
+        if (o3_words_time(bad[i], &ns)) fail_msg("\"%s\" is taken for a time", bad[i]);
 }
 
 static void every_example_of_the_manual(void **state) {

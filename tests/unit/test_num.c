@@ -38,10 +38,10 @@ static void check(const char *name, one_argument *f, reference *expected, double
 /* Evenly from lo to hi with both ends, then as many at random. */
 static void check_range(struct o3_rand *r, const char *name, one_argument *f, reference *expected, double lo, double hi,
                         double ulps, double absolute) {
-    enum { N = 100000 };
-    for (int i = 0; i <= N; i++)
-        check(name, f, expected, lo + (hi - lo) * ((double)i / N), ulps, absolute);
-    for (int i = 0; i < N; i++)
+    const int n = 100000;
+    for (int i = 0; i <= n; i++)
+        check(name, f, expected, lo + (hi - lo) * ((double)i / n), ulps, absolute);
+    for (int i = 0; i < n; i++)
         check(name, f, expected, between(r, lo, hi), ulps, absolute);
 }
 

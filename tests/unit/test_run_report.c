@@ -14,12 +14,9 @@
 static struct o3_run *empty_run(uint64_t seed, int64_t days) {
     struct o3_run *o = calloc(1, sizeof *o);
     assert_non_null(o);
+    o3_run_init(o);
     o->seed = seed;
     o->simulated_ns = days * DAY_NS;
-    struct o3_spread *spreads[] = {&o->delay_seconds, &o->ttft,       &o->total,      &o->twin_ttft,
-                                   &o->twin_total,    &o->added_ttft, &o->added_total};
-    for (size_t i = 0; i < sizeof spreads / sizeof *spreads; i++)
-        o3_spread_init(spreads[i]);
     return o;
 }
 
@@ -118,19 +115,27 @@ static struct o3_run *full_run(uint64_t seed) {
 
 /* ---- reading ---- */
 
-typedef int form_fn(const struct o3_run_report *r, struct o3_buf *out);
+typedef int form_fn(const struct o3_runs *t, bool has_wall_times, struct o3_buf *out);
 
-static char *report(form_fn *form, const char *name, const struct o3_run *runs, size_t n) {
-    struct o3_run_report r = {.scenario_name = name, .runs = runs, .n = n};
+static char *report_with(form_fn *form, const char *name, const struct o3_run *runs, size_t n, bool has_wall_times) {
+    struct o3_runs *t = o3_runs_new(name);
+    assert_non_null(t);
+    for (size_t i = 0; i < n; i++)
+        assert_int_equal(o3_runs_add(t, &runs[i]), 0);
     struct o3_buf out;
     o3_buf_init(&out, 8u << 20);
-    assert_int_equal(form(&r, &out), 0);
+    assert_int_equal(form(t, has_wall_times, &out), 0);
     assert_int_equal(strlen(o3_buf_str(&out)), out.len);
+    o3_runs_free(t);
     return o3_buf_take(&out);
 }
 
+static char *report(form_fn *form, const char *name, const struct o3_run *runs, size_t n) {
+    return report_with(form, name, runs, n, false);
+}
+
 static json_t *json_of(const struct o3_run *runs, size_t n) {
-    char *text = report(o3_run_json, "t", runs, n);
+    char *text = report(o3_runs_json, "t", runs, n);
     json_error_t e;
     json_t *root = json_loads(text, JSON_REJECT_DUPLICATES, &e);
     if (!root) fail_msg("%s at %d: %s", e.text, e.position, text);
@@ -191,7 +196,7 @@ static void good_means_nothing_broken_torn_or_reloaded(void **state) {
 static void table_tells_what_was_counted(void **state) {
     (void)state;
     struct o3_run *o = full_run(1);
-    char *text = report(o3_run_text, "night.o3s", o, 1);
+    char *text = report(o3_runs_text, "night.o3s", o, 1);
     assert_has(text, "night.o3s: 30 d, seed 1\nGOOD: every expectation met");
     /* one false alarm in 30 days: Garwood's 0.025 to 5.57 */
     assert_has(text, "  False alarms                 1\n");
@@ -237,7 +242,7 @@ static void lines_fit_into_80_columns(void **state) {
         runs[i] = *o;
         free(o);
     }
-    char *text = report(o3_run_text, longest, runs, 100);
+    char *text = report(o3_runs_text, longest, runs, 100);
     for (char *p = text, *end; *p; p = end + 1) {
         end = strchr(p, '\n');
         assert_non_null(end);
@@ -248,6 +253,30 @@ static void lines_fit_into_80_columns(void **state) {
     assert_has(text, "\nSeeds of the runs that are not good\n  1000 1001 1002 ");
     free(text);
     free(runs);
+}
+
+/* Only a machine with a GPU can have less of it than a load wants. */
+static void spilled_loads_are_told_of_a_gpu(void **state) {
+    (void)state;
+    struct o3_run *o = full_run(1);
+    char *text = report(o3_runs_text, "t", o, 1);
+    assert_lacks(text, "pilled");
+    free(text);
+    json_t *root = json_of(o, 1);
+    assert_null(at(root, "summary.spilled_loads"));
+    assert_null(json_object_get(json_array_get(json_object_get(root, "runs"), 0), "spilled_loads"));
+    json_decref(root);
+    o->has_gpu = true;
+    o->n_spilled_loads = 3;
+    text = report(o3_runs_text, "t", o, 1);
+    assert_has(text, "  Loads spilled to the CPU     3 of 12               95 %: 8.9 to 53 %\n");
+    free(text);
+    root = json_of(o, 1);
+    O3_ASSERT_NEAR(number_at(root, "summary.spilled_loads.count"), 3, 0);
+    O3_ASSERT_NEAR(number_at(root, "summary.spilled_loads.ratio"), 0.25, 1e-12);
+    O3_ASSERT_NEAR(number_at(json_array_get(json_object_get(root, "runs"), 0), "spilled_loads"), 3, 0);
+    json_decref(root);
+    free(o);
 }
 
 /* What was not exercised has no row, no field and no picture: never a 0. */
@@ -262,7 +291,7 @@ static void what_was_not_exercised_is_absent(void **state) {
     struct o3_run *o = empty_run(4, 30);
     add_probes(o, 1);
     o->wall_seconds = 12.5;
-    char *text = report(o3_run_text, "t", o, 1), *page = report(o3_run_html, "t", o, 1);
+    char *text = report(o3_runs_text, "t", o, 1), *page = report(o3_runs_html, "t", o, 1);
     json_t *root = json_of(o, 1);
     for (size_t i = 0; i < sizeof WORDS / sizeof *WORDS; i++)
         assert_lacks(text, WORDS[i]);
@@ -281,7 +310,7 @@ static void what_was_not_exercised_is_absent(void **state) {
 static void without_probes_nothing_is_said_of_alarms(void **state) {
     (void)state;
     struct o3_run *o = empty_run(4, 1);
-    char *text = report(o3_run_text, "t", o, 1);
+    char *text = report(o3_runs_text, "t", o, 1);
     json_t *root = json_of(o, 1);
     assert_lacks(text, "larms");
     assert_lacks(text, "Reloads by probes");
@@ -299,7 +328,7 @@ static void without_a_twin_no_wait_is_added(void **state) {
     o3_rand_seed(&r, 4);
     add_probes(o, 1);
     add_users(o, &r, false);
-    char *text = report(o3_run_text, "t", o, 1), *page = report(o3_run_html, "t", o, 1);
+    char *text = report(o3_runs_text, "t", o, 1), *page = report(o3_runs_html, "t", o, 1);
     json_t *root = json_of(o, 1);
     assert_has(text, "First token after, p50");
     assert_lacks(text, "Added");
@@ -353,7 +382,7 @@ static void outside_text_is_escaped(void **state) {
     struct o3_run *o = full_run(2);
     break_expectation(o, 7, HOSTILE, HOSTILE);
     o3_str_copy(o->models[0].name, sizeof o->models[0].name, HOSTILE);
-    char *page = report(o3_run_html, HOSTILE, o, 1), *text = report(o3_run_text, HOSTILE, o, 1);
+    char *page = report(o3_runs_html, HOSTILE, o, 1), *text = report(o3_runs_text, HOSTILE, o, 1);
     assert_lacks(page, "<b>&\"");
     assert_has(page, "&lt;b&gt;&amp;&quot;&#39; [31m\xef\xbf\xbd");
     assert_lacks(page, "\x1b");
@@ -376,7 +405,7 @@ static void page_is_self_contained_and_has_its_plots(void **state) {
         runs[i] = *o;
         free(o);
     }
-    char *page = report(o3_run_html, "t", runs, 2);
+    char *page = report(o3_runs_html, "t", runs, 2);
     static const char *const REFERENCES[] = {"http:", "https:", "src=", "href=", "url(", "@import", "<script", "<link"};
     for (size_t i = 0; i < sizeof REFERENCES / sizeof *REFERENCES; i++)
         assert_lacks(page, REFERENCES[i]);
@@ -394,18 +423,16 @@ static void page_is_self_contained_and_has_its_plots(void **state) {
 
 static void same_runs_same_bytes(void **state) {
     (void)state;
-    form_fn *const forms[] = {o3_run_text, o3_run_json, o3_run_html};
+    form_fn *const forms[] = {o3_runs_text, o3_runs_json, o3_runs_html};
     for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
         struct o3_run *a = full_run(5), *b = full_run(5);
         a->wall_seconds = 1;
         b->wall_seconds = 2; /* no part of it */
         char *first = report(forms[i], "t", a, 1), *second = report(forms[i], "t", b, 1);
         assert_string_equal(first, second);
-        struct o3_run_report r = {.scenario_name = "t", .runs = a, .n = 1, .has_wall_times = true};
-        O3_AUTO_BUF out;
-        o3_buf_init(&out, 8u << 20);
-        assert_int_equal(forms[i](&r, &out), 0);
-        assert_string_not_equal(o3_buf_str(&out), first); /* unless asked for */
+        char *timed = report_with(forms[i], "t", a, 1, true);
+        assert_string_not_equal(timed, first); /* unless asked for */
+        free(timed);
         free(first);
         free(second);
         free(a);
@@ -454,6 +481,7 @@ int main(void) {
         cmocka_unit_test(good_means_nothing_broken_torn_or_reloaded),
         cmocka_unit_test(table_tells_what_was_counted),
         cmocka_unit_test(lines_fit_into_80_columns),
+        cmocka_unit_test(spilled_loads_are_told_of_a_gpu),
         cmocka_unit_test(what_was_not_exercised_is_absent),
         cmocka_unit_test(without_probes_nothing_is_said_of_alarms),
         cmocka_unit_test(without_a_twin_no_wait_is_added),

@@ -66,7 +66,8 @@ static void quantiles_lie_within_a_bucket(void **state) {
             sum += v[i];
             o3_spread_add(&s, v[i]);
         }
-        O3_ASSERT_NEAR(o3_spread_mean(&s), sum / N, fabs(sum / N) * 1e-9);
+        const double mean = sum / (double)N;
+        O3_ASSERT_NEAR(o3_spread_mean(&s), mean, fabs(mean) * 1e-9);
         for (int i = 0; i <= 20; i++) {
             double exact = o3_quantile(v, N, i / 20.0);
             O3_ASSERT_NEAR(o3_spread_quantile(&s, i / 20.0), exact, 0.05 * fabs(exact));
