@@ -33,6 +33,7 @@ static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) 
         struct model *m = s->models[i];
         if (m->is_loaded) o3_sc_set_paused(s, m, SKIP_OLLAMA_DOWN);
         m->has_timed_out = false;
+        m->n_silent = 0;
     }
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
 }
@@ -174,6 +175,7 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_wall_ms > now.wall_ms) ended_wall_ms = now.wall_ms;
     int64_t ended_ns = now.mono_ns - (now.wall_ms - ended_wall_ms) * O3_NS_PER_MS;
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
+    if (!s->gate.is_busy) m->n_silent = 0; /* over a pooled connection: served, for who gives up closes his own */
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
@@ -302,6 +304,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     /* A load that our request began is given up with it: the model that was loaded before is gone. */
     if (m->has_timed_out && !m->runner_died && !m->is_runner_gone) o3_sc_strike(s, m, 0);
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
+    m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
     o3_sc_save_series(s, m, true);
     set_model_metrics(s, m);

@@ -104,6 +104,8 @@ struct model {
 
     enum strike strike;
     bool is_stuck;
+    int n_silent; /* probes in a row that saw no token, though nobody was before them; the first was sent then: */
+    int64_t silent_since_ns;
     struct attempt attempts[O3_ATTEMPTS_MAX];
     int n_attempts, next_attempt;
 
@@ -136,6 +138,9 @@ struct probe_run {
     struct o3_probe_reply reply;
     bool is_stuck_test, is_tainted, saw_user;
     int sockets_at_start;
+    int64_t give_up_ns; /* of a test, which may have to queue; INT64_MAX: the request's own limit */
+    int n_ahead,
+        n_sockets_seen; /* users who were there before a test and did not leave since; sockets at the last look */
 };
 
 struct restored {
@@ -232,6 +237,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
 void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
+void o3_sc_probe_turn(struct o3_sidecar *s, struct o3_now now);
 bool o3_sc_options_known(const struct model *m);
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m,
                            struct o3_now now); /* cost of the next probe */

@@ -13,6 +13,7 @@
 #define BUDGET_SAVE_TOKENS 500
 #define FIRST_PREFILL_AFTER 3   /* decode probes since the load */
 #define DECODE_PROMPT_TOKENS 32 /* at most */
+#define SILENT_MIN 2            /* probes without a token in a row; one alone may have met a load */
 #define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
 
 static bool is_embedding(const struct model *m) {
@@ -87,7 +88,8 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
     clear_run(p);
     p->model = m;
     p->is_stuck_test = is_stuck_test;
-    p->sockets_at_start = s->gate.count;
+    p->sockets_at_start = p->n_ahead = p->n_sockets_seen = s->gate.count;
+    p->give_up_ns = is_stuck_test ? now.mono_ns + s->config->timeouts_base_ms * O3_NS_PER_MS : INT64_MAX;
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
@@ -100,13 +102,14 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
         clear_run(p);
         return false;
     }
+    int64_t queue_ms = is_stuck_test ? s->config->probe_max_busy_ms : 0;
     struct o3_sidecar_call c = {.method = "POST",
                                 .path = o3_probe_path(p->asked.kind),
                                 .body = o3_buf_str(&body),
                                 .body_len = body.len,
                                 .connect_timeout_ms = s->config->timeouts_connect_ms,
-                                .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
-                                .total_timeout_ms = s->config->timeouts_base_ms,
+                                .first_byte_timeout_ms = s->config->timeouts_first_byte_ms + queue_ms,
+                                .total_timeout_ms = s->config->timeouts_base_ms + queue_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
     p->asked.sent_wall_ms = now.wall_ms;
     p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
@@ -233,13 +236,35 @@ static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
     o3_sc_event(s, O3_EV_PROBE_DONE, f, n);
 }
 
+/* A test queues behind the users who were there: each of them who leaves gives it more time. Once all have left,
+ * whether served or out of patience, it must be its turn. */
+static void watch_queue(struct o3_sidecar *s) {
+    struct probe_run *p = &s->probe;
+    int n_left = p->n_sockets_seen - s->gate.count;
+    p->n_sockets_seen = s->gate.count;
+    if (!p->is_stuck_test || n_left <= 0 || p->n_ahead <= 0) return;
+    p->n_ahead -= n_left;
+    p->give_up_ns = s->sockets_at_ns + s->config->timeouts_base_ms * O3_NS_PER_MS;
+}
+
 void o3_sc_probe_watch(struct o3_sidecar *s) {
     s->probe.saw_user |= s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+    watch_queue(s);
 }
 
 /* What may mean that the runner died or was killed: a load that follows is not our doing. */
 static bool is_death_possible(enum o3_outcome o) {
     return o3_outcome_is_failure(o) && o != O3_OUTCOME_REFUSED && o != O3_OUTCOME_BUSY && o != O3_OUTCOME_TIMEOUT;
+}
+
+/* Users who give up on a hung runner leave the server looking idle again and again, so that no test is made. Then the
+ * probes themselves tell: none was behind a user, and for probe.max_busy none saw a token. */
+static bool is_silent_for_long(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+    const struct o3_probe_asked *asked = &s->probe.asked;
+    if (sample->outcome != O3_OUTCOME_TIMEOUT || sample->ttft_ns >= 0 || !s->gate.has_sockets) return false;
+    if (m->n_silent++ == 0) m->silent_since_ns = asked->sent_mono_ns;
+    return m->n_silent >= SILENT_MIN &&
+           asked->end_mono_ns - m->silent_since_ns >= s->config->probe_max_busy_ms * O3_NS_PER_MS;
 }
 
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
@@ -249,7 +274,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     o3_sc_probe_watch(s);
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE ||
                        sample->outcome == O3_OUTCOME_NO_METRICS;
-    if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
+    if (is_test ? !is_answered && sample->outcome != O3_OUTCOME_CANCELLED : is_silent_for_long(s, m, sample))
+        sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
@@ -258,6 +284,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
         else
             s->has_probed_since_ports = false; /* it met the runners that were there */
         m->runner_died = false;
+        m->n_silent = 0;
         o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         o3_sc_set_stuck(s, m, false);
     }
@@ -289,10 +316,18 @@ void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char
     finish(s, &sample, now);
 }
 
-void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now) {
+static void end_here(struct o3_sidecar *s, int transport, const char *text, struct o3_now now) {
     struct o3_sample sample = {0};
     s->ops.call_cancel(s->ops.ctx, s->probe.id);
-    s->probe.asked.transport = O3_E_CANCELLED;
-    form_sample(s, "cancelled", now, &sample);
+    s->probe.asked.transport = transport;
+    form_sample(s, text, now, &sample);
     finish(s, &sample, now);
+}
+
+void o3_sc_probe_turn(struct o3_sidecar *s, struct o3_now now) {
+    if (s->probe.id && now.mono_ns >= s->probe.give_up_ns) end_here(s, O3_E_TIMEOUT, "timeout", now);
+}
+
+void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now) {
+    end_here(s, O3_E_CANCELLED, "cancelled", now);
 }

@@ -183,7 +183,8 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
 }
 
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s) {
-    if (s->probe.id || !s->is_up || !s->has_ps || s->pending) return INT64_MAX;
+    if (s->probe.id) return s->probe.give_up_ns;
+    if (!s->is_up || !s->has_ps || s->pending) return INT64_MAX;
     int64_t t = s->gate.is_busy ? s->gate.busy_since_ns + max_busy_ns(s) : INT64_MAX;
     for (int i = 0; i < s->n_models; i++) {
         const struct model *m = s->models[i];

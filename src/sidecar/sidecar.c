@@ -203,6 +203,7 @@ static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
 void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
     if (s->is_stopped) return;
     watch_clock(s, now);
+    o3_sc_probe_turn(s, now);
     o3_sc_schedule_turn(s, now);
     o3_sc_control_turn(s, now);
     o3_sc_publish_turn(s, now);
