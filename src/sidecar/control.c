@@ -175,7 +175,9 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_wall_ms > now.wall_ms) ended_wall_ms = now.wall_ms;
     int64_t ended_ns = now.mono_ns - (now.wall_ms - ended_wall_ms) * O3_NS_PER_MS;
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
-    if (!s->gate.is_busy) m->n_silent = 0; /* over a pooled connection: served, for who gives up closes his own */
+    /* With no socket at work since the last look it ended over a pooled connection: it was served, for a user who gives
+     * up closes his own. */
+    if (!s->gate.is_busy && s->gate.last_activity_ns < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);

@@ -13,6 +13,7 @@
 #define BUDGET_SAVE_TOKENS 500
 #define FIRST_PREFILL_AFTER 3   /* decode probes since the load */
 #define DECODE_PROMPT_TOKENS 32 /* at most */
+#define QUEUE_MAX_BUSY 6        /* a test queues for so many times probe.max_busy at most */
 #define SILENT_MIN 2            /* probes without a token in a row; one alone may have met a load */
 #define NONCE_WORDS 10          /* of a prefill prompt's words, these stand for the nonce */
 
@@ -83,13 +84,22 @@ static void clear_run(struct probe_run *p) {
     *p = (struct probe_run){0};
 }
 
+/* A test queues behind the users who were there. Where nobody ever leaves, nobody is served; else each of them who
+ * leaves gives it more time. Once all of them have left, whether served or out of patience, it must be its turn. */
+static int64_t patience_ms(const struct o3_sidecar *s, int64_t now_ns) {
+    const struct o3_config_values *c = s->config;
+    bool has_left = s->gate.left_ns != INT64_MIN && now_ns - s->gate.left_ns < c->probe_max_busy_ms * O3_NS_PER_MS;
+    int64_t ms = !has_left ? 0 : s->probe.n_ahead > 0 ? c->probe_max_busy_ms : c->probe_max_busy_ms / 2;
+    return ms > c->timeouts_base_ms ? ms : c->timeouts_base_ms;
+}
+
 bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now) {
     struct probe_run *p = &s->probe;
     clear_run(p);
     p->model = m;
     p->is_stuck_test = is_stuck_test;
     p->sockets_at_start = p->n_ahead = p->n_sockets_seen = s->gate.count;
-    p->give_up_ns = is_stuck_test ? now.mono_ns + s->config->timeouts_base_ms * O3_NS_PER_MS : INT64_MAX;
+    p->give_up_ns = is_stuck_test ? now.mono_ns + patience_ms(s, now.mono_ns) * O3_NS_PER_MS : INT64_MAX;
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
@@ -102,7 +112,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
         clear_run(p);
         return false;
     }
-    int64_t queue_ms = is_stuck_test ? s->config->probe_max_busy_ms : 0;
+    int64_t queue_ms = is_stuck_test ? s->config->probe_max_busy_ms * QUEUE_MAX_BUSY : 0;
     struct o3_sidecar_call c = {.method = "POST",
                                 .path = o3_probe_path(p->asked.kind),
                                 .body = o3_buf_str(&body),
@@ -236,15 +246,13 @@ static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
     o3_sc_event(s, O3_EV_PROBE_DONE, f, n);
 }
 
-/* A test queues behind the users who were there: each of them who leaves gives it more time. Once all have left,
- * whether served or out of patience, it must be its turn. */
 static void watch_queue(struct o3_sidecar *s) {
     struct probe_run *p = &s->probe;
     int n_left = p->n_sockets_seen - s->gate.count;
     p->n_sockets_seen = s->gate.count;
     if (!p->is_stuck_test || n_left <= 0 || p->n_ahead <= 0) return;
     p->n_ahead -= n_left;
-    p->give_up_ns = s->sockets_at_ns + s->config->timeouts_base_ms * O3_NS_PER_MS;
+    p->give_up_ns = s->sockets_at_ns + patience_ms(s, s->sockets_at_ns) * O3_NS_PER_MS;
 }
 
 void o3_sc_probe_watch(struct o3_sidecar *s) {
@@ -267,6 +275,12 @@ static bool is_silent_for_long(struct o3_sidecar *s, struct model *m, const stru
            asked->end_mono_ns - m->silent_since_ns >= s->config->probe_max_busy_ms * O3_NS_PER_MS;
 }
 
+/* One that was still in the queue when its request ended tells nothing. */
+static bool is_test_failed(const struct o3_sidecar *s, const struct o3_sample *sample, bool is_answered) {
+    if (is_answered || sample->outcome == O3_OUTCOME_CANCELLED || sample->ttft_ns >= 0) return false;
+    return sample->outcome != O3_OUTCOME_TIMEOUT || s->probe.asked.end_mono_ns >= s->probe.give_up_ns;
+}
+
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
     struct model *m = s->probe.model;
     bool is_test = s->probe.is_stuck_test;
@@ -274,7 +288,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     o3_sc_probe_watch(s);
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE ||
                        sample->outcome == O3_OUTCOME_NO_METRICS;
-    if (is_test ? !is_answered && sample->outcome != O3_OUTCOME_CANCELLED : is_silent_for_long(s, m, sample))
+    if (is_test ? is_test_failed(s, sample, is_answered) : is_silent_for_long(s, m, sample))
         sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
