@@ -177,7 +177,7 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
     /* With no socket at work since the last look it ended over a pooled connection: it was served, for a user who gives
      * up closes his own. */
-    if (!s->gate.is_busy && s->gate.last_activity_ns < s->ps_at_ns) m->n_silent = 0;
+    if (!s->gate.is_busy && s->gate.last_activity_ns + SOCKETS_FRESH_NS < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
