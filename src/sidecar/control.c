@@ -144,18 +144,10 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
 
 /* ---- show ---- */
 
-static void update_shown(struct o3_sidecar *s, struct model *m, int status, int transport) {
-    struct o3_ollama_show next;
-    struct o3_err e;
-    const struct o3_buf *body = &s->control.body;
-    bool is_known = !transport && status == 200 && o3_ollama_parse_show(o3_buf_str(body), body->len, &next, &e) == 0;
-    o3_sc_update_shown(s, m, is_known ? &next : NULL);
-}
-
 /* Without it the runner's command line stays unknown, no more: it is asked for again at the next load. */
 static void show_answered(struct o3_sidecar *s, int status, int transport) {
     struct model *m = o3_sc_find_model(s, s->control.show_name);
-    if (m && m->update == UPDATE_ASKED) update_shown(s, m, status, transport);
+    if (m && m->update == UPDATE_ASKED) o3_sc_update_shown(s, m, !transport && status == 200);
     if (!m || m->show_state != SHOW_WANTED) return;
     struct o3_err e;
     m->show_state = SHOW_FAILED;

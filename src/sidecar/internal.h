@@ -219,8 +219,8 @@ void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at
 void o3_sc_forget_library(struct o3_sidecar *s, struct model *m);   /* something else was loaded under this name */
 bool o3_sc_is_updated(const struct model *m);                       /* a probe would load it */
 void o3_sc_library_answered(struct o3_sidecar *s, int status, int transport, struct o3_now now);
-/* next: what stands under the name now; NULL: it could not be told. */
-void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, const struct o3_ollama_show *next);
+/* /api/show was asked what stands under the name now. */
+void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, bool is_answer);
 
 /* schedule.c */
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);

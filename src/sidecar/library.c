@@ -83,8 +83,12 @@ static bool needs_no_load(const struct model *m, const struct o3_ollama_show *ne
            next->parameter_num_gpu == was->parameter_num_gpu; /* num_ctx stands in the probe */
 }
 
-void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, const struct o3_ollama_show *next) {
-    m->update = next && needs_no_load(m, next) ? UPDATE_HARMLESS : UPDATE_SURE;
+void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, bool is_answer) {
+    struct o3_ollama_show next;
+    struct o3_err e;
+    const struct o3_buf *body = &s->control.body;
+    bool is_known = is_answer && o3_ollama_parse_show(o3_buf_str(body), body->len, &next, &e) == 0;
+    m->update = is_known && needs_no_load(m, &next) ? UPDATE_HARMLESS : UPDATE_SURE;
     if (m->update == UPDATE_SURE)
         O3_SC_EVENT(s, O3_EV_MODEL_SKIPPED, O3_F_STR("model", m->ps.name),
                     O3_F_STR("reason", SKIP_NAMES[SKIP_UPDATED]));
