@@ -22,6 +22,7 @@ struct o3_gate {
     int64_t busy_since_ns;    /* start of the time without any sign of progress while busy */
     int64_t last_activity_ns; /* last sign of a user's work; INT64_MIN none */
     int64_t first_reading_ns;
+    int64_t left_ns;        /* when there were fewer sockets than at the reading before; INT64_MIN never */
     int64_t finished_ns;    /* a request ended here and the sockets have not been judged since; INT64_MIN none */
     bool is_finish_counted; /* there was a reading since: a further socket is another request */
 };

@@ -4,8 +4,11 @@
 #define SECOND_NS 1000000000LL
 
 void o3_gate_init(struct o3_gate *g) {
-    *g = (struct o3_gate){
-        .idle_count = -1, .last_activity_ns = INT64_MIN, .first_reading_ns = INT64_MIN, .finished_ns = INT64_MIN};
+    *g = (struct o3_gate){.idle_count = -1,
+                          .last_activity_ns = INT64_MIN,
+                          .first_reading_ns = INT64_MIN,
+                          .finished_ns = INT64_MIN,
+                          .left_ns = INT64_MIN};
 }
 
 static void become_idle(struct o3_gate *g) {
@@ -33,6 +36,7 @@ void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int
     }
     int before = g->count;
     if (g->is_finish_counted && n_established > before) g->finished_ns = INT64_MIN;
+    if (n_established < before) g->left_ns = now_ns;
     g->is_finish_counted = true;
     g->count = n_established;
     g->with_bytes = n_with_bytes;

@@ -26,7 +26,7 @@ static uint64_t call_start(void *ctx, const struct o3_sidecar_call *call, int64_
     *k = (struct o3_coupling_call){.deadline_ns = after_ms(c->now_ns, call->total_timeout_ms)};
     if (c->is_server_gone)
         k->failure = O3_E_UNREACHABLE;
-    else if (c->is_show_too_long && !strcmp(call->path, "/api/show"))
+    else if (c->too_long_path && !strcmp(call->path, c->too_long_path))
         k->failure = O3_E_LIMIT;
     k->id = k->failure ? LOCAL_IDS + ++c->last_local_id
                        : o3_world_request(c->world, c->now_ns, call->method, call->path, call->body, call->body_len);

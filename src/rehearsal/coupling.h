@@ -64,10 +64,10 @@ struct o3_coupling {
     bool sockets_unreadable;
     struct o3_runner_cmdline runners[O3_COUPLING_RUNNERS_MAX]; /* as the sidecar would read them in /proc */
     size_t n_runners;
-    bool is_server_gone;   /* connections are refused before they reach the world */
-    bool is_show_too_long; /* /api/show ends at the limit of bytes */
-    bool writes_refused;   /* no write can even begin */
-    int64_t write_step_ns; /* each step of a write takes so long */
+    bool is_server_gone;       /* connections are refused before they reach the world */
+    const char *too_long_path; /* what it answers there ends at the limit of bytes; NULL none */
+    bool writes_refused;       /* no write can even begin */
+    int64_t write_step_ns;     /* each step of a write takes so long */
     enum o3_replace_step
         kill_at; /* the next write dies at that step, and the sidecar with it; O3_REPLACE_STEP_COUNT: not */
 

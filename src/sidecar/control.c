@@ -33,6 +33,7 @@ static void go_down(struct o3_sidecar *s, const char *error, struct o3_now now) 
         struct model *m = s->models[i];
         if (m->is_loaded) o3_sc_set_paused(s, m, SKIP_OLLAMA_DOWN);
         m->has_timed_out = false;
+        m->n_silent = 0;
     }
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 0);
 }
@@ -56,12 +57,15 @@ static void start_call(struct o3_sidecar *s, enum control kind, const char *meth
 
 static struct model *model_to_show(const struct o3_sidecar *s) {
     for (int i = 0; i < s->n_models; i++)
-        if (s->models[i]->is_loaded && s->models[i]->show_state == SHOW_WANTED) return s->models[i];
+        if (s->models[i]->is_loaded &&
+            (s->models[i]->show_state == SHOW_WANTED || s->models[i]->update == UPDATE_SUSPECTED))
+            return s->models[i];
     return NULL;
 }
 
-static void start_show(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+static void start_show(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     O3_AUTO_BUF body;
+    if (m->update == UPDATE_SUSPECTED) m->update = UPDATE_ASKED;
     o3_buf_init(&body, 4096);
     if (o3_ollama_write_show(m->ps.name, &body) < 0) return;
     o3_str_copy(s->control.show_name, sizeof s->control.show_name, m->ps.name);
@@ -75,7 +79,10 @@ void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now) {
         start_call(s, CONTROL_VERSION, "GET", "/api/version", NULL, now);
     else if (m && !s->probe.id)
         start_show(s, m, now);
-    else if (s->has_version && now.mono_ns >= s->ps_due_ns)
+    else if (s->pending && s->is_library_due) {
+        s->is_library_due = false;
+        start_call(s, CONTROL_TAGS, "GET", "/api/tags", NULL, now);
+    } else if (s->has_version && now.mono_ns >= s->ps_due_ns)
         start_call(s, CONTROL_PS, "GET", "/api/ps", NULL, now);
 }
 
@@ -152,6 +159,7 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
 /* Without it the runner's command line stays unknown, no more: it is asked for again at the next load. */
 static void show_answered(struct o3_sidecar *s, int status, int transport) {
     struct model *m = o3_sc_find_model(s, s->control.show_name);
+    if (m && m->update == UPDATE_ASKED) o3_sc_update_shown(s, m, !transport && status == 200);
     if (!m || m->show_state != SHOW_WANTED) return;
     struct o3_err e;
     m->show_state = SHOW_FAILED;
@@ -171,6 +179,9 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (ended_wall_ms > now.wall_ms) ended_wall_ms = now.wall_ms;
     int64_t ended_ns = now.mono_ns - (now.wall_ms - ended_wall_ms) * O3_NS_PER_MS;
     if (ended_ns < s->ps_at_ns) ended_ns = s->ps_at_ns; /* it had not ended at the look before */
+    /* With no socket at work since the last look it ended over a pooled connection: it was served, for a user who gives
+     * up closes his own. */
+    if (!s->gate.is_busy && s->gate.last_activity_ns + SOCKETS_FRESH_NS < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
@@ -292,6 +303,7 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->n_since_load = 0;
     m->session_ms = -1;
     m->runner_died = m->is_runner_gone = m->is_reload_told = false;
+    o3_sc_forget_library(s, m);
     if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
@@ -312,6 +324,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     /* A load that our request began is given up with it: the model that was loaded before is gone. */
     if (m->has_timed_out && !m->runner_died && !m->is_runner_gone) o3_sc_strike(s, m, 0);
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
+    m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
     o3_sc_save_series(s, m, true);
     set_model_metrics(s, m);
@@ -350,6 +363,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     m->ps = *ps;
     if (is_new || is_other_digest) {
         m->show_state = SHOW_WANTED;
+        o3_sc_forget_library(s, m);
         set_model_info(s, m);
     }
     if (!was_loaded)
@@ -392,12 +406,19 @@ static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
     s->is_none_told = n_loaded == 0;
 }
 
-/* After an update the old blob and the new one are listed under one name until the old one expires. Requests go to the
- * new one, which is the one used last, and the list begins with those. */
-static bool is_listed_before(const struct o3_ollama_models *list, size_t i) {
-    for (size_t k = 0; k < i; k++)
-        if (!strcmp(list->v[k].name, list->v[i].name)) return true;
-    return false;
+/* After an update the old blob and the new one are listed under one name until the old one expires, which may be never.
+ * Requests go to the one that the list of all models names, as far as we know it. Else the one used last is it, and the
+ * list begins with those. */
+static bool is_shadowed(const struct o3_sidecar *s, const struct o3_ollama_models *list, size_t i) {
+    const struct model *m = o3_sc_find_model(s, list->v[i].name);
+    const char *wanted = m && m->library_digest[0] ? m->library_digest : NULL;
+    size_t first = i;
+    for (size_t k = list->n; k-- > 0;) {
+        if (strcmp(list->v[k].name, list->v[i].name) != 0) continue;
+        if (wanted && !strcmp(list->v[k].digest, wanted)) return k != i;
+        if (k < first) first = k;
+    }
+    return first != i;
 }
 
 static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list, struct o3_now now) {
@@ -410,7 +431,7 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
         if (ps->is_remote) continue;
         n_loaded++;
         if (o3_model_is_selected(ps->name, &s->config->models_include, &s->config->models_exclude) &&
-            !is_listed_before(list, i))
+            !is_shadowed(s, list, i))
             model_listed(s, ps, now);
     }
     for (size_t i = 0; i < list->n; i++)
@@ -497,6 +518,8 @@ void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const ch
     enum control kind = s->control.kind;
     if (kind == CONTROL_SHOW && transport != O3_E_UNREACHABLE)
         show_answered(s, status, transport);
+    else if (kind == CONTROL_TAGS && transport != O3_E_UNREACHABLE)
+        o3_sc_library_answered(s, status, transport, now);
     else if (transport || status != 200)
         call_failed(s, transport, text, now);
     else if (kind == CONTROL_VERSION)

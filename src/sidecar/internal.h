@@ -24,6 +24,7 @@ enum skip {
     SKIP_NONE,
     SKIP_PAUSED,
     SKIP_NOT_LOADED,
+    SKIP_UPDATED,
     SKIP_OPTIONS_UNKNOWN,
     SKIP_IDLE,
     SKIP_EXPIRING,
@@ -52,6 +53,15 @@ struct attempt {
 
 enum show_state { SHOW_WANTED, SHOW_KNOWN, SHOW_FAILED };
 
+/* Its name stands for something else now than what is loaded: found by the list, then asked for by /api/show. */
+enum update {
+    UPDATE_NONE,
+    UPDATE_SUSPECTED,
+    UPDATE_ASKED,
+    UPDATE_SURE,
+    UPDATE_HARMLESS
+}; /* harmless: the runner that is loaded serves it too */
+
 /* A probe loaded the model again: no further one until its options are known better than then. */
 enum strike {
     STRIKE_NONE,
@@ -65,6 +75,9 @@ struct model {
     int64_t unloaded_ns;
     enum show_state show_state;
     struct o3_ollama_show show;
+    bool is_show_of_loaded;  /* `show` is about what is loaded: nothing else stood under the name then */
+    char library_digest[65]; /* under its name in /api/tags; "" unknown */
+    enum update update;
     bool has_runner; /* its command line was read */
     struct o3_runner_cmdline runner;
     bool is_runner_gone; /* its process ended, although the model is still listed: a probe would load it */
@@ -93,6 +106,8 @@ struct model {
 
     enum strike strike;
     bool is_stuck;
+    int n_silent; /* probes in a row that saw no token, though nobody was before them; the first was sent then: */
+    int64_t silent_since_ns;
     struct attempt attempts[O3_ATTEMPTS_MAX];
     int n_attempts, next_attempt;
 
@@ -111,7 +126,7 @@ struct model {
     int64_t write_at_ns;
 };
 
-enum control { CONTROL_VERSION, CONTROL_PS, CONTROL_SHOW };
+enum control { CONTROL_VERSION, CONTROL_PS, CONTROL_SHOW, CONTROL_TAGS };
 
 struct control_call {
     uint64_t id; /* 0: none in flight */
@@ -127,6 +142,9 @@ struct probe_run {
     struct o3_probe_reply reply;
     bool is_stuck_test, is_tainted, saw_user;
     int sockets_at_start;
+    int64_t give_up_ns; /* of a test, which may have to queue; INT64_MAX: the request's own limit */
+    int n_ahead,
+        n_sockets_seen; /* users who were there before a test and did not leave since; sockets at the last look */
 };
 
 struct restored {
@@ -159,6 +177,9 @@ struct o3_sidecar {
     struct control_call control;
     struct o3_buf ps_text; /* the list of loaded models as it came last */
     struct o3_ollama_models *ps_list;
+    bool is_library_due; /* before the pending probe */
+    int64_t library_not_before_ns;
+    struct o3_buf library_text; /* the list of all models as it came last */
 
     struct o3_gate gate;
     struct o3_token_budget budget;
@@ -198,6 +219,14 @@ void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
 
+/* library.c */
+void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at /api/tags, before the next probe */
+void o3_sc_forget_library(struct o3_sidecar *s, struct model *m);   /* something else was loaded under this name */
+bool o3_sc_is_updated(const struct model *m);                       /* a probe would load it */
+void o3_sc_library_answered(struct o3_sidecar *s, int status, int transport, struct o3_now now);
+/* /api/show was asked what stands under the name now. */
+void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, bool is_answer);
+
 /* schedule.c */
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
@@ -214,6 +243,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
 void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
+void o3_sc_probe_turn(struct o3_sidecar *s, struct o3_now now);
 bool o3_sc_options_known(const struct model *m);
 enum o3_probe_kind o3_sc_usual_kind(const struct model *m);
 int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind); /* in tokens */

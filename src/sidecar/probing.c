@@ -16,7 +16,9 @@
 /* The first probe after another prompt waits until that one's state is put aside, the second for the copy of the first.
  */
 #define N_SETTLING 2
-#define NONCE_WORDS 10 /* of a prefill prompt's words, these stand for the nonce */
+#define QUEUE_MAX_BUSY 6 /* a test queues for so many times probe.max_busy at most */
+#define SILENT_MIN 2     /* probes without a token in a row; one alone may have met a load */
+#define NONCE_WORDS 10   /* of a prefill prompt's words, these stand for the nonce */
 
 static bool is_embedding(const struct model *m) {
     return m->show_state == SHOW_KNOWN && m->show.has_capabilities ? m->show.can_embed_only : m->ps.can_embed_only;
@@ -92,12 +94,22 @@ static void clear_run(struct probe_run *p) {
     *p = (struct probe_run){0};
 }
 
+/* A test queues behind the users who were there. Where nobody ever leaves, nobody is served; else each of them who
+ * leaves gives it more time. Once all of them have left, whether served or out of patience, it must be its turn. */
+static int64_t patience_ms(const struct o3_sidecar *s, int64_t now_ns) {
+    const struct o3_config_values *c = s->config;
+    bool has_left = s->gate.left_ns != INT64_MIN && now_ns - s->gate.left_ns < c->probe_max_busy_ms * O3_NS_PER_MS;
+    int64_t ms = !has_left ? 0 : s->probe.n_ahead > 0 ? c->probe_max_busy_ms : c->probe_max_busy_ms / 2;
+    return ms > c->timeouts_base_ms ? ms : c->timeouts_base_ms;
+}
+
 bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now) {
     struct probe_run *p = &s->probe;
     clear_run(p);
     p->model = m;
     p->is_stuck_test = is_stuck_test;
-    p->sockets_at_start = s->gate.count;
+    p->sockets_at_start = p->n_ahead = p->n_sockets_seen = s->gate.count;
+    p->give_up_ns = is_stuck_test ? now.mono_ns + patience_ms(s, now.mono_ns) * O3_NS_PER_MS : INT64_MAX;
     p->asked.kind = choose_kind(m, is_stuck_test, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
@@ -110,13 +122,14 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
         clear_run(p);
         return false;
     }
+    int64_t queue_ms = is_stuck_test ? s->config->probe_max_busy_ms * QUEUE_MAX_BUSY : 0;
     struct o3_sidecar_call c = {.method = "POST",
                                 .path = o3_probe_path(p->asked.kind),
                                 .body = o3_buf_str(&body),
                                 .body_len = body.len,
                                 .connect_timeout_ms = s->config->timeouts_connect_ms,
-                                .first_byte_timeout_ms = s->config->timeouts_first_byte_ms,
-                                .total_timeout_ms = s->config->timeouts_base_ms,
+                                .first_byte_timeout_ms = s->config->timeouts_first_byte_ms + queue_ms,
+                                .total_timeout_ms = s->config->timeouts_base_ms + queue_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
     p->asked.sent_wall_ms = now.wall_ms;
     p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
@@ -245,13 +258,39 @@ static void tell(struct o3_sidecar *s, const struct o3_sample *sample) {
     o3_sc_event(s, O3_EV_PROBE_DONE, f, n);
 }
 
+static void watch_queue(struct o3_sidecar *s) {
+    struct probe_run *p = &s->probe;
+    int n_left = p->n_sockets_seen - s->gate.count;
+    p->n_sockets_seen = s->gate.count;
+    if (!p->is_stuck_test || n_left <= 0 || p->n_ahead <= 0) return;
+    p->n_ahead -= n_left;
+    p->give_up_ns = s->sockets_at_ns + patience_ms(s, s->sockets_at_ns) * O3_NS_PER_MS;
+}
+
 void o3_sc_probe_watch(struct o3_sidecar *s) {
     s->probe.saw_user |= s->gate.has_sockets && s->gate.count > s->probe.sockets_at_start;
+    watch_queue(s);
 }
 
 /* What may mean that the runner died or was killed: a load that follows is not our doing. */
 static bool is_death_possible(enum o3_outcome o) {
     return o3_outcome_is_failure(o) && o != O3_OUTCOME_REFUSED && o != O3_OUTCOME_BUSY && o != O3_OUTCOME_TIMEOUT;
+}
+
+/* Users who give up on a hung runner leave the server looking idle again and again, so that no test is made. Then the
+ * probes themselves tell: none was behind a user, and for probe.max_busy none saw a token. */
+static bool is_silent_for_long(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+    const struct o3_probe_asked *asked = &s->probe.asked;
+    if (sample->outcome != O3_OUTCOME_TIMEOUT || sample->ttft_ns >= 0 || !s->gate.has_sockets) return false;
+    if (m->n_silent++ == 0) m->silent_since_ns = asked->sent_mono_ns;
+    return m->n_silent >= SILENT_MIN &&
+           asked->end_mono_ns - m->silent_since_ns >= s->config->probe_max_busy_ms * O3_NS_PER_MS;
+}
+
+/* One that was still in the queue when its request ended tells nothing. */
+static bool is_test_failed(const struct o3_sidecar *s, const struct o3_sample *sample, bool is_answered) {
+    if (is_answered || sample->outcome == O3_OUTCOME_CANCELLED || sample->ttft_ns >= 0) return false;
+    return sample->outcome != O3_OUTCOME_TIMEOUT || s->probe.asked.end_mono_ns >= s->probe.give_up_ns;
 }
 
 static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now now) {
@@ -261,7 +300,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     o3_sc_probe_watch(s);
     bool is_answered = sample->outcome == O3_OUTCOME_OK || sample->outcome == O3_OUTCOME_INCOMPLETE ||
                        sample->outcome == O3_OUTCOME_NO_METRICS;
-    if (is_test && !is_answered && sample->outcome != O3_OUTCOME_CANCELLED) sample->outcome = O3_OUTCOME_STUCK;
+    if (is_test ? is_test_failed(s, sample, is_answered) : is_silent_for_long(s, m, sample))
+        sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
@@ -272,6 +312,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
         m->runner_died = false;
         m->probed_ns = now.mono_ns;
         m->n_alike = sample->kind == O3_PROBE_PREFILL ? 0 : m->n_alike + 1; /* its long prompt is another one */
+        m->n_silent = 0;
         o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         o3_sc_set_stuck(s, m, false);
     }
@@ -303,10 +344,18 @@ void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char
     finish(s, &sample, now);
 }
 
-void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now) {
+static void end_here(struct o3_sidecar *s, int transport, const char *text, struct o3_now now) {
     struct o3_sample sample = {0};
     s->ops.call_cancel(s->ops.ctx, s->probe.id);
-    s->probe.asked.transport = O3_E_CANCELLED;
-    form_sample(s, "cancelled", now, &sample);
+    s->probe.asked.transport = transport;
+    form_sample(s, text, now, &sample);
     finish(s, &sample, now);
+}
+
+void o3_sc_probe_turn(struct o3_sidecar *s, struct o3_now now) {
+    if (s->probe.id && now.mono_ns >= s->probe.give_up_ns) end_here(s, O3_E_TIMEOUT, "timeout", now);
+}
+
+void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now) {
+    end_here(s, O3_E_CANCELLED, "cancelled", now);
 }

@@ -116,6 +116,7 @@ static struct model *most_overdue(const struct o3_sidecar *s, int64_t now_ns) {
 static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, struct o3_now now) {
     s->pending = m;
     s->is_pending_test = is_test;
+    o3_sc_library_wanted(s, now);
     s->ps_due_ns = now.mono_ns;
 }
 
@@ -174,18 +175,23 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     struct model *m = s->pending;
     if (!m || s->probe.id) return;
+    if (s->is_library_due) { /* this list was under way already */
+        s->ps_due_ns = now.mono_ns;
+        return;
+    }
     s->pending = NULL;
     if (m->is_loaded && m->show_state == SHOW_WANTED) { /* another model under this name: its turn comes again */
         m->due_ns = now.mono_ns + SHOW_WAIT_NS;
         return;
     }
     if (s->is_pending_test) {
-        bool is_fit = may_be_tested(s, m, now);
+        bool is_fit = may_be_tested(s, m, now) && !o3_sc_is_updated(m);
         o3_gate_tested(&s->gate, now.mono_ns);
         if (is_fit) (void)o3_sc_probe_start(s, m, true, now);
         return;
     }
     enum skip reason = o3_sc_skip_reason(s, m, now);
+    if (reason == SKIP_NONE && o3_sc_is_updated(m)) reason = SKIP_UPDATED; /* only after a look may this change */
     if (reason != SKIP_NONE) {
         skip(s, m, reason, now);
         return;
@@ -196,7 +202,8 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
 }
 
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s) {
-    if (s->probe.id || !s->is_up || !s->has_ps || s->pending) return INT64_MAX;
+    if (s->probe.id) return s->probe.give_up_ns;
+    if (!s->is_up || !s->has_ps || s->pending) return INT64_MAX;
     int64_t t = s->gate.is_busy ? s->gate.busy_since_ns + max_busy_ns(s) : INT64_MAX;
     for (int i = 0; i < s->n_models; i++) {
         const struct model *m = s->models[i];

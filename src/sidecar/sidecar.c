@@ -7,8 +7,8 @@
 #define BUDGET_KEY "budget"
 
 const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
-const char *const SKIP_NAMES[SKIP_COUNT] = {"",         "paused", "not_loaded", "options_unknown", "idle",
-                                            "expiring", "budget", "busy",       "ollama_down"};
+const char *const SKIP_NAMES[SKIP_COUNT] = {"",     "paused",   "not_loaded", "updated", "options_unknown",
+                                            "idle", "expiring", "budget",     "busy",    "ollama_down"};
 
 void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     s->ops.event(s->ops.ctx, ev, f, n);
@@ -61,6 +61,7 @@ void o3_sidecar_free(struct o3_sidecar *s) {
     o3_buf_done(&s->control.body);
     o3_buf_done(&s->ps_text);
     o3_ollama_models_free(s->ps_list);
+    o3_buf_done(&s->library_text);
     o3_probe_reply_done(&s->probe.reply);
     free(s);
 }
@@ -203,6 +204,7 @@ static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
 void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
     if (s->is_stopped) return;
     watch_clock(s, now);
+    o3_sc_probe_turn(s, now);
     o3_sc_schedule_turn(s, now);
     o3_sc_control_turn(s, now);
     o3_sc_publish_turn(s, now);

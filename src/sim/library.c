@@ -318,6 +318,7 @@ int o3_sim_library_put(struct o3_world *w, const struct o3_sim_model *m) {
         old = &w->models[w->n_models++];
     }
     *old = *m;
+    o3_buf_clear(&w->tags_text);
     o3_sim_model_redigest(old);
     return 0;
 }
@@ -328,6 +329,7 @@ bool o3_sim_library_remove(struct o3_world *w, const char *name) {
     size_t i = (size_t)(m - w->models);
     memmove(m, m + 1, (w->n_models - i - 1) * sizeof *m);
     w->n_models--;
+    o3_buf_clear(&w->tags_text);
     return true;
 }
 

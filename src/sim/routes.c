@@ -36,7 +36,8 @@ static void version(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 }
 
 static void tags(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
-    o3_sim_json_tags(w, &rq->reply);
+    if (!w->tags_text.len) o3_sim_json_tags(w, &w->tags_text);
+    o3_buf_add(&rq->reply, o3_buf_str(&w->tags_text), w->tags_text.len);
     o3_sim_reply(w, rq, t, 200, O3_SIM_JSON);
 }
 

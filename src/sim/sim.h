@@ -402,6 +402,7 @@ struct o3_world {
     /* The last answer of /api/ps, and the entry of each runner in it; empty: none to use again. */
     struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what the texts tell of */
     struct o3_buf ps_text, ps_entries[O3_SIM_MAX_RUNNERS];
+    struct o3_buf tags_text; /* of /api/tags; empty since the library or the version changed */
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;

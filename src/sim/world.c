@@ -239,6 +239,7 @@ static void update_model(struct o3_world *w, const char *name, int64_t t) {
     m->revision++;
     m->modified_wall_ms = w->params.start_wall_ms + t / O3_NS_PER_MS;
     o3_sim_model_redigest(m);
+    o3_buf_clear(&w->tags_text);
 }
 
 /* Lost while any event says so. One that is not seen is looked up when it matters. */
@@ -278,6 +279,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
         break;
     case O3_SIM_CHANGE_VERSION:
         o3_sim_profile_set(&w->profile, ev->version);
+        o3_buf_clear(&w->tags_text);
         restart(w, t);
         break;
     case O3_SIM_CHANGE_RESTART:
@@ -461,6 +463,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     o3_buf_init(&w->line, O3_SIM_MAX_REPLY);
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
+    o3_buf_init(&w->tags_text, O3_SIM_MAX_REPLY);
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         o3_buf_init(&w->ps_entries[i], O3_SIM_MAX_REPLY);
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
@@ -490,6 +493,7 @@ void o3_world_free(struct o3_world *w) {
     free(w->models);
     free(w->lent);
     o3_buf_done(&w->ps_text);
+    o3_buf_done(&w->tags_text);
     o3_buf_done(&w->line);
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
         o3_buf_done(&w->ps_entries[i]);

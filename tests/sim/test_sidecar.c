@@ -531,7 +531,7 @@ static void test_stuck_ends_with_the_runner(void **state) {
 static void test_too_long_description_takes_nothing_down(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
-    r->c->is_show_too_long = true;
+    r->c->too_long_path = "/api/show";
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 5 * RIG_MINUTE_MS);
     assert_int_equal(rig_count_events(r, O3_EV_OLLAMA_DOWN), 0);
