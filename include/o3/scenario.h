@@ -125,7 +125,6 @@ int64_t o3_expectations_next_ns(const struct o3_expectations *x);
 void o3_expectations_look(struct o3_expectations *x, int64_t mono_ns, const char *exposition, size_t n);
 /* The end: BY without a sighting are broken, NEVER without one are met. */
 void o3_expectations_finish(struct o3_expectations *x, int64_t mono_ns);
-size_t o3_expectations_count(const struct o3_expectations *x);
 const struct o3_expect_result *o3_expectations_result(const struct o3_expectations *x, size_t i); /* of expects[i] */
 
 #endif

@@ -35,10 +35,6 @@ void o3_expectations_free(struct o3_expectations *x) {
     free(x);
 }
 
-size_t o3_expectations_count(const struct o3_expectations *x) {
-    return x->s->n_expects;
-}
-
 const struct o3_expect_result *o3_expectations_result(const struct o3_expectations *x, size_t i) {
     O3_ASSERT(i < x->s->n_expects);
     return &x->results[i];

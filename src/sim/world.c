@@ -626,13 +626,7 @@ size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max
 }
 
 int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
-    int64_t next = INT64_MAX;
-    for (size_t i = 0; i < w->n_events; i++) {
-        const struct o3_sim_event *ev = &w->events[i];
-        if (ev->at_ns > mono_ns && ev->at_ns < next) next = ev->at_ns;
-        if (ev->until_ns > mono_ns && ev->until_ns < next) next = ev->until_ns;
-    }
-    return next;
+    return o3_sim_next_edge(w, mono_ns);
 }
 
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {

@@ -20,7 +20,7 @@ static void judge(const struct o3_scenario *s) {
     }
     o3_expectations_look(x, s->duration_ns, EXPOSITION, sizeof EXPOSITION - 1);
     o3_expectations_finish(x, s->duration_ns);
-    for (size_t i = 0; i < o3_expectations_count(x); i++)
+    for (size_t i = 0; i < s->n_expects; i++)
         O3_ASSERT(o3_expectations_result(x, i)->is_decided);
     o3_expectations_free(x);
 }
