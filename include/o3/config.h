@@ -44,7 +44,7 @@ struct o3_config_values {
 
 /* The values of the ENUM fields, in the order of their choices. log_level holds an enum o3_log_level (o3/events.h). */
 enum { O3_CONTEXT_PREDICTIVE, O3_CONTEXT_BINARY_SEARCH };
-enum { O3_DETECTOR_CUSUM };
+enum { O3_DETECTOR_CUSUM, O3_DETECTOR_RANK };
 enum { O3_TUNE_MODE_OFF, O3_TUNE_MODE_PROPOSE, O3_TUNE_MODE_CANARY };
 
 enum o3_conf_type {

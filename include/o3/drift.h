@@ -36,8 +36,17 @@ enum o3_drift_event {
 const char *o3_drift_state_name(enum o3_drift_state s);
 const char *o3_drift_event_name(enum o3_drift_event e);
 
+/* CUSUM: the bank above. RANK: mixture Shiryaev-Roberts e-detector on ranks (Shin, Ramdas & Rinaldo 2022), whose ARL0
+ * is proved for exchangeable noise of any shape instead of found by simulation; everything around it is the same. */
+enum o3_drift_detector { O3_DRIFT_BY_CUSUM, O3_DRIFT_BY_RANK };
+const char *o3_drift_detector_name(enum o3_drift_detector d);
+
 /* Values outside the limits are moved to the nearest one. */
 struct o3_drift_params {
+    enum o3_drift_detector detector; /* default CUSUM */
+    bool has_season;                 /* learn 24 hourly offsets of UTC wall time; default true */
+    int64_t interval_ms; /* usual time between two samples, default 60000: samples closer together are correlated the
+                          * more, rho^(dt / interval) */
     double min_effect;   /* ratio, default 0.05: below it a change is exported, not alerted. A rise of 5 % and a fall to
                           * 1/1.05 count the same. 0..10; at 0 everything is alerted and nothing ever RECOVERED */
     double arl0_samples; /* samples between false alarms (SUSPECT) of this series without the minimum effect, default
@@ -53,12 +62,15 @@ struct o3_drift_params o3_drift_params_default(void);
  * which is over. */
 struct o3_drift_report {
     enum o3_drift_event event;
-    int direction;               /* +1 value rose, -1 fell */
-    double reference;            /* baseline centre, in the signal's unit */
-    double level;                /* median since the change, of the last 60 at most */
-    double change_ratio;         /* level / reference - 1 */
-    double change_lo, change_hi; /* its 95 % interval: normal, on the log scale, inflated for autocorrelation */
-    int64_t change_wall_ms;      /* estimated first changed sample */
+    int direction;                      /* +1 value rose, -1 fell */
+    double reference;                   /* baseline centre, in the signal's unit */
+    double level;                       /* median since the change, of the last 60 at most */
+    double change_ratio;                /* level / reference - 1 */
+    double change_lo, change_hi;        /* its 95 % interval: normal, on the log scale, inflated for autocorrelation */
+    int64_t change_wall_ms;             /* estimated first changed sample */
+    int64_t change_lo_ms, change_hi_ms; /* interval of that time */
+    bool is_slow;      /* found by the comparison of hours with the frozen reference: it crept in, there was no step */
+    bool season_known; /* false: a daily rhythm was not learned yet, and min_effect is not told from one */
     int64_t change_index, index; /* counted from the first sample the detector ever took, 0-based */
     int n_since;                 /* samples since the change */
     double statistic, threshold; /* as in the view */
@@ -77,6 +89,9 @@ void o3_drift_free(struct o3_drift *d);
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret);
 /* A gap, a restart of the runner or a clock jump: the next sample has no predecessor for the whitening. */
 void o3_drift_mark_gap(struct o3_drift *d);
+/* A person calls the present level normal: it becomes the reference, learned from the samples since the change (since
+ * the newest n0 without one); what was learned of noise, season and modes stays. LEARNING: no effect. */
+void o3_drift_acknowledge(struct o3_drift *d);
 /* A new epoch (new digest, context, version ...): forget everything but the parameters and the two counters. */
 void o3_drift_reset(struct o3_drift *d);
 
@@ -92,6 +107,8 @@ struct o3_drift_view {
     double recent_median;        /* of the last up to 30 values of this epoch; NaN when none */
     double robust_cv;            /* 1.4826 MAD / median of the same values */
     int n_recent;
+    bool season_known;
+    int n_modes; /* known excursions that heal by themselves */
 };
 void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret);
 /* Values of the ring, newest last; returns how many were written. */

@@ -7,7 +7,9 @@
 #include "o3/ollama.h"
 #include "o3/stream.h"
 
-enum o3_probe_kind { O3_PROBE_DECODE, O3_PROBE_PREFILL, O3_PROBE_EMBED, O3_PROBE_KIND_COUNT };
+/* LOOK: nothing was asked; the sample tells what the list of loaded models and the host showed, outcome OK. Recorded
+ * where no probe fell due or none could be sent, so that memory, context and GPU share are judged all the same. */
+enum o3_probe_kind { O3_PROBE_DECODE, O3_PROBE_PREFILL, O3_PROBE_EMBED, O3_PROBE_LOOK, O3_PROBE_KIND_COUNT };
 
 /* Closed set of the metric label `result`. */
 enum o3_outcome {
@@ -28,7 +30,7 @@ const char *o3_probe_kind_name(enum o3_probe_kind k);
 const char *o3_outcome_name(enum o3_outcome o);
 bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK, INCOMPLETE, NO_METRICS, CANCELLED) */
 
-/* Why an admitted outcome stays out of the idle baseline. 0 = admitted. */
+/* Why an admitted outcome stays out of the idle baseline, and what else the judge must know. 0 = admitted. */
 enum o3_sample_flag {
     O3_SAMPLE_WARMUP = 1,       /* first probes after a load */
     O3_SAMPLE_BUSY = 2,         /* overlapped user requests: queue wait or activity seen */
@@ -38,9 +40,40 @@ enum o3_sample_flag {
     /* Another prompt was served since our last probe, a user's or our own long one: the runner puts that state aside
      * first (since 0.30), which takes the longer the more was said. The time to first token tells of it, the rates do
      * not. */
-    O3_SAMPLE_AFTER_OTHER = 32
+    O3_SAMPLE_AFTER_OTHER = 32,
+    O3_SAMPLE_AFTER_GAP = 64, /* first sample of this model after a restart of the runner or of ours, a clock jump, or a
+                               * pause: it has no predecessor */
+    O3_SAMPLE_THROTTLED = 128 /* the host or device slowed itself down meanwhile: stratum of its own */
 };
-#define O3_SAMPLE_REJECTED (~(uint32_t)O3_SAMPLE_AFTER_OTHER) /* flags that keep all of a sample out */
+/* Flags that keep all of a sample out of the idle baseline. */
+#define O3_SAMPLE_REJECTED                                                                                             \
+    ((uint32_t)(O3_SAMPLE_WARMUP | O3_SAMPLE_BUSY | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE | \
+                O3_SAMPLE_THROTTLED))
+
+/* What the judge knows besides the measured values: everything that tells two settings apart or may explain a change.
+ * It is part of the sample, so that verdicts are a function of the log alone. -1, "" and NaN: unknown. */
+struct o3_surroundings {
+    char version[32];             /* of the server */
+    char gpu[64];                 /* name and driver of the devices in use; "" none or unknown */
+    int64_t parallel;             /* requests at a time of this runner */
+    int64_t preset_num_ctx;       /* of the preset that was published for this model last */
+    int64_t loaded_wall_ms;       /* when this runner was seen first */
+    int64_t weight_bytes;         /* that one token of decode reads: active weights */
+    double bandwidth_bytes_per_s; /* peak of the memory the weights should lie in */
+    int64_t interval_ms;          /* cadence this model's samples are budgeted for: without the haste of a suspicion */
+    int64_t n_models;             /* that share the false-alarm budget */
+    /* counts since the sample before */
+    int64_t n_loads;         /* this model was loaded (again) */
+    int64_t n_user_requests; /* that were seen to end, of this model */
+    int64_t swapped_bytes;   /* that the host read back from swap */
+    int64_t n_throttled;     /* times a processor slowed down because of heat, or the quota ran out */
+    /* the host at the time */
+    double pressure_cpu, pressure_memory,
+        pressure_io; /* share of the last 10 s in which some task waited (PSI), 0..1 */
+    int64_t memory_available_bytes;
+    int64_t other_vram_bytes; /* of other loaded models */
+};
+void o3_surroundings_init(struct o3_surroundings *s); /* all unknown; counts 0 */
 
 struct o3_sample {
     int64_t wall_ms, mono_ns; /* when the request was sent */
@@ -58,7 +91,10 @@ struct o3_sample {
     double prefill_tps;             /* prompt_eval_count / prompt_eval_duration, prefill probes only; NaN else */
     double tpot_s;                  /* eval_duration / (eval_count - 1); NaN */
     int64_t size_bytes, vram_bytes; /* /api/ps at the time; -1 unknown */
-    char detail[120];               /* error text for people; "" */
+    struct o3_surroundings around;
+    /* Bits (1u << enum o3_signal) whose level at this time a person accepted as the normal one: `o3 ack`. */
+    uint32_t acknowledged;
+    char detail[120]; /* error text for people; "" */
 };
 
 /* What was asked, and how the transport ended. */

@@ -11,6 +11,7 @@ static const char *const KIND_NAMES[O3_PROBE_KIND_COUNT] = {
     [O3_PROBE_DECODE] = "decode",
     [O3_PROBE_PREFILL] = "prefill",
     [O3_PROBE_EMBED] = "embed",
+    [O3_PROBE_LOOK] = "look",
 };
 
 static const struct {

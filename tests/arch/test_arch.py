@@ -16,7 +16,7 @@ SRC, INCLUDE = ROOT / "src", ROOT / "include"
 
 # Includes point to the left only. Folders of one rank do not see each other's private headers: they talk through include/o3.
 RANK = {"base": 0, "conf": 1, "ollama": 1, "probe": 1, "stat": 1, "drift": 1, "preset": 1, "metrics": 1, "host": 1, "sim": 1,
-        "sidecar": 2, "rehearsal": 2, "io": 3, "app": 4, "cli": 5}
+        "judge": 2, "sidecar": 2, "rehearsal": 2, "io": 3, "app": 4, "cli": 5}
 CORE = [name for name, rank in RANK.items() if rank <= 2]
 
 # One third-party library per file, and only in these.

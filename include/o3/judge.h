@@ -1,0 +1,127 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_JUDGE_H
+#define O3_JUDGE_H
+/* From samples to verdicts: which series a sample feeds, what the detectors say, which verdicts are one incident and
+ * probably why, and what a new epoch did to the level. Verdicts are a function of the parameters and the sequence of
+ * samples alone, so that `o3 replay` of a log gives what was given live. Pure; owns all detectors; bounded by
+ * `max_models`. One thread.
+ *
+ * Series: model x signal x stratum. decode_rate, prefill_rate, ttft, load_time, memory and success belong to an epoch:
+ * digest, server version, num_ctx, num_batch, parallel, GPU and driver. gpu_ratio and context are judged across epochs
+ * of one digest, because a GPU that is lost changes the automatic context and so the epoch. Entering an epoch that has
+ * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
+ * epoch takes its baseline up again.
+ *
+ * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
+ * Nothing but a sample is evidence: pauses are no sign of health.
+ *
+ * False-alarm budget: one false alarm (CONFIRMED that is none) per budget_ms for all series together. A series created
+ * when n_models share the budget gets ARL0 = n_models x O3_SIGNAL_COUNT x budget_ms / interval_ms samples. */
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include "o3/buf.h"
+#include "o3/cause.h"
+#include "o3/drift.h"
+#include "o3/err.h"
+#include "o3/sample.h"
+#include "o3/signal.h"
+
+struct o3_judge_params {
+    double min_effect;
+    double budget_ms; /* mean time between false alarms of the whole sidecar */
+    int confirm_samples, n0;
+    enum o3_drift_detector detector;
+    bool has_season;
+    int max_models;
+};
+
+struct o3_verdict {
+    char model[O3_MODEL_NAME_SIZE];
+    enum o3_signal signal;
+    enum o3_stratum stratum;
+    struct o3_drift_report report; /* event, level, change, when */
+};
+
+/* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. */
+#define O3_INCIDENT_MEMBERS_MAX 16
+struct o3_incident_member {
+    struct o3_verdict verdict; /* the newest of the series */
+    bool is_over;              /* recovered, acknowledged, or its epoch was left */
+};
+enum o3_incident_change { O3_INCIDENT_OPENED, O3_INCIDENT_CHANGED, O3_INCIDENT_CLOSED };
+struct o3_incident {
+    int64_t id; /* 1, 2, ... of this sidecar */
+    bool is_open;
+    int64_t opened_wall_ms, closed_wall_ms;     /* 0 while open */
+    int64_t since_ms, since_lo_ms, since_hi_ms; /* change time with its interval, of the member with the sharpest */
+    int n_members;
+    int n_left_out; /* members beyond the limit */
+    struct o3_incident_member member[O3_INCIDENT_MEMBERS_MAX];
+    int n_causes;
+    struct o3_cause_found cause[O3_CAUSES_MAX];
+    char text[480]; /* what changed, since when, by how much, how sure, probably why */
+};
+
+/* The level before and after a change of epoch; one for each signal that both have. */
+struct o3_release {
+    char model[O3_MODEL_NAME_SIZE];
+    enum o3_signal signal;
+    const char *reason;    /* digest, server_version, num_ctx, num_batch, parallel, gpu; the first that differs */
+    char from[96], to[96]; /* of that reason, for people */
+    int64_t wall_ms;       /* when the new epoch was entered */
+    double before, after;  /* in the signal's unit */
+    double change_ratio, change_lo, change_hi; /* 95 % */
+    int64_t n_before, n_after;
+    bool is_ours; /* we changed the setting (tuning) */
+};
+
+/* None may call back into the judge. */
+struct o3_judge_ops {
+    void *ctx;
+    void (*verdict)(void *ctx, const struct o3_verdict *v); /* every event but NONE */
+    void (*incident)(void *ctx, const struct o3_incident *i, enum o3_incident_change change);
+    void (*release)(void *ctx, const struct o3_release *r);
+    /* A new epoch was entered; reason as in o3_release. */
+    void (*epoch)(void *ctx, const char *model, const char *reason);
+    void (*acknowledged)(void *ctx, const char *model, enum o3_signal signal, double level);
+    /* Small named states. take: false when there is none; it is then owned by the judge and may be dropped there. */
+    void (*save)(void *ctx, const char *key, const char *value, size_t n); /* n = 0 deletes */
+    bool (*take)(void *ctx, const char *key, struct o3_buf *ret);
+};
+
+struct o3_judge;
+O3_MUST_CHECK int o3_judge_new(const struct o3_judge_params *p, const struct o3_judge_ops *ops, struct o3_judge **ret,
+                               struct o3_err *e);
+void o3_judge_free(struct o3_judge *j);
+/* Takes effect on what exists where that is possible (min_effect, confirm_samples); the rest on new series. */
+void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p);
+/* Feeds one sample; calls ops for what follows from it, in a fixed order: epoch, acknowledged, verdicts, releases,
+ * incidents. */
+void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
+/* Saves the series that changed since they were saved; all: else only those with many unsaved samples. */
+void o3_judge_save(struct o3_judge *j, bool all);
+/* The model left memory of its owner: its series are saved and given up. */
+void o3_judge_forget(struct o3_judge *j, const char *model);
+
+struct o3_series_view {
+    bool exists; /* false: no sample yet in this epoch */
+    struct o3_drift_view drift;
+    double efficiency;
+};
+/* Of the present epoch. */
+void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                   struct o3_series_view *ret);
+bool o3_judge_is_suspect(const struct o3_judge *j, const char *model); /* any series of its present epoch */
+int o3_judge_n_confirmed(const struct o3_judge *j, const char *model); /* series */
+bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
+size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
+                       size_t max);
+/* Newest first; open and closed, the last O3_INCIDENTS_MAX are kept (and saved). */
+#define O3_INCIDENTS_MAX 32
+size_t o3_judge_incidents(const struct o3_judge *j, const struct o3_incident **out, size_t max);
+/* One line for people, the same words for events, API, history and replay. */
+void o3_verdict_text(const struct o3_verdict *v, char *out, size_t size);
+void o3_release_text(const struct o3_release *r, char *out, size_t size);
+
+#endif
