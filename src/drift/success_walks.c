@@ -7,7 +7,7 @@
 #define CHANGE_MIN 0.05   /* the walks look for no smaller change */
 #define REFRESH 1.05      /* the walks are made again when the odds of the reference moved by this factor */
 #define DOUBT 1.0         /* standard errors of the reference that the walks allow for */
-#define MEMBERS_PER_ARL 3 /* walks share the false alarms; they overlap, so that the four count for three */
+#define MEMBERS_PER_ARL 2 /* walks share the false alarms; they overlap, so that the four count for two */
 
 /* Jeffreys' prior: half a failure and half a success. */
 static double share(double mean, double n) {
