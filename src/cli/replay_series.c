@@ -136,7 +136,10 @@ static bool is_alarm(struct series *s, enum o3_drift_event ev) {
 
 static void start_over(struct series *s) {
     if (s->replay->after == REPLAY_CONTINUE) return;
-    o3_drift_reset(s->drift);
+    if (s->replay->after == REPLAY_RESTART)
+        o3_drift_reset(s->drift);
+    else
+        o3_drift_acknowledge(s->drift);
     s->is_told_suspect = false;
 }
 
