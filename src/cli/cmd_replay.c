@@ -36,7 +36,7 @@ static const char HELP[] =
     "  --detector NAME      cusum or rank (drift.detector)\n"
     "  --min-effect RATIO   smallest change that counts (drift.min_effect)\n"
     "  --false-alarms RATE  to accept, for example \"1 per 30d\" (drift.false_alarms)\n"
-    "  --interval DURATION  between two values (probe.interval); of samples whose log does not say it\n"
+    "  --interval DURATION  between two values, where neither the log nor a column of times says it (probe.interval)\n"
     "  --config.file FILE   the configuration; every key is an option, too, for example --drift.season=false\n"
     "\n"
     "  --skip-bad           pass over broken lines, and count them\n"

@@ -255,7 +255,7 @@ static int judge_all(struct logs *l) {
         struct log *x;
         int status = next_sample(l, &x);
         if (status || !x) return status;
-        if (l->replay->has_interval && x->sample.around.interval_ms < 0)
+        if (l->replay->has_interval && x->sample.around.interval_ms <= 0)
             x->sample.around.interval_ms = l->replay->interval_ms;
         l->now_ms = taken_ms(&x->sample);
         note_model(l, x->sample.model);
