@@ -154,7 +154,7 @@ static struct world world(void) {
 }
 
 static double wobble(struct world *w) {
-    return 1 + w->noise * (o3_rand_unit(&w->rand) + o3_rand_unit(&w->rand) + o3_rand_unit(&w->rand) - 1.5) * 2;
+    return 1 + w->noise * fmax(-3, fmin(3, o3_rand_normal(&w->rand)));
 }
 
 static struct o3_sample sample_of(struct world *w) {
@@ -222,7 +222,7 @@ static void test_a_quiet_server_is_quiet(void **state) {
     assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 0);
     assert_int_equal(t->n_releases + t->n_epochs, 0);
     O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline, 45, 0.5);
-    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_SUCCESS).drift.baseline, 1, 1e-9);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_SUCCESS).drift.baseline, 1, 0.01);
     assert_int_equal((int)view_of(j, &w, O3_SIGNAL_GPU_RATIO).drift.baseline, 1);
     assert_false(view_of(j, &w, O3_SIGNAL_PREFILL_RATE).exists);
     assert_false(o3_judge_is_learning(j, w.model, O3_SIGNAL_DECODE_RATE));
@@ -341,7 +341,7 @@ static void test_release_comparison(void **state) {
     r = release_of(t, O3_SIGNAL_MEMORY);
     O3_ASSERT_NEAR(r->change_ratio, 0, 1e-9);
     r = release_of(t, O3_SIGNAL_SUCCESS);
-    O3_ASSERT_NEAR(r->change_ratio, 0, 1e-9);
+    O3_ASSERT_NEAR(r->change_ratio, 0, 0.02);
     assert_true(r->change_lo < 0 && r->change_hi > 0);
     o3_judge_free(j);
     told_free(t);
@@ -388,7 +388,7 @@ static void test_switching_back_and_forth_compares_once(void **state) {
     assert_int_equal(n[O3_SIGNAL_DECODE_RATE], 2); /* there, and back */
     assert_int_equal(n[O3_SIGNAL_MEMORY], 2);
     assert_int_equal(t->n_epochs, 19);
-    O3_ASSERT_NEAR(t->releases[0].change_ratio, 40.0 / 45 - 1, 0.02);
+    O3_ASSERT_NEAR(release_of(t, O3_SIGNAL_DECODE_RATE)->change_ratio, 45.0 / 40 - 1, 0.02); /* the way back */
     o3_judge_free(j);
     told_free(t);
 }
@@ -614,7 +614,11 @@ static void test_restart_at_every_index(void **state) {
     assert_non_null(strstr(whole, "verdict confirmed idle success"));
     for (int i = 0; i < LIFE; i++) {
         char *other = life(i);
-        if (strcmp(whole, other) != 0) fail_msg("a restart before sample %d tells\n%s\ninstead of\n%s", i, other, whole);
+        size_t at = 0;
+        while (whole[at] && whole[at] == other[at])
+            at++;
+        if (whole[at] || other[at])
+            fail_msg("a restart before sample %d tells %.300s, not %.300s", i, other + at, whole + at);
         free(other);
     }
     free(whole);
@@ -737,9 +741,10 @@ static void test_texts(void **state) {
                                       .n_since = 10}};
     char text[640];
     o3_verdict_text(&v, text, sizeof text);
-    assert_string_equal(text, "decode_rate of qwen3:8b fell by 38.0 % (95 % interval 35.8 to 40.2 %), 45.2 to 28.0 tokens/s, "
-                              "since 2026-09-21T14:13:20Z (2026-09-21T14:12:20Z to 2026-09-21T14:14:20Z), confirmed by "
-                              "10 samples; of all its verdicts one in 30d may be false");
+    assert_string_equal(text,
+                        "decode_rate of qwen3:8b fell by 38.0 % (95 % interval 35.8 to 40.2 %), 45.2 to 28.0 tokens/s, "
+                        "since 2026-09-21T14:13:20Z (2026-09-21T14:12:20Z to 2026-09-21T14:14:20Z), confirmed by "
+                        "10 samples; of all its verdicts one in 30d may be false");
     v.signal = O3_SIGNAL_GPU_RATIO;
     v.report.reference = 1;
     v.report.level = 0.01;
