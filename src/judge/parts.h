@@ -68,7 +68,8 @@ struct model {
 
 struct kept_incident {
     struct o3_incident i;
-    bool is_touched; /* by this sample; it is told at its end */
+    bool is_unsaved; /* changed by this sample */
+    bool is_touched; /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
 };
 
