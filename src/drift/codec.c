@@ -7,14 +7,15 @@
 #include "drift/parts.h"
 #include "o3/text.h"
 
-/* "o3drift 1", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
+/* "o3drift 2", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
  * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
  */
 #define MAGIC "o3drift"
-#define VERSION 1
+#define VERSION 2
 #define WORD_MAX 64
 #define INDEX_MAX (INT64_C(1) << 60)
-#define LOG_MAX 746.0 /* |ln| of every positive double, subnormals included */
+#define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
+#define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
 
 static void put_int(struct o3_buf *out, int64_t v) {
     o3_buf_addf(out, " %" PRId64, v);
@@ -26,6 +27,9 @@ static void put_double(struct o3_buf *out, double v) {
 
 static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_addf(out, MAGIC " %d\nparams", VERSION);
+    put_int(out, (int)d->params.detector);
+    put_int(out, d->params.has_season);
+    put_int(out, d->params.interval_ms);
     put_double(out, d->params.min_effect);
     put_double(out, d->params.arl0_samples);
     put_int(out, d->params.n0);
@@ -36,6 +40,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_int(out, d->rejected);
     put_int(out, d->first);
     put_int(out, d->last_wall_ms);
+    put_double(out, d->anchor);
     put_int(out, d->gap);
     o3_buf_adds(out, "\nbaseline");
     put_double(out, d->base.mean);
@@ -53,6 +58,9 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     put_int(out, d->direction);
     put_int(out, d->change_index);
     put_int(out, d->change_wall_ms);
+    put_int(out, d->change_lo_ms);
+    put_int(out, d->change_hi_ms);
+    put_int(out, d->is_slow);
     put_double(out, d->level);
     o3_buf_adds(out, "\nbank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
@@ -68,8 +76,9 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nring");
     for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
         size_t slot = (size_t)(i % O3_DRIFT_RING);
-        put_double(out, d->y[slot]);
+        put_double(out, (double)d->y[slot]);
         put_int(out, d->step_ms[slot]);
+        put_int(out, d->season_of[slot]);
         put_int(out, (int64_t)(d->gaps[slot / 64] >> (slot % 64) & 1));
     }
     o3_buf_adds(out, "\nend\n");
@@ -123,6 +132,9 @@ static double read_double(struct reader *r, double lo, double hi) {
 
 static void read_params(struct reader *r, struct o3_drift *d) {
     read_name(r, "params");
+    d->params.detector = (enum o3_drift_detector)read_int(r, O3_DRIFT_BY_CUSUM, O3_DRIFT_BY_RANK);
+    d->params.has_season = read_int(r, 0, 1);
+    d->params.interval_ms = read_int(r, 0, INT64_MAX);
     d->params.min_effect = read_double(r, 0, HUGE_VAL);
     d->params.arl0_samples = read_double(r, 0, HUGE_VAL);
     d->params.n0 = (int)read_int(r, 0, INT32_MAX);
@@ -138,6 +150,7 @@ static void read_state(struct reader *r, struct o3_drift *d) {
     d->rejected = read_int(r, 0, INDEX_MAX);
     d->first = read_int(r, 0, d->next);
     d->last_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
+    d->anchor = read_double(r, -LOG_MAX, LOG_MAX);
     d->gap = read_int(r, 0, 1);
 }
 
@@ -145,9 +158,9 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     bool learning = d->state == O3_DRIFT_LEARNING;
     double floor = learning ? 0 : O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR;
     read_name(r, "baseline");
-    d->base.mean = read_double(r, -LOG_MAX, LOG_MAX);
-    d->base.var = read_double(r, floor, 4 * LOG_MAX * LOG_MAX);
-    d->base.cov = read_double(r, -8 * LOG_MAX * LOG_MAX, 8 * LOG_MAX * LOG_MAX);
+    d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
+    d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
+    d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -163,7 +176,10 @@ static void read_change(struct reader *r, struct o3_drift *d) {
     d->change_index = read_int(r, changed ? d->first : 0, changed ? d->next - 1 : 0);
     /* Reckoned back over the ring, it may lie before the limit of last_wall_ms. */
     d->change_wall_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
-    d->level = read_double(r, -LOG_MAX, LOG_MAX);
+    d->change_lo_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
+    d->change_hi_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
+    d->is_slow = read_int(r, 0, 1);
+    d->level = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     if (changed != (d->direction != 0)) r->bad = true;
 }
 
@@ -183,8 +199,9 @@ static void read_ring(struct reader *r, struct o3_drift *d) {
     read_name(r, "ring");
     for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
         size_t slot = (size_t)(i % O3_DRIFT_RING);
-        d->y[slot] = read_double(r, -LOG_MAX, LOG_MAX);
+        d->y[slot] = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
         d->step_ms[slot] = (int32_t)read_int(r, INT32_MIN, INT32_MAX);
+        d->season_of[slot] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
         d->gaps[slot / 64] |= (uint64_t)read_int(r, 0, 1) << (slot % 64);
     }
     read_name(r, "end");
@@ -198,6 +215,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     if (!r.bad && version > VERSION)
         return o3_err_set(e, O3_E_STORE_NEWER, "detector state of version %" PRId64 ", this program knows %d", version,
                           VERSION);
+    if (!r.bad && version < VERSION)
+        return o3_err_set(e, O3_E_PARSE, "detector state of version %" PRId64 " is no longer read", version);
     struct o3_drift *d = calloc(1, sizeof *d);
     if (!d) return o3_err_set(e, O3_E_NOMEM, "no memory for a detector");
     read_params(&r, d);

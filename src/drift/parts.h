@@ -15,6 +15,9 @@
 #define O3_DRIFT_LEVEL_MAX 60  /* newest samples of a change that its level is the median of */
 #define O3_DRIFT_FOLLOW 30     /* the same while CONFIRMED; also those of view.recent_median */
 #define O3_DRIFT_N0_MAX 240
+#define O3_DRIFT_LEVEL_CLIP 1.5   /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
+#define O3_DRIFT_GAP_INTERVALS 3  /* a longer step, or one back in time, takes the predecessor away */
+#define O3_DRIFT_SEASON_UNIT 1e-4 /* of the offsets kept with the samples */
 
 /* One one-sided CUSUM (Page 1954): S = max(0, S + z - k). z is a standard normal score. */
 struct o3_cusum {
@@ -42,11 +45,11 @@ struct o3_drift_lead {
 void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
 void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double z, int64_t index);
 struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
-struct o3_drift_lead o3_drift_bank_lead_any(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK]);
 
 /* A value and its predecessor, which a gap takes away. */
 struct o3_drift_pair {
     double now, before;
+    double dt; /* time between them, in intervals; 1 without a predecessor */
     bool has_before;
 };
 /* Winsorised mean, variance and lag-1 covariance. Residuals are clipped at O3_DRIFT_CLIP sd and the variance made
@@ -74,7 +77,8 @@ struct o3_drift {
     int64_t rejected;
     int64_t first; /* first sample of this epoch */
     int64_t last_wall_ms;
-    bool gap; /* the next sample has no predecessor */
+    double anchor; /* log of the epoch's first value; y, base.mean and level are relative to it */
+    bool gap;      /* the next sample has no predecessor */
     struct o3_drift_baseline base;
     int64_t established_wall_ms;
     int64_t learned; /* next sample to join the baseline */
@@ -83,34 +87,61 @@ struct o3_drift {
     struct o3_drift_bank bank;
     double back[O3_DRIFT_BANK]; /* one-sided CUSUMs towards the reference, while CONFIRMED */
     int direction;              /* of the change; 0 while there is none */
-    int64_t change_index, change_wall_ms;
+    bool is_slow;
+    int64_t change_index, change_wall_ms, change_lo_ms, change_hi_ms;
     double level; /* since the change */
-    double y[O3_DRIFT_RING];
+    float y[O3_DRIFT_RING];
     int32_t step_ms[O3_DRIFT_RING];    /* wall time since the sample before, saturating */
+    int16_t season_of[O3_DRIFT_RING];  /* offset of its time of the day, in O3_DRIFT_SEASON_UNIT */
     uint64_t gaps[O3_DRIFT_RING / 64]; /* bit: no predecessor */
 };
 
+/* ---- ring.c: the samples, without their season, relative to the anchor ---- */
+void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms);
+int64_t o3_drift_newest(const struct o3_drift *d);
 int64_t o3_drift_oldest(const struct o3_drift *d); /* index of the oldest sample of this epoch in the ring */
+double o3_drift_y(const struct o3_drift *d, int64_t index);
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
-double o3_drift_median_of_last(const struct o3_drift *d,
-                               int64_t n); /* n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX */
-void o3_drift_derive(struct o3_drift *d);  /* gate and h from params */
-struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
+/* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
+ * as one interval. */
+double o3_drift_duration(const struct o3_drift *d, int64_t index);
+/* Median and robust mean. n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX. */
+double o3_drift_median_of_last(const struct o3_drift *d, int64_t n);
+double o3_drift_level_of_last(const struct o3_drift *d, int64_t n);
 
-/* Where a change in a direction began, and what it amounts to. */
+/* ---- evidence.c: the one place that knows which statistic decides ---- */
+void o3_drift_evidence_clear(struct o3_drift *d);                            /* the next sample starts anew */
+void o3_drift_evidence_add(struct o3_drift *d);                              /* the newest sample */
+struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* fires at ratio >= 1 */
+struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
+
+/* ---- season.c ---- */
+int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
+
+/* ---- drift.c, report.c ---- */
+void o3_drift_derive(struct o3_drift *d); /* gate and h from params */
+struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
+void o3_drift_fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret);
+
+/* ---- change.c: where a change in a direction began, and what it amounts to ---- */
 struct o3_drift_change {
-    int64_t index; /* first changed sample */
-    int64_t n;     /* samples since */
-    double level;  /* median since */
-    double effect; /* level - baseline mean, positive in the direction asked for */
-    double recent; /* the same for the median of the last 5 */
+    int64_t index, lo, hi; /* first changed sample, and its interval */
+    int64_t n;             /* samples since */
+    double level;          /* robust mean since */
+    double effect;         /* level - baseline mean, positive in the direction asked for */
+    double error;          /* standard error of the effect */
+    double recent;         /* effect of the median of the last 5 */
 };
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
 /* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
- * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. */
-int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
-/* 95 % half width of level - mean for a median of n samples. */
+ * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. The
+ * interval, where asked for: all splits whose likelihood is not much smaller. */
+struct o3_drift_split {
+    int64_t index, lo, hi;
+};
+struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
+/* 95 % half width of level - mean for a level of n samples. */
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
 
 #endif

@@ -1,0 +1,131 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_IO_STORE_SCHEMA_H
+#define O3_IO_STORE_SCHEMA_H
+/* The tables of the store, and where each column of a sample lies in its struct. For store.c alone. */
+#include <stddef.h>
+#include "o3/sample.h"
+
+/* Step n leads from user_version n to n + 1. Never edited once released: a change is a new step.
+ * sample.kind is enum o3_probe_kind, sample.outcome enum o3_outcome; NULL stands for -1 (integers) and NaN (reals). */
+static const char *const MIGRATIONS[] = {
+    "CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (name, digest));"
+    "CREATE TABLE sample ("
+    " id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, mono_ns INTEGER NOT NULL,"
+    " model_id INTEGER NOT NULL REFERENCES model (id),"
+    " kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),"
+    " outcome INTEGER NOT NULL CHECK (outcome BETWEEN 0 AND 10),"
+    " flags INTEGER NOT NULL, http_status INTEGER NOT NULL,"
+    " num_ctx INTEGER, num_batch INTEGER, num_predict INTEGER,"
+    " ttft_ns INTEGER, ttfc_ns INTEGER, wall_ns INTEGER,"
+    " total_ns INTEGER, load_ns INTEGER, prompt_eval_ns INTEGER, eval_ns INTEGER,"
+    " prompt_eval_count INTEGER, eval_count INTEGER, queue_ns INTEGER,"
+    " size_bytes INTEGER, vram_bytes INTEGER,"
+    " decode_tps REAL, prefill_tps REAL, tpot_s REAL, detail TEXT NOT NULL);"
+    "CREATE INDEX sample_by_time ON sample (wall_ms);"
+    "CREATE INDEX sample_by_model ON sample (model_id, wall_ms);"
+    "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, wall_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE event (id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, name TEXT NOT NULL, model TEXT NOT NULL,"
+    " json TEXT NOT NULL);"
+    "CREATE INDEX event_by_time ON event (wall_ms);",
+    /* The kind 3 (look), acknowledgements and what was around. A constraint cannot be changed in place: copied. */
+    "CREATE TABLE sample_2 ("
+    " id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, mono_ns INTEGER NOT NULL,"
+    " model_id INTEGER NOT NULL REFERENCES model (id),"
+    " kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 3),"
+    " outcome INTEGER NOT NULL CHECK (outcome BETWEEN 0 AND 10),"
+    " flags INTEGER NOT NULL, http_status INTEGER NOT NULL,"
+    " num_ctx INTEGER, num_batch INTEGER, num_predict INTEGER,"
+    " ttft_ns INTEGER, ttfc_ns INTEGER, wall_ns INTEGER,"
+    " total_ns INTEGER, load_ns INTEGER, prompt_eval_ns INTEGER, eval_ns INTEGER,"
+    " prompt_eval_count INTEGER, eval_count INTEGER, queue_ns INTEGER,"
+    " size_bytes INTEGER, vram_bytes INTEGER,"
+    " decode_tps REAL, prefill_tps REAL, tpot_s REAL, detail TEXT NOT NULL,"
+    " acknowledged INTEGER NOT NULL DEFAULT 0, version TEXT, gpu TEXT,"
+    " parallel INTEGER, preset_num_ctx INTEGER, loaded_wall_ms INTEGER, weight_bytes INTEGER, interval_ms INTEGER,"
+    " n_models INTEGER, n_loads INTEGER, n_user_requests INTEGER, swapped_bytes INTEGER, n_throttled INTEGER,"
+    " n_quota INTEGER, memory_available_bytes INTEGER, other_vram_bytes INTEGER,"
+    " bandwidth_bytes_per_s REAL, pressure_cpu REAL, pressure_memory REAL, pressure_io REAL);"
+    "INSERT INTO sample_2 (id, wall_ms, mono_ns, model_id, kind, outcome, flags, http_status, num_ctx, num_batch,"
+    " num_predict, ttft_ns, ttfc_ns, wall_ns, total_ns, load_ns, prompt_eval_ns, eval_ns, prompt_eval_count,"
+    " eval_count, queue_ns, size_bytes, vram_bytes, decode_tps, prefill_tps, tpot_s, detail)"
+    " SELECT id, wall_ms, mono_ns, model_id, kind, outcome, flags, http_status, num_ctx, num_batch,"
+    " num_predict, ttft_ns, ttfc_ns, wall_ns, total_ns, load_ns, prompt_eval_ns, eval_ns, prompt_eval_count,"
+    " eval_count, queue_ns, size_bytes, vram_bytes, decode_tps, prefill_tps, tpot_s, detail FROM sample;"
+    "DROP TABLE sample;"
+    "ALTER TABLE sample_2 RENAME TO sample;"
+    "CREATE INDEX sample_by_time ON sample (wall_ms);"
+    "CREATE INDEX sample_by_model ON sample (model_id, wall_ms);",
+};
+enum { O3_STORE_VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
+
+/* The optional numbers of a sample, in the order of the statements below. */
+#define INT_COLUMNS(X)                                                                                                 \
+    X(num_ctx)                                                                                                         \
+    X(num_batch)                                                                                                       \
+    X(num_predict)                                                                                                     \
+    X(ttft_ns)                                                                                                         \
+    X(ttfc_ns)                                                                                                         \
+    X(wall_ns)                                                                                                         \
+    X(total_ns)                                                                                                        \
+    X(load_ns)                                                                                                         \
+    X(prompt_eval_ns)                                                                                                  \
+    X(eval_ns)                                                                                                         \
+    X(prompt_eval_count)                                                                                               \
+    X(eval_count)                                                                                                      \
+    X(queue_ns)                                                                                                        \
+    X(size_bytes)                                                                                                      \
+    X(vram_bytes)
+#define REAL_COLUMNS(X) X(decode_tps) X(prefill_tps) X(tpot_s)
+/* Of its surroundings; NULL stands for what o3_surroundings_init sets. */
+#define AROUND_TEXT_COLUMNS(X) X(version) X(gpu)
+#define AROUND_INT_COLUMNS(X)                                                                                          \
+    X(parallel)                                                                                                        \
+    X(preset_num_ctx)                                                                                                  \
+    X(loaded_wall_ms)                                                                                                  \
+    X(weight_bytes)                                                                                                    \
+    X(interval_ms)                                                                                                     \
+    X(n_models)                                                                                                        \
+    X(n_loads)                                                                                                         \
+    X(n_user_requests)                                                                                                 \
+    X(swapped_bytes)                                                                                                   \
+    X(n_throttled)                                                                                                     \
+    X(n_quota)                                                                                                         \
+    X(memory_available_bytes)                                                                                          \
+    X(other_vram_bytes)
+#define AROUND_REAL_COLUMNS(X) X(bandwidth_bytes_per_s) X(pressure_cpu) X(pressure_memory) X(pressure_io)
+#define AS_NAME(c) ", " #c
+#define AS_PLACE(c) ", ?"
+#define AS_OFFSET(c) offsetof(struct o3_sample, c),
+#define AS_AROUND(c) offsetof(struct o3_sample, around.c),
+#define AS_TEXT(c) {offsetof(struct o3_sample, around.c), sizeof((struct o3_surroundings *)0)->c},
+
+static const size_t INT_OFFSETS[] = {INT_COLUMNS(AS_OFFSET)};
+static const size_t REAL_OFFSETS[] = {REAL_COLUMNS(AS_OFFSET) AROUND_REAL_COLUMNS(AS_AROUND)};
+static const size_t AROUND_INT_OFFSETS[] = {AROUND_INT_COLUMNS(AS_AROUND)};
+static const struct {
+    size_t offset, size;
+} AROUND_TEXTS[] = {AROUND_TEXT_COLUMNS(AS_TEXT)};
+enum {
+    N_INTS = sizeof INT_OFFSETS / sizeof *INT_OFFSETS,
+    N_REALS = sizeof REAL_OFFSETS / sizeof *REAL_OFFSETS,
+    N_AROUND_INTS = sizeof AROUND_INT_OFFSETS / sizeof *AROUND_INT_OFFSETS,
+    N_AROUND_TEXTS = sizeof AROUND_TEXTS / sizeof *AROUND_TEXTS
+};
+#define EACH_COLUMN(AS)                                                                                                \
+    INT_COLUMNS(AS) REAL_COLUMNS(AS) AROUND_REAL_COLUMNS(AS) AROUND_INT_COLUMNS(AS) AROUND_TEXT_COLUMNS(AS)
+
+static const char INSERT_MODEL[] = "INSERT OR IGNORE INTO model (name, digest) VALUES (?, ?)";
+static const char INSERT_SAMPLE[] = "INSERT INTO sample (model_id, wall_ms, mono_ns, kind, outcome, flags, "
+                                    "http_status, detail, acknowledged" EACH_COLUMN(
+                                        AS_NAME) ") VALUES ((SELECT id FROM model WHERE name = ? AND digest = ?), ?, "
+                                                 "?, ?, ?, ?, ?, ?, ?" EACH_COLUMN(AS_PLACE) ")";
+static const char SELECT_SAMPLES[] =
+    "SELECT name, digest, wall_ms, mono_ns, kind, outcome, flags, http_status, detail, acknowledged" EACH_COLUMN(
+        AS_NAME) " FROM sample JOIN model ON model.id = model_id WHERE wall_ms >= ?1 AND (?2 = '' OR name = ?2)"
+                 " ORDER BY wall_ms DESC, sample.id DESC LIMIT ?3";
+static const char SELECT_IN_TIME[] =
+    "SELECT name, digest, wall_ms, mono_ns, kind, outcome, flags, http_status, detail, acknowledged" EACH_COLUMN(
+        AS_NAME) " FROM sample JOIN model ON model.id = model_id WHERE wall_ms >= ?1 AND wall_ms < ?3"
+                 " AND (?2 = '' OR name = ?2) ORDER BY wall_ms, sample.id LIMIT ?4";
+
+#endif
