@@ -67,6 +67,7 @@ struct o3_surroundings {
     int64_t n_user_requests; /* that were seen to end, of this model */
     int64_t swapped_bytes;   /* that the host read back from swap */
     int64_t n_throttled;     /* times a processor slowed down because of heat, or the quota ran out */
+    int64_t n_quota;         /* of n_throttled: the quota ran out */
     /* the host at the time */
     double pressure_cpu, pressure_memory,
         pressure_io; /* share of the last 10 s in which some task waited (PSI), 0..1 */
