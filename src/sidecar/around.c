@@ -42,10 +42,8 @@ static int64_t other_vram_bytes(const struct o3_sidecar *s, const struct model *
 
 /* A pause of the probes is one for what they measure; what the list shows was looked at meanwhile. */
 static bool is_after_pause(const struct o3_sidecar *s, const struct model *m, const struct o3_sample *sample) {
-    bool is_look = sample->kind == O3_PROBE_LOOK;
-    if (!is_look && sample->kind != o3_sc_usual_kind(m)) return false;
-    int64_t last_ns = is_look ? m->formed_ns : m->usual_formed_ns;
-    int64_t interval_ms = m->interval_ms > s->config->probe_interval_ms ? m->interval_ms : s->config->probe_interval_ms;
+    int64_t last_ns = sample->kind == O3_PROBE_LOOK ? m->formed_ns : m->kind_formed_ns[sample->kind];
+    int64_t interval_ms = sample->kind == O3_PROBE_PREFILL ? o3_sc_prefill_interval_ms(s, m) : m->interval_ms;
     return last_ns != INT64_MIN && sample->mono_ns - last_ns > GAP_INTERVALS * interval_ms * O3_NS_PER_MS;
 }
 
@@ -75,7 +73,7 @@ void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *
 
 void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_t now_ns) {
     if (sample->outcome == O3_OUTCOME_OK) m->formed_ns = now_ns;
-    if (sample->kind == o3_sc_usual_kind(m)) m->usual_formed_ns = now_ns;
+    m->kind_formed_ns[sample->kind] = now_ns;
     m->is_gap = false;
     m->n_loads = m->n_user_requests = 0;
 }

@@ -110,11 +110,11 @@ struct model {
     int64_t last_sample_ns;
 
     /* for the next sample */
-    int64_t formed_ns;       /* the last one, of any kind; INT64_MIN none */
-    int64_t usual_formed_ns; /* the last one of the usual kind */
-    bool is_gap;             /* it has no predecessor */
-    int n_loads;             /* since the last one */
-    int64_t loaded_wall_ms;  /* when this runner was seen first */
+    int64_t formed_ns;                           /* the last good one, of any kind, or the load */
+    int64_t kind_formed_ns[O3_PROBE_KIND_COUNT]; /* INT64_MIN none */
+    bool is_gap;                                 /* it has no predecessor */
+    int n_loads;                                 /* since the last one */
+    int64_t loaded_wall_ms;                      /* when this runner was seen first */
     bool has_live_gauges;
 
     enum strike strike;

@@ -389,7 +389,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
             s->has_probed_since_ports = false; /* it met the runners that were there */
         m->runner_died = false;
         m->probed_ns = now.mono_ns;
-        m->n_alike = sample->kind == O3_PROBE_PREFILL ? 0 : m->n_alike + 1; /* its long prompt is another one */
+        /* A long prompt is another one; so is that of a user who came meanwhile, and is served after us. */
+        m->n_alike = sample->kind == O3_PROBE_PREFILL || s->probe.saw_user ? 0 : m->n_alike + 1;
         m->n_silent = 0;
         o3_sc_set_stuck(s, m, false);
     }
