@@ -125,6 +125,7 @@ static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const st
                                   .model = text_of(f, n, "model"),
                                   .signal = text_of(f, n, "signal"),
                                   .reason = text_of(f, n, "reason"),
+                                  .cause = text_of(f, n, "cause"),
                                   .change_ratio = number_of(f, n, "change_ratio"),
                                   .is_down = r->state.is_down,
                                   .is_stuck = r->state.n_stuck > 0,
