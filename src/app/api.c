@@ -75,8 +75,7 @@ static void set_self_metrics(struct o3_daemon *d) {
     o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
-    int64_t available = o3_host_memory_available_bytes("/proc");
-    if (available >= 0) o3_metric_set(d->metrics, O3_M_HOST_MEMORY_AVAILABLE_BYTES, O3_NO_LABELS, (double)available);
+    o3_daemon_set_host_metrics(d);
 }
 
 static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {

@@ -1,29 +1,18 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "drift/parts.h"
-#include "o3/text.h"
+#include "drift/state_text.h"
 
 /* "o3drift 2", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
  * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
  */
 #define MAGIC "o3drift"
 #define VERSION 2
-#define WORD_MAX 64
 #define INDEX_MAX (INT64_C(1) << 60)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
-
-static void put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_addf(out, " %" PRId64, v);
-}
-
-static void put_double(struct o3_buf *out, double v) {
-    o3_buf_addf(out, " %a", v);
-}
 
 static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_addf(out, MAGIC " %d\nparams", VERSION);
@@ -72,6 +61,38 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     }
 }
 
+static void put_table(const int16_t *v, int n, struct o3_buf *out) {
+    for (int i = 0; i < n; i++)
+        put_int(out, v[i]);
+}
+
+static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
+    o3_buf_adds(out, "\nhours");
+    put_int(out, h->now);
+    put_int(out, h->from);
+    put_int(out, h->day_0);
+    put_int(out, h->n_days);
+    put_int(out, h->season_known);
+    put_table(h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS, out);
+    put_table(h->season, O3_DRIFT_HOURS, out);
+    put_table(h->reference, O3_DRIFT_HOURS, out);
+    put_table(h->difference, O3_DRIFT_HOURS, out);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        put_int(out, h->n[i]);
+}
+
+static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
+    o3_buf_adds(out, "\nmodes");
+    put_int(out, m->n);
+    put_int(out, m->suspected);
+    put_double(out, m->depth);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        put_int(out, m->log[i].index);
+        put_double(out, (double)m->log[i].depth);
+        put_double(out, (double)m->log[i].excess);
+    }
+}
+
 static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nring");
     for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
@@ -87,47 +108,10 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    put_hours(&d->hours, out);
+    put_modes(&d->modes, out);
     put_ring(d, out);
     return out->err;
-}
-
-struct reader {
-    const char *p, *end;
-    bool bad; /* sticky; everything read afterwards is 0 */
-};
-
-/* The next word, NUL-terminated; "" at the end or after an error. */
-static void read_word(struct reader *r, char word[WORD_MAX]) {
-    size_t n = 0;
-    while (r->p < r->end && (*r->p == ' ' || *r->p == '\n'))
-        r->p++;
-    while (r->p < r->end && *r->p != ' ' && *r->p != '\n' && n < WORD_MAX - 1)
-        word[n++] = *r->p++;
-    word[n] = '\0';
-    if (!n || n == WORD_MAX - 1) r->bad = true;
-    if (r->bad) word[0] = '\0';
-}
-
-static void read_name(struct reader *r, const char *name) {
-    char word[WORD_MAX];
-    read_word(r, word);
-    if (strcmp(word, name)) r->bad = true;
-}
-
-static int64_t read_int(struct reader *r, int64_t lo, int64_t hi) {
-    char word[WORD_MAX];
-    int64_t v = 0;
-    read_word(r, word);
-    if (r->bad || !o3_int_parse(word, &v) || v < lo || v > hi) r->bad = true;
-    return r->bad ? 0 : v;
-}
-
-static double read_double(struct reader *r, double lo, double hi) {
-    char word[WORD_MAX], *end = word;
-    read_word(r, word);
-    double v = strtod(word, &end);
-    if (end == word || *end || !(v >= lo && v <= hi)) r->bad = true;
-    return r->bad ? 0 : v;
 }
 
 static void read_params(struct reader *r, struct o3_drift *d) {
@@ -195,6 +179,41 @@ static void read_bank(struct reader *r, struct o3_drift *d) {
     }
 }
 
+static void read_table(struct reader *r, int16_t *v, int n) {
+    for (int i = 0; i < n; i++)
+        v[i] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
+}
+
+static void read_hours(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_hours *h = &d->hours;
+    read_name(r, "hours");
+    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->from = read_int(r, d->first, d->next);
+    h->day_0 = read_int(r, -INDEX_MAX, h->now);
+    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->season_known = read_int(r, 0, 1);
+    if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
+    read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);
+    read_table(r, h->season, O3_DRIFT_HOURS);
+    read_table(r, h->reference, O3_DRIFT_HOURS);
+    read_table(r, h->difference, O3_DRIFT_HOURS);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        h->n[i] = (uint16_t)read_int(r, 0, UINT16_MAX);
+}
+
+static void read_modes(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_modes *m = &d->modes;
+    read_name(r, "modes");
+    m->n = read_int(r, 0, INDEX_MAX);
+    m->suspected = read_int(r, d->first, d->next);
+    m->depth = read_double(r, 0, SHIFT_MAX);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        m->log[i].index = read_int(r, 0, d->next);
+        m->log[i].depth = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
+        m->log[i].excess = (float)read_double(r, i < m->n ? 1 : 0, O3_DRIFT_EXCURSION_MAX);
+    }
+}
+
 static void read_ring(struct reader *r, struct o3_drift *d) {
     read_name(r, "ring");
     for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
@@ -224,6 +243,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    read_hours(&r, d);
+    read_modes(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

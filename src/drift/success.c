@@ -13,7 +13,7 @@
 #define QUIET 0.5         /* sum / limit below which a change is no longer in sight and learning goes on */
 #define LOOK_BACK 30      /* attempts before the walk's last 0 where the change may have begun */
 #define FOLLOW 30         /* attempts that the level follows while CONFIRMED */
-#define DATE_DROP 3.0     /* log likelihood ratio below the best at the ends of the interval of the change time */
+#define DATE_DROP 4.0     /* log likelihood ratio below the best at the ends of the interval of the change time */
 #define BACK_DOUBT 1.0986 /* ln 3: too much evidence of the return for a confirmation */
 #define BACK_AWAY 2.9957  /* ln 20: a suspected change went away */
 #define BACK_SURE 6.9078  /* ln 1000: a confirmed one is over; e^x is the mean run length to a false one */
@@ -243,9 +243,12 @@ static bool lasted_long(const struct o3_success *s, const struct change *c) {
     return s->params.confirm_ms > 0 && c->n >= EARLY_SAMPLES && lasted_ms >= s->params.confirm_ms;
 }
 
+/* The change begins with an event because it was looked for there: for the gate that one does not count. */
 static bool is_worth_it(const struct o3_success *s, int direction, const struct change *c) {
     int64_t events = direction < 0 ? c->failures : c->n - c->failures;
-    return events >= EVENTS_MIN && effect_of(s, direction, c->n, c->failures) >= s->params.min_change;
+    if (events < EVENTS_MIN) return false;
+    double ref = event_share(direction, o3_success_reference(s));
+    return (double)(events - 1) / (double)(c->n - 1) - ref >= s->params.min_change;
 }
 
 static enum o3_drift_event watch_side(struct o3_success *s, int direction) {

@@ -137,6 +137,7 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     model_key(m, key);
     if (!take(j, key, &text, &c)) return;
     model(&c, m);
+    m->has_lost_state = c.is_bad;
     if (c.is_bad) forget_settings(m);
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
         if (m->epochs[i]) o3_series_take(j, m, m->epochs[i]);
@@ -159,17 +160,9 @@ static void text_or_same(struct codec *c, char *v, const char *before, size_t si
 static void surroundings(struct codec *c, struct o3_surroundings *a, const struct o3_surroundings *before) {
     text_or_same(c, a->version, before ? before->version : NULL, sizeof a->version);
     text_or_same(c, a->gpu, before ? before->gpu : NULL, sizeof a->gpu);
-    int64_t *const ints[] = {&a->parallel,
-                             &a->preset_num_ctx,
-                             &a->loaded_wall_ms,
-                             &a->weight_bytes,
-                             &a->interval_ms,
-                             &a->n_models,
-                             &a->n_loads,
-                             &a->n_user_requests,
-                             &a->swapped_bytes,
-                             &a->n_throttled,
-                             &a->memory_available_bytes,
+    int64_t *const ints[] = {&a->parallel,        &a->preset_num_ctx, &a->loaded_wall_ms, &a->weight_bytes,
+                             &a->interval_ms,     &a->n_models,       &a->n_loads,        &a->n_user_requests,
+                             &a->swapped_bytes,   &a->n_throttled,    &a->n_quota,        &a->memory_available_bytes,
                              &a->other_vram_bytes};
     double *const doubles[] = {&a->bandwidth_bytes_per_s, &a->pressure_cpu, &a->pressure_memory, &a->pressure_io};
     for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
