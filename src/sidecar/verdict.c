@@ -227,10 +227,11 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
 
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_sidecar *s = ctx;
-    if (s->is_keeping)
-        o3_sc_keep_state(s, key, value, n);
-    else
-        s->ops.save_state(s->ops.ctx, key, value, n);
+    s->ops.save_state(s->ops.ctx, key, value, n);
+}
+
+static void on_keep(void *ctx, const char *key, const char *value, size_t n) {
+    o3_sc_keep_state(ctx, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
@@ -260,7 +261,8 @@ int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
                                .epoch = on_epoch,
                                .acknowledged = on_acknowledged,
                                .save = on_save,
-                               .take = on_take};
+                               .take = on_take,
+                               .keep = on_keep};
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
     o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
     return o3_judge_new(&p, &ops, &s->judge, e);
