@@ -85,7 +85,8 @@ size_t o3_drift_size(void); /* bytes; < 8 KiB */
 struct o3_drift *o3_drift_new(const struct o3_drift_params *p); /* NULL on no memory */
 void o3_drift_free(struct o3_drift *d);
 /* value must be positive and finite, else it is counted and ignored (returns NONE). ret may be NULL.
- * wall_ms only labels the change time; it may jump. */
+ * wall_ms labels the change time and tells the hour of the season; it may jump: a step of more than 3 intervals, or
+ * back in time, counts as a gap, and earlier samples are labelled by the clock of the newest. */
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret);
 /* A gap, a restart of the runner or a clock jump: the next sample has no predecessor for the whitening. */
 void o3_drift_mark_gap(struct o3_drift *d);

@@ -17,6 +17,7 @@ static const struct {
     {"sim", "a simulated Ollama server over HTTP", o3_cmd_sim},
     {"simulate", "days of server and sidecar in seconds, with a report", o3_cmd_simulate},
     {"probe", "measure one loaded model now, like ping", o3_cmd_probe},
+    {"replay", "recorded measurements through the same judgement", o3_cmd_replay},
     {"preset", "list the presets, or print one for a program", o3_cmd_preset},
     {"check-config", "check a configuration file", o3_cmd_check_config},
     {"config", "print the configuration in force and where it comes from", o3_cmd_config},

@@ -72,8 +72,3 @@ struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const dou
     }
     return lead;
 }
-
-struct o3_drift_lead o3_drift_bank_lead_any(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK]) {
-    struct o3_drift_lead up = o3_drift_bank_lead(b, h, 1), down = o3_drift_bank_lead(b, h, -1);
-    return down.ratio > up.ratio ? down : up;
-}

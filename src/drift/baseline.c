@@ -1,14 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include "drift/parts.h"
+#include "o3/num.h"
 #include "o3/stat.h"
 
 #define WINSOR_SD 1.013 /* sd of Gaussian data / sd after clipping at 2.5 sd */
 #define WINSOR_VAR 1.026
 #define RHO_MAX 0.9
+#define RHO_SE 1.5 /* too small a rho costs false alarms, too large a one a little delay */
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
+
+/* Pairs that tell of the autocorrelation at one interval. */
+#define LAG_MIN 0.5
+#define LAG_MAX 1.5
+
+static bool tells_of_rho(const struct o3_drift_pair *y) {
+    return y->has_before && y->dt >= LAG_MIN && y->dt <= LAG_MAX;
+}
 
 static double clip(double x, double limit) {
     return fmin(limit, fmax(-limit, x));
@@ -51,7 +61,7 @@ void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pa
         refit(y, n, &mean, &sd);
     double limit = O3_DRIFT_CLIP * sd;
     for (size_t i = 0; i < n; i++)
-        if (y[i].has_before) cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
+        if (tells_of_rho(&y[i])) cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
     *b = (struct o3_drift_baseline){.mean = mean, .var = sd * sd, .cov = cov / (double)n, .n = (int64_t)n};
 }
 
@@ -63,15 +73,15 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
     double limit = O3_DRIFT_CLIP * sqrt(b->var);
     double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
     b->n++;
-    double gain = 1 / o3_drift_baseline_weight(b);
+    double gain = fmin(1, y.dt) / o3_drift_baseline_weight(b); /* samples close together know less each */
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);
-    if (y.has_before) b->cov += gain * (r * before - b->cov);
+    if (tells_of_rho(&y)) b->cov += gain * (r * before - b->cov);
     b->var = fmax(b->var, O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR);
 }
 
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
-    return fmin(RHO_MAX, fmax(0, b->cov / b->var + 1 / sqrt(o3_drift_baseline_weight(b))));
+    return fmin(RHO_MAX, fmax(0, b->cov / b->var + RHO_SE / sqrt(o3_drift_baseline_weight(b))));
 }
 
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {
@@ -79,9 +89,10 @@ double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y,
     double centre = b->mean + offset, e = y.now - centre;
     double noise = 1, mean_error = (1 + rho) / (1 - rho) / n; /* variances in units of sd^2 */
     if (y.has_before) {
-        e -= rho * clip(y.before - centre, O3_DRIFT_CLIP * sd);
-        noise = 1 - rho * rho;
-        mean_error = noise / n; /* whitening leaves (1 - rho)^2 of it */
+        double r = y.dt == 1 ? rho : o3_pow(rho, y.dt);
+        e -= r * clip(y.before - centre, O3_DRIFT_CLIP * sd);
+        noise = 1 - r * r;
+        mean_error *= (1 - r) * (1 - r); /* what whitening leaves of it */
     }
     double t = e / (sd * sqrt(noise + mean_error));
     return clip(o3_student_to_normal(t, fmax(NU_MIN, NU_PER_SAMPLE * n - 1)), O3_DRIFT_CLIP);

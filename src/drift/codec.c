@@ -1,31 +1,24 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "drift/parts.h"
-#include "o3/text.h"
+#include "drift/state_text.h"
 
-/* "o3drift 1", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
+/* "o3drift 2", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
  * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
  */
 #define MAGIC "o3drift"
-#define VERSION 1
-#define WORD_MAX 64
+#define VERSION 2
 #define INDEX_MAX (INT64_C(1) << 60)
-#define LOG_MAX 746.0 /* |ln| of every positive double, subnormals included */
-
-static void put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_addf(out, " %" PRId64, v);
-}
-
-static void put_double(struct o3_buf *out, double v) {
-    o3_buf_addf(out, " %a", v);
-}
+#define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
+#define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
 
 static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_addf(out, MAGIC " %d\nparams", VERSION);
+    put_int(out, (int)d->params.detector);
+    put_int(out, d->params.has_season);
+    put_int(out, d->params.interval_ms);
     put_double(out, d->params.min_effect);
     put_double(out, d->params.arl0_samples);
     put_int(out, d->params.n0);
@@ -36,6 +29,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_int(out, d->rejected);
     put_int(out, d->first);
     put_int(out, d->last_wall_ms);
+    put_double(out, d->anchor);
     put_int(out, d->gap);
     o3_buf_adds(out, "\nbaseline");
     put_double(out, d->base.mean);
@@ -53,6 +47,9 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     put_int(out, d->direction);
     put_int(out, d->change_index);
     put_int(out, d->change_wall_ms);
+    put_int(out, d->change_lo_ms);
+    put_int(out, d->change_hi_ms);
+    put_int(out, d->is_slow);
     put_double(out, d->level);
     o3_buf_adds(out, "\nbank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
@@ -64,12 +61,45 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     }
 }
 
+static void put_table(const int16_t *v, int n, struct o3_buf *out) {
+    for (int i = 0; i < n; i++)
+        put_int(out, v[i]);
+}
+
+static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
+    o3_buf_adds(out, "\nhours");
+    put_int(out, h->now);
+    put_int(out, h->from);
+    put_int(out, h->day_0);
+    put_int(out, h->n_days);
+    put_int(out, h->season_known);
+    put_table(h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS, out);
+    put_table(h->season, O3_DRIFT_HOURS, out);
+    put_table(h->reference, O3_DRIFT_HOURS, out);
+    put_table(h->difference, O3_DRIFT_HOURS, out);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        put_int(out, h->n[i]);
+}
+
+static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
+    o3_buf_adds(out, "\nmodes");
+    put_int(out, m->n);
+    put_int(out, m->suspected);
+    put_double(out, m->depth);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        put_int(out, m->log[i].index);
+        put_double(out, (double)m->log[i].depth);
+        put_double(out, (double)m->log[i].excess);
+    }
+}
+
 static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nring");
     for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
         size_t slot = (size_t)(i % O3_DRIFT_RING);
-        put_double(out, d->y[slot]);
+        put_double(out, (double)d->y[slot]);
         put_int(out, d->step_ms[slot]);
+        put_int(out, d->season_of[slot]);
         put_int(out, (int64_t)(d->gaps[slot / 64] >> (slot % 64) & 1));
     }
     o3_buf_adds(out, "\nend\n");
@@ -78,51 +108,17 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    put_hours(&d->hours, out);
+    put_modes(&d->modes, out);
     put_ring(d, out);
     return out->err;
 }
 
-struct reader {
-    const char *p, *end;
-    bool bad; /* sticky; everything read afterwards is 0 */
-};
-
-/* The next word, NUL-terminated; "" at the end or after an error. */
-static void read_word(struct reader *r, char word[WORD_MAX]) {
-    size_t n = 0;
-    while (r->p < r->end && (*r->p == ' ' || *r->p == '\n'))
-        r->p++;
-    while (r->p < r->end && *r->p != ' ' && *r->p != '\n' && n < WORD_MAX - 1)
-        word[n++] = *r->p++;
-    word[n] = '\0';
-    if (!n || n == WORD_MAX - 1) r->bad = true;
-    if (r->bad) word[0] = '\0';
-}
-
-static void read_name(struct reader *r, const char *name) {
-    char word[WORD_MAX];
-    read_word(r, word);
-    if (strcmp(word, name)) r->bad = true;
-}
-
-static int64_t read_int(struct reader *r, int64_t lo, int64_t hi) {
-    char word[WORD_MAX];
-    int64_t v = 0;
-    read_word(r, word);
-    if (r->bad || !o3_int_parse(word, &v) || v < lo || v > hi) r->bad = true;
-    return r->bad ? 0 : v;
-}
-
-static double read_double(struct reader *r, double lo, double hi) {
-    char word[WORD_MAX], *end = word;
-    read_word(r, word);
-    double v = strtod(word, &end);
-    if (end == word || *end || !(v >= lo && v <= hi)) r->bad = true;
-    return r->bad ? 0 : v;
-}
-
 static void read_params(struct reader *r, struct o3_drift *d) {
     read_name(r, "params");
+    d->params.detector = (enum o3_drift_detector)read_int(r, O3_DRIFT_BY_CUSUM, O3_DRIFT_BY_RANK);
+    d->params.has_season = read_int(r, 0, 1);
+    d->params.interval_ms = read_int(r, 0, INT64_MAX);
     d->params.min_effect = read_double(r, 0, HUGE_VAL);
     d->params.arl0_samples = read_double(r, 0, HUGE_VAL);
     d->params.n0 = (int)read_int(r, 0, INT32_MAX);
@@ -138,6 +134,7 @@ static void read_state(struct reader *r, struct o3_drift *d) {
     d->rejected = read_int(r, 0, INDEX_MAX);
     d->first = read_int(r, 0, d->next);
     d->last_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
+    d->anchor = read_double(r, -LOG_MAX, LOG_MAX);
     d->gap = read_int(r, 0, 1);
 }
 
@@ -145,9 +142,9 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     bool learning = d->state == O3_DRIFT_LEARNING;
     double floor = learning ? 0 : O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR;
     read_name(r, "baseline");
-    d->base.mean = read_double(r, -LOG_MAX, LOG_MAX);
-    d->base.var = read_double(r, floor, 4 * LOG_MAX * LOG_MAX);
-    d->base.cov = read_double(r, -8 * LOG_MAX * LOG_MAX, 8 * LOG_MAX * LOG_MAX);
+    d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
+    d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
+    d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -163,7 +160,10 @@ static void read_change(struct reader *r, struct o3_drift *d) {
     d->change_index = read_int(r, changed ? d->first : 0, changed ? d->next - 1 : 0);
     /* Reckoned back over the ring, it may lie before the limit of last_wall_ms. */
     d->change_wall_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
-    d->level = read_double(r, -LOG_MAX, LOG_MAX);
+    d->change_lo_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
+    d->change_hi_ms = read_int(r, -2 * INDEX_MAX, 2 * INDEX_MAX);
+    d->is_slow = read_int(r, 0, 1);
+    d->level = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     if (changed != (d->direction != 0)) r->bad = true;
 }
 
@@ -179,12 +179,48 @@ static void read_bank(struct reader *r, struct o3_drift *d) {
     }
 }
 
+static void read_table(struct reader *r, int16_t *v, int n) {
+    for (int i = 0; i < n; i++)
+        v[i] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
+}
+
+static void read_hours(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_hours *h = &d->hours;
+    read_name(r, "hours");
+    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->from = read_int(r, d->first, d->next);
+    h->day_0 = read_int(r, -INDEX_MAX, h->now);
+    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->season_known = read_int(r, 0, 1);
+    if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
+    read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);
+    read_table(r, h->season, O3_DRIFT_HOURS);
+    read_table(r, h->reference, O3_DRIFT_HOURS);
+    read_table(r, h->difference, O3_DRIFT_HOURS);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        h->n[i] = (uint16_t)read_int(r, 0, UINT16_MAX);
+}
+
+static void read_modes(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_modes *m = &d->modes;
+    read_name(r, "modes");
+    m->n = read_int(r, 0, INDEX_MAX);
+    m->suspected = read_int(r, d->first, d->next);
+    m->depth = read_double(r, 0, SHIFT_MAX);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        m->log[i].index = read_int(r, 0, d->next);
+        m->log[i].depth = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
+        m->log[i].excess = (float)read_double(r, i < m->n ? 1 : 0, O3_DRIFT_EXCURSION_MAX);
+    }
+}
+
 static void read_ring(struct reader *r, struct o3_drift *d) {
     read_name(r, "ring");
     for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
         size_t slot = (size_t)(i % O3_DRIFT_RING);
-        d->y[slot] = read_double(r, -LOG_MAX, LOG_MAX);
+        d->y[slot] = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
         d->step_ms[slot] = (int32_t)read_int(r, INT32_MIN, INT32_MAX);
+        d->season_of[slot] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
         d->gaps[slot / 64] |= (uint64_t)read_int(r, 0, 1) << (slot % 64);
     }
     read_name(r, "end");
@@ -198,6 +234,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     if (!r.bad && version > VERSION)
         return o3_err_set(e, O3_E_STORE_NEWER, "detector state of version %" PRId64 ", this program knows %d", version,
                           VERSION);
+    if (!r.bad && version < VERSION)
+        return o3_err_set(e, O3_E_PARSE, "detector state of version %" PRId64 " is no longer read", version);
     struct o3_drift *d = calloc(1, sizeof *d);
     if (!d) return o3_err_set(e, O3_E_NOMEM, "no memory for a detector");
     read_params(&r, d);
@@ -205,6 +243,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    read_hours(&r, d);
+    read_modes(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

@@ -6,13 +6,20 @@
 #include "o3/num.h"
 #include "o3/stat.h"
 
-#define CROSSING_MIN 3        /* samples after the change time before a change is suspected */
-#define SMALL_AFTER 60        /* samples after which a suspected change below the minimum effect is given up */
-#define QUIET 0.5             /* S/h below which a change is no longer in sight and learning goes on */
-#define LEVEL_RATIO_MAX 700.0 /* e^700: a ratio stays finite */
-#define WALL_MAX_MS (INT64_C(1) << 60)
+#define CROSSING_MIN 3  /* samples after the change time before a change is suspected */
+#define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
+#define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
+#define RETURN_ERRORS 4 /* standard errors of the level that make up the minimum effect when a return is believed */
+#define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
+#define TAIL_HEALED 6.0 /* nats at which they have it healed */
+#define INTERVAL_MIN_MS 1000
+#define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
+/* A change must also last this share of confirm_samples intervals: while samples come more often than usual, ten of
+ * them are soon there, and a dip of six intervals must not confirm. Ten usual ones take nine intervals. */
+#define CONFIRM_DURATION (2.0 / 3)
 
 static const char *const STATE_NAMES[] = {"learning", "stable", "suspect", "confirmed"};
+static const char *const DETECTOR_NAMES[] = {"cusum", "rank"};
 static const char *const EVENT_NAMES[] = {"none", "baseline", "suspect", "confirmed", "went_away", "recovered"};
 
 const char *o3_drift_state_name(enum o3_drift_state s) {
@@ -23,8 +30,17 @@ const char *o3_drift_event_name(enum o3_drift_event e) {
     return EVENT_NAMES[e];
 }
 
+const char *o3_drift_detector_name(enum o3_drift_detector d) {
+    return DETECTOR_NAMES[d];
+}
+
 struct o3_drift_params o3_drift_params_default(void) {
-    return (struct o3_drift_params){.min_effect = 0.05, .arl0_samples = 43200, .n0 = 30, .confirm_samples = 10};
+    return (struct o3_drift_params){.has_season = true,
+                                    .interval_ms = 60000,
+                                    .min_effect = 0.05,
+                                    .arl0_samples = 43200,
+                                    .n0 = 30,
+                                    .confirm_samples = 10};
 }
 
 static double within(double x, double lo, double hi) {
@@ -36,6 +52,10 @@ static int int_within(int x, int lo, int hi) {
 }
 
 struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p) {
+    if (p.detector != O3_DRIFT_BY_RANK) p.detector = O3_DRIFT_BY_CUSUM;
+    p.interval_ms = p.interval_ms < INTERVAL_MIN_MS   ? INTERVAL_MIN_MS
+                    : p.interval_ms > INTERVAL_MAX_MS ? INTERVAL_MAX_MS
+                                                      : p.interval_ms;
     p.min_effect = within(p.min_effect, 0, 10);
     p.arl0_samples = within(p.arl0_samples, 100, 1e9);
     p.n0 = int_within(p.n0, 10, O3_DRIFT_N0_MAX);
@@ -70,36 +90,25 @@ void o3_drift_mark_gap(struct o3_drift *d) {
     d->gap = true;
 }
 
+static void forget_change(struct o3_drift *d) {
+    d->direction = 0;
+    d->is_slow = false;
+    d->change_index = d->change_wall_ms = d->change_lo_ms = d->change_hi_ms = 0;
+    d->level = 0;
+}
+
 void o3_drift_reset(struct o3_drift *d) {
     d->state = O3_DRIFT_LEARNING;
     d->first = d->learned = d->resumed = d->floor = d->next;
     d->base = (struct o3_drift_baseline){0};
     d->established_wall_ms = 0;
     d->gap = true;
-    d->direction = 0;
-    d->change_index = d->change_wall_ms = 0;
-    d->level = 0;
+    forget_change(d);
+    o3_drift_hours_clear(d);
+    d->modes = (struct o3_drift_modes){.suspected = d->next};
     for (int i = 0; i < O3_DRIFT_BANK; i++)
         d->back[i] = 0;
-    o3_drift_bank_clear(&d->bank, d->next);
-}
-
-static int64_t newest(const struct o3_drift *d) {
-    return d->next - 1;
-}
-
-static void push(struct o3_drift *d, double y, int64_t wall_ms) {
-    size_t slot = (size_t)(d->next % O3_DRIFT_RING);
-    uint64_t bit = UINT64_C(1) << (slot % 64);
-    if (wall_ms > WALL_MAX_MS) wall_ms = WALL_MAX_MS;
-    if (wall_ms < -WALL_MAX_MS) wall_ms = -WALL_MAX_MS;
-    int64_t step_ms = wall_ms - d->last_wall_ms;
-    d->y[slot] = y;
-    d->step_ms[slot] = (int32_t)(step_ms > INT32_MAX ? INT32_MAX : step_ms < INT32_MIN ? INT32_MIN : step_ms);
-    d->gaps[slot / 64] = d->gap ? d->gaps[slot / 64] | bit : d->gaps[slot / 64] & ~bit;
-    d->gap = false;
-    d->last_wall_ms = wall_ms;
-    d->next++;
+    o3_drift_evidence_clear(d);
 }
 
 static enum o3_drift_event learn_first(struct o3_drift *d) {
@@ -112,17 +121,17 @@ static enum o3_drift_event learn_first(struct o3_drift *d) {
     d->established_wall_ms = d->last_wall_ms;
     d->learned = d->next;
     d->floor = d->first + n0 / 2; /* a change may have begun before the baseline was complete */
-    o3_drift_bank_clear(&d->bank, d->next);
+    o3_drift_evidence_clear(d);
     d->state = O3_DRIFT_STABLE;
     return O3_DRIFT_EV_BASELINE;
 }
 
 /* The sample O3_DRIFT_LAG ago joins the baseline, unless a change may have begun before it. */
 static void learn_delayed(struct o3_drift *d) {
-    struct o3_drift_lead lead = o3_drift_bank_lead_any(&d->bank, d->h);
+    struct o3_drift_lead lead = o3_drift_lead_any(d);
     /* After a long freeze the ring has lost the oldest ones. */
     if (d->learned < o3_drift_oldest(d)) d->learned = o3_drift_oldest(d);
-    for (; d->learned <= newest(d) - O3_DRIFT_LAG; d->learned++) {
+    for (; d->learned <= o3_drift_newest(d) - O3_DRIFT_LAG; d->learned++) {
         if (lead.ratio >= QUIET && d->learned >= lead.start) break;
         struct o3_drift_pair y = o3_drift_pair_at(d, d->learned);
         if (d->learned <= d->resumed) y.has_before = false;
@@ -132,7 +141,7 @@ static void learn_delayed(struct o3_drift *d) {
 
 /* What lies before the last few samples never joins the baseline. */
 static void resume_learning(struct o3_drift *d) {
-    int64_t from = newest(d) - 2;
+    int64_t from = o3_drift_newest(d) - 2;
     if (d->learned < from) d->learned = d->resumed = from;
 }
 
@@ -140,17 +149,21 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
     d->direction = direction;
     d->change_index = c->index;
     d->change_wall_ms = o3_drift_wall_at(d, c->index);
+    d->change_lo_ms = o3_drift_wall_at(d, c->lo);
+    d->change_hi_ms = o3_drift_wall_at(d, c->hi);
     d->level = c->level;
 }
 
-static void forget_change(struct o3_drift *d) {
-    d->direction = 0;
-    d->change_index = d->change_wall_ms = 0;
-    d->level = 0;
+static bool lasts(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
+    return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
+           o3_drift_tail(d, direction, c) >= -TAIL_DOUBT &&
+           o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
 }
 
-static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
-    return c->n >= d->params.confirm_samples && c->effect >= d->gate && c->recent >= 0.5 * c->effect;
+/* It has lasted longer than the known excursions like it. */
+static bool is_no_mode(const struct o3_drift *d) {
+    double needed = o3_drift_modes_persistence(d, d->direction);
+    return needed <= 0 || o3_drift_duration(d, d->modes.suspected) >= needed;
 }
 
 static enum o3_drift_event confirm(struct o3_drift *d) {
@@ -162,11 +175,13 @@ static enum o3_drift_event confirm(struct o3_drift *d) {
 
 /* STABLE: a crossing whose effect is worth it. One that already lasted long enough needs no suspicion first. */
 static enum o3_drift_event watch_side(struct o3_drift *d, int direction) {
-    if (o3_drift_bank_lead(&d->bank, d->h, direction).ratio < 1) return O3_DRIFT_EV_NONE;
+    if (o3_drift_lead(d, direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, direction);
-    if (c.n < CROSSING_MIN || c.effect < d->gate) return O3_DRIFT_EV_NONE;
+    if (c.n < CROSSING_MIN || !o3_drift_reaches_gate(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, direction, &c);
-    if (lasts(d, &c)) return confirm(d);
+    o3_drift_modes_begin(d);
+    o3_drift_modes_deepen(d, c.effect);
+    if (lasts(d, direction, &c) && is_no_mode(d)) return confirm(d);
     d->state = O3_DRIFT_SUSPECT;
     return O3_DRIFT_EV_SUSPECT;
 }
@@ -176,14 +191,34 @@ static enum o3_drift_event watch(struct o3_drift *d) {
     return ev ? ev : watch_side(d, -1);
 }
 
+/* STABLE, at the end of an hour: the last hours against the frozen reference. */
+static enum o3_drift_event watch_hours(struct o3_drift *d) {
+    struct o3_drift_slow_change c;
+    if (!o3_drift_slow_find(d, &c)) return O3_DRIFT_EV_NONE;
+    d->direction = c.direction;
+    d->is_slow = true;
+    d->change_index = c.index;
+    d->change_wall_ms = c.wall_ms;
+    d->change_lo_ms = c.lo_ms;
+    d->change_hi_ms = c.hi_ms;
+    o3_drift_modes_begin(d);
+    d->level = o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX);
+    d->base.mean = d->level - c.effect; /* it had followed the change */
+    o3_drift_evidence_clear(d);
+    return confirm(d);
+}
+
 /* SUSPECT: does it last, did it heal, or is it too small after all? */
 static enum o3_drift_event judge(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, d->direction);
     note_change(d, d->direction, &c);
-    if (lasts(d, &c)) return confirm(d);
-    if (c.effect >= d->gate)
-        return c.n > CROSSING_MIN && c.recent < 0.5 * c.effect ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
-    bool in_sight = o3_drift_bank_lead(&d->bank, d->h, d->direction).ratio >= QUIET;
+    o3_drift_modes_deepen(d, c.effect);
+    if (lasts(d, d->direction, &c) && is_no_mode(d)) return confirm(d);
+    if (o3_drift_reaches_gate(d, &c)) {
+        bool healed = c.recent < 0.5 * c.effect || o3_drift_tail(d, d->direction, &c) < -TAIL_HEALED;
+        return c.n > CROSSING_MIN && healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
+    }
+    bool in_sight = o3_drift_lead(d, d->direction).ratio >= QUIET;
     return in_sight && c.n < SMALL_AFTER ? O3_DRIFT_EV_NONE : O3_DRIFT_EV_WENT_AWAY;
 }
 
@@ -193,7 +228,7 @@ static bool fires_back(struct o3_drift *d) {
     double band = 0.5 * d->gate, rho = o3_drift_baseline_rho(&d->base);
     double whitened_sd = sqrt(d->base.var * (1 + rho) / (1 - rho)); /* a lasting shift of this size scores 1 */
     double distance = (d->direction * (d->level - d->base.mean) - band) / whitened_sd;
-    double z = d->direction * o3_drift_score(&d->base, o3_drift_pair_at(d, newest(d)), d->direction * band);
+    double z = d->direction * o3_drift_score(&d->base, o3_drift_pair_at(d, o3_drift_newest(d)), d->direction * band);
     bool fired = false;
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
         d->back[i] = fmin(O3_DRIFT_CAP * d->h[i], fmax(0, d->back[i] + o3_drift_k[i] - z));
@@ -202,9 +237,17 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
+/* As many that noise does not hide the rest of a small change. */
+static int64_t return_samples(const struct o3_drift *d) {
+    double rho = o3_drift_baseline_rho(&d->base);
+    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(d->gate * d->gate, 1e-12);
+    return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
+}
+
 static bool is_back(const struct o3_drift *d) {
     double median = o3_drift_median_of_last(d, d->params.confirm_samples);
-    return fabs(median - d->base.mean) <= 0.5 * d->gate;
+    double level = o3_drift_level_of_last(d, return_samples(d));
+    return fmax(fabs(median - d->base.mean), fabs(level - d->base.mean)) <= 0.5 * d->gate;
 }
 
 /* CONFIRMED: the reference stays; the level follows the newest samples. A change to the other side of the reference is
@@ -214,50 +257,19 @@ static enum o3_drift_event follow(struct o3_drift *d) {
     bool fired = fires_back(d);
     d->level = o3_drift_median_of_last(d, since < O3_DRIFT_FOLLOW ? since : O3_DRIFT_FOLLOW);
     if (fired && is_back(d)) return O3_DRIFT_EV_RECOVERED;
-    if (o3_drift_bank_lead(&d->bank, d->h, -d->direction).ratio < 1) return O3_DRIFT_EV_NONE;
+    if (o3_drift_lead(d, -d->direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, -d->direction);
-    if (!lasts(d, &c)) return O3_DRIFT_EV_NONE;
+    if (!lasts(d, -d->direction, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, -d->direction, &c);
     return confirm(d);
 }
 
 static enum o3_drift_event step(struct o3_drift *d) {
     if (d->state == O3_DRIFT_LEARNING) return learn_first(d);
-    double z = o3_drift_score(&d->base, o3_drift_pair_at(d, newest(d)), 0);
-    o3_drift_bank_add(&d->bank, d->h, z, newest(d));
+    o3_drift_evidence_add(d);
     if (d->state == O3_DRIFT_SUSPECT) return judge(d);
     if (d->state == O3_DRIFT_CONFIRMED) return follow(d);
     return watch(d);
-}
-
-static double ratio_of(double shift) {
-    return o3_expm1(fmin(shift, LEVEL_RATIO_MAX));
-}
-
-static double statistic(const struct o3_drift *d) {
-    return o3_drift_bank_lead_any(&d->bank, d->h).ratio;
-}
-
-static void fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret) {
-    *ret = (struct o3_drift_report){.event = ev, .index = newest(d), .threshold = 1};
-    if (!ev) return;
-    ret->reference = o3_exp(d->base.mean);
-    ret->baseline_n = d->base.n;
-    ret->baseline_sd_ratio = sqrt(d->base.var);
-    ret->statistic = statistic(d);
-    ret->level = ret->reference;
-    if (ev == O3_DRIFT_EV_BASELINE) return;
-    int64_t n = d->next - d->change_index;
-    double shift = d->level - d->base.mean;
-    double error = o3_drift_effect_error(d, ev == O3_DRIFT_EV_RECOVERED ? d->params.confirm_samples : n);
-    ret->direction = d->direction;
-    ret->level = o3_exp(d->level);
-    ret->change_ratio = ratio_of(shift);
-    ret->change_lo = ratio_of(shift - error);
-    ret->change_hi = ratio_of(shift + error);
-    ret->change_wall_ms = d->change_wall_ms;
-    ret->change_index = d->change_index;
-    ret->n_since = (int)(n < INT32_MAX ? n : INT32_MAX);
 }
 
 /* The report of a return dates it and shows the median that brought it; the direction stays that of the old change. */
@@ -265,8 +277,11 @@ static void note_return(struct o3_drift *d) {
     int64_t lo = d->change_index + 1;
     if (lo < o3_drift_oldest(d)) lo = o3_drift_oldest(d);
     double middle = 0.5 * (d->level + d->base.mean);
-    d->change_index = o3_drift_best_split(d, lo, middle, -d->direction);
-    d->change_wall_ms = o3_drift_wall_at(d, d->change_index);
+    struct o3_drift_split split = o3_drift_best_split(d, lo, middle, -d->direction);
+    d->change_index = split.index;
+    d->change_wall_ms = o3_drift_wall_at(d, split.index);
+    d->change_lo_ms = o3_drift_wall_at(d, split.lo);
+    d->change_hi_ms = o3_drift_wall_at(d, split.hi);
     d->level = o3_drift_median_of_last(d, d->params.confirm_samples);
 }
 
@@ -274,13 +289,30 @@ static void note_return(struct o3_drift *d) {
 static void close_change(struct o3_drift *d, enum o3_drift_event ev) {
     bool healed = ev == O3_DRIFT_EV_RECOVERED || d->direction * (d->level - d->base.mean) >= d->gate;
     if (ev == O3_DRIFT_EV_RECOVERED) d->floor = d->change_index;
+    if (healed) o3_drift_modes_end(d, ev == O3_DRIFT_EV_RECOVERED ? d->change_index : o3_drift_newest(d) - 1);
     /* A lasting but small change keeps its evidence: it may grow. */
     if (healed) {
-        o3_drift_bank_clear(&d->bank, d->next);
+        o3_drift_evidence_clear(d);
         resume_learning(d);
     }
     d->state = O3_DRIFT_STABLE;
     forget_change(d);
+}
+
+void o3_drift_acknowledge(struct o3_drift *d) {
+    if (d->state == O3_DRIFT_LEARNING) return;
+    int64_t n = d->direction ? d->next - d->change_index : d->params.n0, held = d->next - o3_drift_oldest(d);
+    if (n > held) n = held;
+    double mean = o3_drift_level_of_last(d, n);
+    o3_drift_slow_shift(d, mean - d->base.mean);
+    d->base.mean = mean;
+    if (d->base.n > n) d->base.n = n > 2 ? n : 2; /* the error of the new mean */
+    d->established_wall_ms = d->last_wall_ms;
+    d->learned = d->resumed = d->next;
+    d->floor = d->next - n;
+    d->state = O3_DRIFT_STABLE;
+    forget_change(d);
+    o3_drift_evidence_clear(d);
 }
 
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret) {
@@ -288,13 +320,15 @@ enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_
     if (!ret) ret = &unused;
     if (!isfinite(value) || value <= 0) {
         d->rejected++;
-        *ret = (struct o3_drift_report){.index = newest(d), .threshold = 1};
+        *ret = (struct o3_drift_report){.index = o3_drift_newest(d), .threshold = 1};
         return O3_DRIFT_EV_NONE;
     }
-    push(d, o3_log(value), wall_ms);
+    o3_drift_push(d, o3_log(value), wall_ms);
+    bool hour_ended = o3_drift_hours_add(d);
     enum o3_drift_event ev = step(d);
+    if (!ev && hour_ended && d->state == O3_DRIFT_STABLE) ev = watch_hours(d);
     if (ev == O3_DRIFT_EV_RECOVERED) note_return(d);
-    fill_report(d, ev, ret);
+    o3_drift_fill_report(d, ev, ret);
     if (ev == O3_DRIFT_EV_RECOVERED || ev == O3_DRIFT_EV_WENT_AWAY) close_change(d, ev);
     if (d->state == O3_DRIFT_STABLE) learn_delayed(d);
     return ev;

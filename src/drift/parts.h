@@ -15,6 +15,9 @@
 #define O3_DRIFT_LEVEL_MAX 60  /* newest samples of a change that its level is the median of */
 #define O3_DRIFT_FOLLOW 30     /* the same while CONFIRMED; also those of view.recent_median */
 #define O3_DRIFT_N0_MAX 240
+#define O3_DRIFT_LEVEL_CLIP 1.5   /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
+#define O3_DRIFT_GAP_INTERVALS 3  /* a longer step, or one back in time, takes the predecessor away */
+#define O3_DRIFT_SEASON_UNIT 1e-4 /* of the offsets kept with the samples */
 
 /* One one-sided CUSUM (Page 1954): S = max(0, S + z - k). z is a standard normal score. */
 struct o3_cusum {
@@ -42,11 +45,11 @@ struct o3_drift_lead {
 void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
 void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double z, int64_t index);
 struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
-struct o3_drift_lead o3_drift_bank_lead_any(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK]);
 
 /* A value and its predecessor, which a gap takes away. */
 struct o3_drift_pair {
     double now, before;
+    double dt; /* time between them, in intervals; 1 without a predecessor */
     bool has_before;
 };
 /* Winsorised mean, variance and lag-1 covariance. Residuals are clipped at O3_DRIFT_CLIP sd and the variance made
@@ -65,6 +68,39 @@ double o3_drift_baseline_rho(const struct o3_drift_baseline *b);
  * error of the mean and for the few degrees of freedom of the variance. */
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset);
 
+#define O3_DRIFT_DAYS 7
+#define O3_DRIFT_HOURS 24
+#define O3_DRIFT_UNKNOWN INT16_MIN
+/* Medians of the UTC hours, relative to the anchor and with their season, and what is made of them; in
+ * O3_DRIFT_SEASON_UNIT. Tables are indexed by hour of the day. */
+struct o3_drift_hours {
+    int64_t now;                                /* number of the hour that the newest sample lies in */
+    int64_t from;                               /* first sample of that hour */
+    int64_t day_0;                              /* hour at which the first day began; days are 24 hours from there */
+    int64_t n_days;                             /* complete ones */
+    bool season_known;                          /* enough complete days were seen; the offsets may still be 0 */
+    int16_t day[O3_DRIFT_DAYS][O3_DRIFT_HOURS]; /* ring of days */
+    int16_t season[O3_DRIFT_HOURS];             /* offset at the middle of each hour */
+    int16_t reference[O3_DRIFT_HOURS];          /* the first quiet median of each hour, frozen */
+    int16_t difference[O3_DRIFT_HOURS];         /* of the last 24 hours to the reference */
+    uint16_t n[O3_DRIFT_HOURS];                 /* samples of the last 24 hours */
+};
+
+#define O3_DRIFT_EXCURSIONS 16
+#define O3_DRIFT_EXCURSION_MAX 60 /* intervals after the suspicion; a longer one is an incident, not a habit */
+struct o3_drift_excursion {
+    int64_t index; /* where it was suspected */
+    float depth;   /* signed */
+    float excess;  /* how long it lasted after the suspicion, intervals */
+};
+/* The newest excursions that healed by themselves; a ring. */
+struct o3_drift_modes {
+    struct o3_drift_excursion log[O3_DRIFT_EXCURSIONS];
+    int64_t n;         /* ever */
+    int64_t suspected; /* index at which the present change was suspected */
+    double depth;      /* its largest effect so far, positive */
+};
+
 struct o3_drift {
     struct o3_drift_params params;
     double gate; /* ln(1 + min_effect): the smallest shift worth an alert */
@@ -74,7 +110,8 @@ struct o3_drift {
     int64_t rejected;
     int64_t first; /* first sample of this epoch */
     int64_t last_wall_ms;
-    bool gap; /* the next sample has no predecessor */
+    double anchor; /* log of the epoch's first value; y, base.mean and level are relative to it */
+    bool gap;      /* the next sample has no predecessor */
     struct o3_drift_baseline base;
     int64_t established_wall_ms;
     int64_t learned; /* next sample to join the baseline */
@@ -83,34 +120,91 @@ struct o3_drift {
     struct o3_drift_bank bank;
     double back[O3_DRIFT_BANK]; /* one-sided CUSUMs towards the reference, while CONFIRMED */
     int direction;              /* of the change; 0 while there is none */
-    int64_t change_index, change_wall_ms;
+    bool is_slow;
+    int64_t change_index, change_wall_ms, change_lo_ms, change_hi_ms;
     double level; /* since the change */
-    double y[O3_DRIFT_RING];
+    struct o3_drift_hours hours;
+    struct o3_drift_modes modes;
+    float y[O3_DRIFT_RING];
     int32_t step_ms[O3_DRIFT_RING];    /* wall time since the sample before, saturating */
+    int16_t season_of[O3_DRIFT_RING];  /* offset of its time of the day, in O3_DRIFT_SEASON_UNIT */
     uint64_t gaps[O3_DRIFT_RING / 64]; /* bit: no predecessor */
 };
 
+/* ---- ring.c: the samples, without their season, relative to the anchor ---- */
+void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms);
+int64_t o3_drift_newest(const struct o3_drift *d);
 int64_t o3_drift_oldest(const struct o3_drift *d); /* index of the oldest sample of this epoch in the ring */
+double o3_drift_y(const struct o3_drift *d, int64_t index);
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
-double o3_drift_median_of_last(const struct o3_drift *d,
-                               int64_t n); /* n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX */
-void o3_drift_derive(struct o3_drift *d);  /* gate and h from params */
-struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
+/* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
+ * as one interval. */
+double o3_drift_duration(const struct o3_drift *d, int64_t index);
+/* Median and robust mean. n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX. */
+double o3_drift_median_of_last(const struct o3_drift *d, int64_t n);
+double o3_drift_level_of_last(const struct o3_drift *d, int64_t n);
 
-/* Where a change in a direction began, and what it amounts to. */
+/* ---- evidence.c: the one place that knows which statistic decides ---- */
+void o3_drift_evidence_clear(struct o3_drift *d);                            /* the next sample starts anew */
+void o3_drift_evidence_add(struct o3_drift *d);                              /* the newest sample */
+struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* fires at ratio >= 1 */
+struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
+
+/* ---- hours.c ---- */
+void o3_drift_hours_clear(struct o3_drift *d);
+bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
+
+/* ---- season.c ---- */
+#define O3_DRIFT_HOUR_MS INT64_C(3600000)
+int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
+void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
+
+/* ---- modes.c ---- */
+void o3_drift_modes_begin(struct o3_drift *d);                 /* the newest sample brought a suspicion */
+void o3_drift_modes_deepen(struct o3_drift *d, double effect); /* it goes on */
+void o3_drift_modes_end(struct o3_drift *d, int64_t end);      /* it healed; `end` is the first sample after it */
+/* Intervals after the suspicion that a change like the present one has to last; 0 when it is no known mode. */
+double o3_drift_modes_persistence(const struct o3_drift *d, int direction);
+int o3_drift_modes_count(const struct o3_drift *d);
+
+/* ---- slow.c ---- */
+struct o3_drift_slow_change {
+    int direction;
+    double effect; /* signed */
+    int64_t index, wall_ms, lo_ms, hi_ms;
+};
+void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t n); /* an hour that ended */
+bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret);
+void o3_drift_slow_shift(struct o3_drift *d, double shift); /* moves the reference */
+
+/* ---- drift.c, report.c ---- */
+void o3_drift_derive(struct o3_drift *d); /* gate and h from params */
+struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
+void o3_drift_fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret);
+
+/* ---- change.c: where a change in a direction began, and what it amounts to ---- */
 struct o3_drift_change {
-    int64_t index; /* first changed sample */
-    int64_t n;     /* samples since */
-    double level;  /* median since */
-    double effect; /* level - baseline mean, positive in the direction asked for */
-    double recent; /* the same for the median of the last 5 */
+    int64_t index, lo, hi; /* first changed sample, and its interval */
+    int64_t n;             /* samples since */
+    double level;          /* robust mean since */
+    double effect;         /* level - baseline mean, positive in the direction asked for */
+    double error;          /* standard error of the effect */
+    double recent;         /* effect of the median of the last 5 */
 };
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
+bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c);
+/* Smallest log likelihood ratio, change against none, of the newest 1, 2 .. TAIL samples: very negative when the old
+ * level is back. */
+double o3_drift_tail(const struct o3_drift *d, int direction, const struct o3_drift_change *c);
 /* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
- * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. */
-int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
-/* 95 % half width of level - mean for a median of n samples. */
+ * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. The
+ * interval, where asked for: all splits whose likelihood is not much smaller. */
+struct o3_drift_split {
+    int64_t index, lo, hi;
+};
+struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
+/* 95 % half width of level - mean for a level of n samples. */
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
 
 #endif

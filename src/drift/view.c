@@ -8,7 +8,7 @@ size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max) {
     int64_t held = d->next - o3_drift_oldest(d);
     size_t n = (size_t)held < max ? (size_t)held : max;
     for (size_t i = 0; i < n; i++)
-        out[i] = o3_exp(d->y[(d->next - (int64_t)(n - i)) % O3_DRIFT_RING]);
+        out[i] = o3_exp(d->anchor + (double)d->y[(d->next - (int64_t)(n - i)) % O3_DRIFT_RING]);
     return n;
 }
 
@@ -16,13 +16,13 @@ static void view_baseline(const struct o3_drift *d, struct o3_drift_view *ret) {
     ret->baseline = ret->baseline_sd = (double)NAN;
     if (d->state == O3_DRIFT_LEARNING) return;
     ret->baseline_n = d->base.n;
-    ret->baseline = o3_exp(d->base.mean);
+    ret->baseline = o3_exp(d->anchor + d->base.mean);
     ret->baseline_sd = ret->baseline * sqrt(d->base.var);
     ret->established_wall_ms = d->established_wall_ms;
 }
 
 static void view_change(const struct o3_drift *d, struct o3_drift_view *ret) {
-    ret->statistic = o3_drift_bank_lead_any(&d->bank, d->h).ratio;
+    ret->statistic = o3_drift_lead_any(d).ratio;
     ret->threshold = 1;
     if (!d->direction) return;
     ret->change_ratio = o3_expm1(fmin(d->level - d->base.mean, 700));
@@ -39,6 +39,8 @@ static void view_recent(const struct o3_drift *d, struct o3_drift_view *ret) {
 
 void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret) {
     *ret = (struct o3_drift_view){.state = d->state, .n_samples = d->next, .n_rejected = d->rejected};
+    ret->season_known = d->hours.season_known;
+    ret->n_modes = o3_drift_modes_count(d);
     view_baseline(d, ret);
     view_change(d, ret);
     view_recent(d, ret);

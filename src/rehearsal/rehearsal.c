@@ -174,6 +174,7 @@ static void note_value(struct o3_rehearsal *r, int model, int which, double valu
 static void on_sample(void *ctx, const struct o3_sample *s) {
     struct o3_rehearsal *r = ctx;
     struct o3_run *run = &r->run;
+    if (s->kind == O3_PROBE_LOOK) return;
     int i = o3_truth_model(&r->truth, run, s->model);
     bool is_failed = o3_outcome_is_failure(s->outcome);
     run->n_probes++;

@@ -126,7 +126,7 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
     o3_sc_restore_strike(s, m);
     m->epoch->used_ns = now.mono_ns;
     m->n_attempts = m->next_attempt = 0;
-    o3_sc_mark_gap(m);
+    m->is_gap = true;
     drop_series_metrics(s, m);
     for (int sig = 0; sig < SIGNAL_COUNT; sig++)
         if (m->epoch->series[sig]) show_series(s, m, (enum signal)sig);
@@ -144,7 +144,7 @@ void o3_sc_keep_series(struct o3_sidecar *s, struct model *m) {
         if (m->epochs[i]) drop_series(s, m->epochs[i]);
 }
 
-void o3_sc_mark_gap(struct model *m) {
+static void mark_gap(struct model *m) {
     for (int sig = 0; m->epoch && sig < SIGNAL_COUNT; sig++)
         if (m->epoch->series[sig]) o3_drift_mark_gap(m->epoch->series[sig]);
 }
@@ -360,6 +360,8 @@ static void count_rejected(struct o3_sidecar *s, const struct o3_sample *sample)
 }
 
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
+    if (sample->flags & O3_SAMPLE_AFTER_GAP) mark_gap(m);
+    if (sample->kind == O3_PROBE_LOOK) return;
     show_sample(s, m, sample);
     count_rejected(s, sample);
     note_attempt(m, sample);

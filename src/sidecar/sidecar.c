@@ -38,6 +38,8 @@ int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct 
     o3_rand_seed(&s->rand, p->seed);
     o3_gate_init(&s->gate);
     o3_token_budget_init(&s->budget);
+    o3_token_budget_init(&s->haste_tokens);
+    o3_token_budget_init(&s->haste_busy_ms);
     s->started_ns = s->version_due_ns = s->ps_due_ns = now.mono_ns;
     s->ps_at_ns = INT64_MIN;
     s->sockets_at_ns = now.mono_ns - O3_NS_PER_S;
@@ -119,6 +121,7 @@ void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value
         (void)o3_token_budget_decode(value, &s->budget);
         return;
     }
+    if (o3_sc_restore_haste(s, key, value)) return;
     if (!strncmp(key, WANTED, sizeof WANTED - 1)) {
         struct model *m = restored_model(s, key + sizeof WANTED - 1, now);
         if (m) o3_sc_restore_wanted(s, m, value, n, now);
@@ -166,6 +169,7 @@ void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *c
         if (!m->is_loaded) continue;
         o3_sc_new_interval(s, m);
         int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
+        if (m->base_due_ns > latest) m->base_due_ns = latest;
         if (m->due_ns > latest) m->due_ns = latest;
     }
     if (s->has_version) s->ps_due_ns = now.mono_ns;
@@ -196,7 +200,7 @@ static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
         s->models[i]->session_ms = -1;
         s->models[i]->expires_shift_ms += moved;
         s->models[i]->own_finished_wall_ms = 0;
-        o3_sc_mark_gap(s->models[i]);
+        s->models[i]->is_gap = true;
     }
     O3_SC_EVENT(s, O3_EV_CLOCK_JUMPED, O3_F_DBL("seconds", (double)moved / 1000.0));
 }
@@ -244,5 +248,6 @@ void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now) {
     for (int i = 0; i < s->n_models; i++)
         o3_sc_save_series(s, s->models[i], true);
     if (s->n_tokens_unsaved) o3_sc_save_budget(s);
+    o3_sc_save_haste(s);
     s->is_stopped = true;
 }

@@ -21,7 +21,7 @@ static long count_alarms(struct o3_drift *d, long samples, uint64_t seed) {
     o3_rand_seed(&r, seed);
     o3_drift_reset(d);
     for (long i = 0; i < samples; i++) {
-        enum o3_drift_event ev = o3_drift_add(d, 40 * (1 + CV * o3_rand_normal(&r)), i, NULL);
+        enum o3_drift_event ev = o3_drift_add(d, 40 * (1 + CV * o3_rand_normal(&r)), 60000 * i, NULL);
         if (ev != O3_DRIFT_EV_SUSPECT && ev != O3_DRIFT_EV_CONFIRMED) continue;
         alarms++;
         o3_drift_reset(d);
