@@ -93,9 +93,9 @@ struct o3_release {
     bool is_ours;   /* we changed the setting (tuning) */
 };
 
-/* None may call back into the judge. */
-struct o3_judge_ops { /* any may be NULL */
-    void *ctx;
+/* None may change the judge; its views may be asked. */
+struct o3_judge_ops {
+    void *ctx;                                              /* any of these may be NULL */
     void (*verdict)(void *ctx, const struct o3_verdict *v); /* every event but NONE */
     void (*incident)(void *ctx, const struct o3_incident *i, enum o3_incident_change change);
     void (*release)(void *ctx, const struct o3_release *r);
@@ -112,12 +112,15 @@ struct o3_judge;
 O3_MUST_CHECK int o3_judge_new(const struct o3_judge_params *p, const struct o3_judge_ops *ops, struct o3_judge **ret,
                                struct o3_err *e);
 void o3_judge_free(struct o3_judge *j);
+/* Takes up the saved incidents, as new does, where there was nothing to take up yet when the judge was made. */
+void o3_judge_resume(struct o3_judge *j);
 /* Takes effect on what exists where that is possible (min_effect, confirm_samples); the rest on new series. */
 void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p);
 /* Feeds one sample; calls ops for what follows from it, in a fixed order: epoch, acknowledged, verdicts, releases,
  * incidents. */
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
-/* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last. */
+/* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
+ */
 void o3_judge_expect(struct o3_judge *j, const char *model);
 /* Saves the series that changed since they were saved; all: else only those with many unsaved samples. */
 void o3_judge_save(struct o3_judge *j, bool all);

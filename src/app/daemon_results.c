@@ -502,7 +502,7 @@ static void restore_preset(void *ctx, const char *key, const char *value, size_t
 
 /* What is small and matters most comes first: the sidecar keeps a bounded amount. */
 void o3_daemon_restore(struct o3_daemon *d) {
-    static const char *const PREFIXES[] = {"wanted/", "strike/", "sizes/", "series/"};
+    static const char *const PREFIXES[] = {"wanted/", "strike/", "sizes/", "judge/"};
     if (!d->store) return;
     struct o3_err e;
     int r = o3_store_each(d->store, "preset/", restore_preset, d, &e);

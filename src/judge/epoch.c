@@ -81,7 +81,7 @@ static struct setting *find(struct setting *const *v, int n, const struct identi
 }
 
 static void drop(struct o3_judge *j, struct model *m, struct setting *g) {
-    o3_series_delete(j, m, g);
+    o3_series_delete(j, m, g, false);
     o3_judge_end_members(j, m, g->id, -1, O3_MEMBER_LEFT);
     o3_judge_free_setting(g);
 }
@@ -97,6 +97,7 @@ static struct setting *add(struct o3_judge *j, struct model *m, struct setting *
     v[slot] = g;
     g->id = m->next_id++;
     g->key = *k;
+    if (m->has_lost_state) o3_series_delete(j, m, g, true);
     return g;
 }
 

@@ -115,6 +115,7 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
 static void end_member(struct kept_incident *k, struct o3_incident_member *x, enum o3_member_end why) {
     x->is_over = true;
     x->end = why;
+    k->is_unsaved = true;
     bool any_stands = false;
     for (int n = 0; n < k->i.n_members; n++)
         any_stands |= !k->i.member[n].is_over;
@@ -179,20 +180,26 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {
     }
 }
 
+/* Brings up to date what follows from the members. */
+static void settle(struct o3_judge *j, struct o3_incident *i, int64_t wall_ms) {
+    bool is_open = false;
+    for (int n = 0; n < i->n_members; n++)
+        is_open |= !i->member[n].is_over;
+    i->is_open = is_open;
+    i->closed_wall_ms = is_open ? 0 : wall_ms;
+    set_since(i);
+    if (is_open) o3_judge_find_causes(j, i);
+    o3_incident_text(i, i->text, sizeof i->text);
+}
+
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms) {
     for (int n = 0; n < j->n_incidents; n++) {
         struct kept_incident *k = j->incidents[n];
-        if (!k->is_touched) continue;
-        bool is_open = false;
-        for (int i = 0; i < k->i.n_members; i++)
-            is_open |= !k->i.member[i].is_over;
-        k->is_touched = false;
-        k->i.is_open = is_open;
-        k->i.closed_wall_ms = is_open ? 0 : wall_ms;
-        set_since(&k->i);
-        if (is_open) o3_judge_find_causes(j, &k->i);
-        o3_incident_text(&k->i, k->i.text, sizeof k->i.text);
+        if (!k->is_touched && !k->is_unsaved) continue;
+        bool is_news = k->is_touched;
+        k->is_touched = k->is_unsaved = false;
+        settle(j, &k->i, wall_ms);
         o3_judge_save_incident(j, &k->i);
-        if (j->ops.incident) j->ops.incident(j->ops.ctx, &k->i, k->change);
+        if (is_news && j->ops.incident) j->ops.incident(j->ops.ctx, &k->i, k->change);
     }
 }

@@ -44,6 +44,10 @@ void o3_judge_free(struct o3_judge *j) {
     free(j);
 }
 
+void o3_judge_resume(struct o3_judge *j) {
+    if (!j->n_incidents) o3_judge_take_incidents(j);
+}
+
 void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p) {
     int max_models = j->p.max_models;
     j->p = *p;

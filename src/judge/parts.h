@@ -58,6 +58,7 @@ struct model {
     int64_t n_switches;
     int64_t n_here; /* samples since the switch */
     bool is_unsaved;
+    bool has_lost_state; /* it was damaged: saved series may carry the numbers of new settings */
     int n_trail_unsaved;
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
@@ -68,7 +69,8 @@ struct model {
 
 struct kept_incident {
     struct o3_incident i;
-    bool is_touched; /* by this sample; it is told at its end */
+    bool is_unsaved; /* changed by this sample */
+    bool is_touched; /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
 };
 
@@ -121,7 +123,8 @@ void o3_series_free(struct series *x);
 void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
                     enum o3_stratum st);
 void o3_series_take(const struct o3_judge *j, const struct model *m, struct setting *g);
-void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
+/* Their saved states; all: also of those that are not in memory. */
+void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g, bool all);
 
 /* release.c */
 /* The present epoch is left for another one. */

@@ -137,11 +137,11 @@ void o3_series_take(const struct o3_judge *j, const struct model *m, struct sett
             take_one(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
-void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g) {
+void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g, bool all) {
     char key[160];
     for (int sig = 0; j->ops.save && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-            if (!o3_series_exists(&g->series[sig][st])) continue;
+            if (!all && !o3_series_exists(&g->series[sig][st])) continue;
             series_key(m, g, (enum o3_signal)sig, (enum o3_stratum)st, key, sizeof key);
             j->ops.save(j->ops.ctx, key, NULL, 0);
         }

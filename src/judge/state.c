@@ -137,6 +137,7 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     model_key(m, key);
     if (!take(j, key, &text, &c)) return;
     model(&c, m);
+    m->has_lost_state = c.is_bad;
     if (c.is_bad) forget_settings(m);
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
         if (m->epochs[i]) o3_series_take(j, m, m->epochs[i]);

@@ -14,24 +14,20 @@
 #define BUSY_KEY "haste/busy"
 #define SAVE_TOKENS 200
 
-bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum signal sig) {
-    (void)s;
-    const struct o3_drift *d = m->epoch ? m->epoch->series[sig] : NULL;
-    struct o3_drift_view v = {0};
-    if (!d) return false;
-    o3_drift_view(d, &v);
-    return v.state == O3_DRIFT_SUSPECT;
+bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    return o3_sc_is_in_state(s, m, sig, O3_DRIFT_SUSPECT);
 }
 
 /* Of something that the usual probes measure. */
 static bool is_usual_suspect(const struct o3_sidecar *s, const struct model *m) {
-    for (int sig = 0; sig < SIGNAL_COUNT; sig++)
-        if (sig != SIGNAL_PREFILL_RATE && o3_sc_is_suspect(s, m, (enum signal)sig)) return true;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        if (sig != O3_SIGNAL_PREFILL_RATE && sig != O3_SIGNAL_LOAD_TIME && o3_sc_is_suspect(s, m, (enum o3_signal)sig))
+            return true;
     return false;
 }
 
 static bool is_any_suspect(const struct o3_sidecar *s, const struct model *m) {
-    return m->is_loaded && (is_usual_suspect(s, m) || o3_sc_is_suspect(s, m, SIGNAL_PREFILL_RATE));
+    return m->is_loaded && (is_usual_suspect(s, m) || o3_sc_is_suspect(s, m, O3_SIGNAL_PREFILL_RATE));
 }
 
 static int64_t interval_ms(const struct o3_sidecar *s, const struct model *m) {
@@ -53,7 +49,7 @@ static bool may_cost(struct o3_sidecar *s, const struct model *m, enum o3_probe_
 }
 
 static bool may_prefill(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
-    return o3_sc_usual_kind(m) == O3_PROBE_DECODE && o3_sc_is_suspect(s, m, SIGNAL_PREFILL_RATE) &&
+    return o3_sc_usual_kind(m) == O3_PROBE_DECODE && o3_sc_is_suspect(s, m, O3_SIGNAL_PREFILL_RATE) &&
            o3_sc_may_prefill(m) && may_cost(s, m, O3_PROBE_PREFILL, PREFILL_PART, now.wall_ms);
 }
 

@@ -5,20 +5,18 @@
  * sooner, on suspicion) -> probing.c (one probe) or around.c (what shows without one) -> judge.c (sample to verdict) ->
  * publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
 #include "o3/gate.h"
+#include "o3/judge.h"
 #include "o3/plan.h"
 #include "o3/probe.h"
 #include "o3/rand.h"
 #include "o3/sidecar.h"
 #include "o3/stat.h"
 
-#define O3_RESTORED_MAX 512
-#define O3_RESTORED_BYTES_MAX (4 * 1024 * 1024)
+#define O3_RESTORED_MAX 2048
+#define O3_RESTORED_BYTES_MAX (16 * 1024 * 1024)
 #define O3_RUNNERS_MAX 32
 #define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
-
-enum signal { SIGNAL_DECODE_RATE, SIGNAL_TTFT, SIGNAL_PREFILL_RATE, SIGNAL_COUNT };
-extern const char *const SIGNAL_NAMES[SIGNAL_COUNT];
 
 enum skip {
     SKIP_NONE,
@@ -35,13 +33,11 @@ enum skip {
 };
 extern const char *const SKIP_NAMES[SKIP_COUNT];
 
-/* One setting of one model: what must be equal for two samples to be comparable. */
+/* One setting of one model, as far as probing needs to know: what is judged together, o3/judge.h says. */
 struct epoch {
     char digest[65], version[32];
     int64_t num_ctx, num_batch;
-    struct o3_drift *series[SIGNAL_COUNT]; /* NULL until the first sample */
-    int n_unsaved[SIGNAL_COUNT];
-    int n_changed[SIGNAL_COUNT];          /* samples behind the changed level of a confirmed change */
+    int n_changed[O3_SIGNAL_COUNT];       /* samples behind the changed level of a confirmed change */
     int64_t decode_tokens, prefill_words; /* probe sizes; 0 until chosen, then constant */
     int64_t used_ns;
 };
@@ -132,9 +128,10 @@ struct model {
     struct o3_preset_doc published; /* on disk */
     struct o3_preset_doc wanted, writing;
     bool has_published, is_write_wanted, is_writing;
-    char write_reason[160];
+    char write_reason[320];
     enum o3_drift_event held; /* a verdict that is published when no suspicion stands any more; NONE */
-    char held_reason[160];
+    char held_reason[320];
+    uint32_t acknowledged; /* bits of signals for the next sample: a person accepted their level */
     uint64_t ticket;
     int n_write_failures;
     int64_t write_at_ns;
@@ -211,6 +208,11 @@ struct o3_sidecar {
     bool has_clock_offset;
     uint64_t next_ticket;
 
+    struct o3_judge *judge;
+    struct o3_now judged_at; /* while a sample is judged */
+    bool has_resumed;        /* what was saved of incidents was taken up */
+    bool is_keeping;         /* what the judge saves is looked up again */
+
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
     size_t restored_bytes;
@@ -257,7 +259,7 @@ void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
 int o3_sc_n_loaded(const struct o3_sidecar *s); /* at least 1 */
 
 /* haste.c */
-bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum signal sig);
+bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig);
 void o3_sc_hasten(struct o3_sidecar *s, struct model *m, struct o3_now now); /* a probe ended: is another due soon? */
 bool o3_sc_is_extra(const struct model *m, int64_t now_ns);                  /* would a probe of now be an extra one? */
 /* False: none may be sent. */
@@ -302,12 +304,20 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
 /* judge.c */
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now);
 void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
-void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all);
 void o3_sc_keep_series(struct o3_sidecar *s, struct model *m); /* before it leaves memory */
-int o3_sc_n_drifted(const struct model *m);
-bool o3_sc_is_learning(const struct model *m); /* what the frequent probes measure has no baseline yet */
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
+
+/* verdict.c */
+int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
+void o3_sc_judge_configure(struct o3_sidecar *s);
+void o3_sc_resume_incidents(struct o3_sidecar *s);
+bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st);
+/* Of what presets tell: decode and prefill rate and time to first token, without users. */
+int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
+bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
+void o3_sc_show_series(struct o3_sidecar *s, const struct model *m);
+void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m);
 
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,

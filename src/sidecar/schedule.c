@@ -18,7 +18,7 @@ int o3_sc_n_loaded(const struct o3_sidecar *s) {
 
 /* Before the baseline stands, probing is as quick as it may be; then the day's tokens are made to last the day. */
 static int64_t paced_ms(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
-    if (o3_sc_is_learning(m)) return 0;
+    if (o3_sc_is_learning(s, m)) return 0;
     const double share = kind == O3_PROBE_EMBED ? 1 : kind == O3_PROBE_PREFILL ? O3_PREFILL_SHARE : O3_DECODE_SHARE;
     double tokens = kind == O3_PROBE_DECODE ? o3_sc_decode_tokens_expected(s, m) : (double)o3_sc_probe_cost(s, m, kind);
     return o3_token_interval_ms(tokens, o3_sc_n_loaded(s), s->config->probe_max_tokens_per_day, share);
