@@ -76,6 +76,7 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    o3_drift_rank_put(d, out);
     put_ring(d, out);
     return out->err;
 }
@@ -174,6 +175,7 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    o3_drift_rank_read(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);
