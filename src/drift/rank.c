@@ -74,7 +74,7 @@ double o3_rank_sum(const struct o3_rank *r, int direction) {
 
 int64_t o3_rank_start(const struct o3_rank *r, int direction) {
     const struct o3_rank_member *side = r->side[direction < 0], *best = side;
-    for (int i = 1; i < O3_RANK_SHIFTS; i++)
-        if (side[i].sum > best->sum) best = &side[i];
+    for (int i = 1; i < O3_RANK_SHIFTS; i++) /* at the cap they are equal, and the larger shift dates more sharply */
+        if (side[i].sum >= best->sum) best = &side[i];
     return best->start;
 }
