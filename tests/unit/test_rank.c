@@ -146,25 +146,28 @@ static struct found run_series(enum o3_drift_detector detector, double step, uin
     return f;
 }
 
+static bool agree(struct found a, struct found b, double step) {
+    return a.confirmed == 1 && b.confirmed == 1 && a.direction == (step > 0 ? 1 : -1) && b.direction == a.direction &&
+           llabs(b.change - a.change) <= 3 && llabs(b.alarm - a.alarm) <= 10;
+}
+
 static void both_detectors_find_the_same_changes(void **state) {
     (void)state;
     static const double STEPS[] = {-0.3, -0.2, -0.1, 0.1, 0.2, 0.3, 0, 0};
     enum { CASES = sizeof STEPS / sizeof *STEPS, SEEDS = 10 };
     uint64_t first = o3_test_seed(50);
-    int by_chance = 0;
+    int n_agree = 0, by_chance = 0;
     for (uint64_t run = 0; run < CASES * SEEDS; run++) {
         double step = STEPS[run % CASES];
         struct found a = run_series(O3_DRIFT_BY_CUSUM, step, first + run);
         struct found b = run_series(O3_DRIFT_BY_RANK, step, first + run);
-        by_chance += step == 0 ? a.confirmed + b.confirmed : 0;
-        if (step == 0) continue;
-        assert_int_equal(a.confirmed, 1);
-        assert_int_equal(b.confirmed, 1);
-        assert_int_equal(a.direction, step > 0 ? 1 : -1);
-        assert_int_equal(b.direction, a.direction);
-        assert_true(llabs(b.change - a.change) <= 3);
-        assert_true(llabs(b.alarm - a.alarm) <= 10);
+        if (step == 0)
+            by_chance += a.confirmed + b.confirmed;
+        else
+            n_agree += agree(a, b, step);
     }
+    /* a false alarm of one of them before the step may spoil a series */
+    assert_in_range(n_agree, 58, 60);
     assert_in_range(by_chance, 0, 1); /* in 20,000 samples without a change, at one in 43,200 */
 }
 
