@@ -35,7 +35,7 @@ static struct o3_interval alarms_of(enum drift_noise_kind kind, double rho, bool
     o3_drift_free(d);
     struct o3_interval found = o3_poisson(n_alarms, SURE);
     double days = (double)SAMPLES / ARL0;
-    print_message("noise %d: %lld alarms, %.3f to %.3f of what is configured\n", kind, (long long)n_alarms,
+    print_message("noise %d: %lld alarms, %.3f to %.3f of what is configured\n", (int)kind, (long long)n_alarms,
                   found.lo / days, found.hi / days);
     return (struct o3_interval){found.lo / days, found.hi / days, SURE};
 }
