@@ -7,6 +7,7 @@
 #define WINSOR_SD 1.013 /* sd of Gaussian data / sd after clipping at 2.5 sd */
 #define WINSOR_VAR 1.026
 #define RHO_MAX 0.9
+#define RHO_SE 1.5 /* too small a rho costs false alarms, too large a one a little delay */
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
@@ -80,7 +81,7 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
 }
 
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
-    return fmin(RHO_MAX, fmax(0, b->cov / b->var + 1 / sqrt(o3_drift_baseline_weight(b))));
+    return fmin(RHO_MAX, fmax(0, b->cov / b->var + RHO_SE / sqrt(o3_drift_baseline_weight(b))));
 }
 
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {

@@ -5,8 +5,10 @@
 
 #define LOOK_BACK 30   /* samples before the CUSUM's last zero where the change may have begun */
 #define SPLIT_CLIP 4.0 /* sd; wider than the score's clip, so that a large step is dated sharply */
-#define SPLIT_DROP 6.0 /* twice the log likelihood ratio; 95 % of the intervals cover, by simulation */
+#define SPLIT_DROP 6.0 /* twice the log likelihood ratio by which a date may be worse than the best; by simulation */
+#define GATE_SLACK 1.3 /* standard errors by which the effect found may miss the minimum */
 #define RECENT 5
+#define TAIL 5
 #define Z95 1.96
 #define MEDIAN_VARIANCE 1.5707963 /* pi / 2: variance of a median over that of a mean */
 
@@ -51,6 +53,21 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
     c.error = sqrt(spread_of_mean(d) * d->base.var * (1 / n + 1 / o3_drift_baseline_weight(&d->base)));
     c.recent = direction * (o3_drift_median_of_last(d, c.n < RECENT ? c.n : RECENT) - d->base.mean);
     return c;
+}
+
+bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c) {
+    return c->effect > 0 && c->effect + GATE_SLACK * c->error >= d->gate;
+}
+
+double o3_drift_tail(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
+    double sd = sqrt(d->base.var), size = c->effect / sd, sum = 0, lowest = 0;
+    int64_t n = c->n < TAIL ? c->n : TAIL;
+    for (int64_t i = o3_drift_newest(d); i > o3_drift_newest(d) - n; i--) {
+        double z = direction * (o3_drift_y(d, i) - d->base.mean) / sd;
+        sum += size * (fmin(size + O3_DRIFT_CLIP, fmax(-O3_DRIFT_CLIP, z)) - 0.5 * size);
+        lowest = fmin(lowest, sum);
+    }
+    return lowest / spread_of_mean(d);
 }
 
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n) {

@@ -72,6 +72,38 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     }
 }
 
+static void put_table(const int16_t *v, int n, struct o3_buf *out) {
+    for (int i = 0; i < n; i++)
+        put_int(out, v[i]);
+}
+
+static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
+    o3_buf_adds(out, "\nhours");
+    put_int(out, h->now);
+    put_int(out, h->from);
+    put_int(out, h->day_0);
+    put_int(out, h->n_days);
+    put_int(out, h->season_known);
+    put_table(h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS, out);
+    put_table(h->season, O3_DRIFT_HOURS, out);
+    put_table(h->reference, O3_DRIFT_HOURS, out);
+    put_table(h->difference, O3_DRIFT_HOURS, out);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        put_int(out, h->n[i]);
+}
+
+static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
+    o3_buf_adds(out, "\nmodes");
+    put_int(out, m->n);
+    put_int(out, m->suspected);
+    put_double(out, m->depth);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        put_int(out, m->log[i].index);
+        put_double(out, (double)m->log[i].depth);
+        put_double(out, (double)m->log[i].excess);
+    }
+}
+
 static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nring");
     for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
@@ -87,6 +119,8 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    put_hours(&d->hours, out);
+    put_modes(&d->modes, out);
     put_ring(d, out);
     return out->err;
 }
@@ -195,6 +229,41 @@ static void read_bank(struct reader *r, struct o3_drift *d) {
     }
 }
 
+static void read_table(struct reader *r, int16_t *v, int n) {
+    for (int i = 0; i < n; i++)
+        v[i] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
+}
+
+static void read_hours(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_hours *h = &d->hours;
+    read_name(r, "hours");
+    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->from = read_int(r, d->first, d->next);
+    h->day_0 = read_int(r, -INDEX_MAX, h->now);
+    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->season_known = read_int(r, 0, 1);
+    if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
+    read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);
+    read_table(r, h->season, O3_DRIFT_HOURS);
+    read_table(r, h->reference, O3_DRIFT_HOURS);
+    read_table(r, h->difference, O3_DRIFT_HOURS);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        h->n[i] = (uint16_t)read_int(r, 0, UINT16_MAX);
+}
+
+static void read_modes(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_modes *m = &d->modes;
+    read_name(r, "modes");
+    m->n = read_int(r, 0, INDEX_MAX);
+    m->suspected = read_int(r, d->first, d->next);
+    m->depth = read_double(r, 0, SHIFT_MAX);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        m->log[i].index = read_int(r, 0, d->next);
+        m->log[i].depth = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
+        m->log[i].excess = (float)read_double(r, i < m->n ? 1 : 0, O3_DRIFT_EXCURSION_MAX);
+    }
+}
+
 static void read_ring(struct reader *r, struct o3_drift *d) {
     read_name(r, "ring");
     for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
@@ -224,6 +293,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    read_hours(&r, d);
+    read_modes(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

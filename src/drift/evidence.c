@@ -2,12 +2,13 @@
 #include <math.h>
 #include "drift/parts.h"
 
-/* The error of a young baseline's mean and sd makes its scores too large; so its thresholds are raised by this. Found
- * by simulation together with the factors of bank.c. */
-#define YOUNG 6.0
+/* The error of a young baseline's mean and sd makes its scores too large, the more so the more they are correlated; so
+ * its thresholds are raised. Found by simulation, see src/doc/drift.md. */
+#define YOUNG 8.0
 
 static double young_factor(const struct o3_drift *d) {
-    return 1 + YOUNG / (double)(d->base.n > 1 ? d->base.n : 1);
+    double rho = o3_drift_baseline_rho(&d->base);
+    return 1 + YOUNG * sqrt((1 + rho) / (1 - rho)) / (double)(d->base.n > 1 ? d->base.n : 1);
 }
 
 void o3_drift_evidence_clear(struct o3_drift *d) {
