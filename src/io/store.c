@@ -183,8 +183,10 @@ static int migrate(struct o3_store *s, struct o3_err *e) {
                  "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=128;"
                  "PRAGMA journal_size_limit=1048576; PRAGMA foreign_keys=ON",
                  "set up", e);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL); /* a migration may rewrite the schema's text */
     for (; !r && version < O3_STORE_VERSION; version++)
         r = migrate_one(s, version, e);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     return r;
 }
 
@@ -237,6 +239,12 @@ static bool immutable_uri(const char *path, char *out, size_t size) {
     return (size_t)snprintf(out + n, size - n, "?immutable=1") < size - n && n + 20 < size;
 }
 
+/* Somebody writes, or was killed while writing. */
+static bool has_log(const char *path) {
+    char name[PATH_MAX];
+    return (size_t)snprintf(name, sizeof name, "%s-wal", path) >= sizeof name || access(name, F_OK) == 0;
+}
+
 static int check_readable(struct o3_store *s, struct o3_err *e) {
     int64_t version = 0;
     int r = check_owner(s, &version, e);
@@ -250,6 +258,15 @@ static int check_readable(struct o3_store *s, struct o3_err *e) {
     return exec(s, "PRAGMA query_only=ON; BEGIN", "read", e);
 }
 
+static int open_unwritable(struct o3_store *s, const char *path, struct o3_err *e) {
+    char uri[4096];
+    if (!immutable_uri(path, uri, sizeof uri)) return o3_err_set(e, O3_E_IO, "the name of the store is too long");
+    sqlite3_close_v2(s->db);
+    s->db = NULL;
+    int r = open_db(s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
+    return r ? r : check_readable(s, e);
+}
+
 int o3_store_open_read(const char *path, struct o3_store **ret, struct o3_err *e) {
     struct o3_err unused;
     if (!e) e = &unused;
@@ -260,13 +277,8 @@ int o3_store_open_read(const char *path, struct o3_store **ret, struct o3_err *e
     if (!s) return O3_E_NOMEM;
     int r = open_db(s, path, SQLITE_OPEN_READONLY, e);
     if (!r) r = check_readable(s, e);
-    char uri[3 * PATH_MAX];
-    if (r && (e->sys & 0xff) == SQLITE_CANTOPEN && immutable_uri(path, uri, sizeof uri)) {
-        sqlite3_close_v2(s->db);
-        s->db = NULL;
-        r = open_db(s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
-        if (!r) r = check_readable(s, e);
-    }
+    bool is_unwritable = r && ((e->sys & 0xff) == SQLITE_CANTOPEN || (e->sys & 0xff) == SQLITE_READONLY);
+    if (is_unwritable && !has_log(path)) r = open_unwritable(s, path, e);
     return hand_over(s, r, ret);
 }
 

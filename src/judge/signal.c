@@ -7,10 +7,14 @@ static const struct {
     const char *name;
     int good_direction;
 } SIGNALS[O3_SIGNAL_COUNT] = {
-    [O3_SIGNAL_DECODE_RATE] = {"decode_rate", 1}, [O3_SIGNAL_PREFILL_RATE] = {"prefill_rate", 1},
-    [O3_SIGNAL_TTFT] = {"ttft", -1},              [O3_SIGNAL_LOAD_TIME] = {"load_time", -1},
-    [O3_SIGNAL_MEMORY] = {"memory", -1},          [O3_SIGNAL_GPU_RATIO] = {"gpu_ratio", 1},
-    [O3_SIGNAL_CONTEXT] = {"context", 1},         [O3_SIGNAL_SUCCESS] = {"success", 1},
+    [O3_SIGNAL_DECODE_RATE] = {"decode_rate", 1},
+    [O3_SIGNAL_PREFILL_RATE] = {"prefill_rate", 1},
+    [O3_SIGNAL_TTFT] = {"ttft", -1},
+    [O3_SIGNAL_LOAD_TIME] = {"load_time", -1},
+    [O3_SIGNAL_MEMORY] = {"memory", -1},
+    [O3_SIGNAL_GPU_RATIO] = {"gpu_ratio", 1},
+    [O3_SIGNAL_CONTEXT] = {"context", 1},
+    [O3_SIGNAL_SUCCESS] = {"success", 1},
 };
 static const char *const STRATA[O3_STRATUM_COUNT] = {"idle", "busy", "throttled"};
 

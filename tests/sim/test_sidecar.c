@@ -274,12 +274,12 @@ static void test_clock_jump_taints_nothing_else(void **state) {
 
 static void test_budget_stops_probing(void **state) {
     (void)state;
-    struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 1000, linger: 30d}\n", NULL);
+    struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 200, linger: 30d}\n", NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 6 * RIG_MINUTE_MS);
     double spent = rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "output")) +
                    rig_metric(r, O3_M_PROBE_TOKENS, O3_L(MODEL, "prompt"));
-    assert_true(spent <= 1100);
+    assert_true(spent > 100 && spent <= 200);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "budget")), 1, 0);
     rig_restart_sidecar(r); /* the budget is the day's, not the process's */
     int n = r->n_samples;

@@ -254,11 +254,12 @@ static void an_old_store_is_migrated_without_loss(void **state) {
 static void a_migration_that_fails_changes_nothing(void **state) {
     (void)state;
     make_version_1();
-    set_by_hand("CREATE TABLE sample_2 (x)");
+    set_by_hand("ALTER TABLE sample ADD COLUMN pressure_io");
     struct o3_store *s = NULL;
     struct o3_err e;
     assert_int_equal(o3_store_open(path, &s, &e), O3_E_STORE);
-    set_by_hand("DROP TABLE sample_2; INSERT INTO sample (id, wall_ms, mono_ns, model_id, kind, outcome, flags,"
+    set_by_hand("ALTER TABLE sample DROP COLUMN pressure_io; INSERT INTO sample (id, wall_ms, mono_ns, model_id, kind, "
+                "outcome, flags,"
                 " http_status, detail) VALUES (10, 1, 1, 1, 2, 0, 0, 0, '')");
     s = open_store();
     struct o3_sample *out;
@@ -586,7 +587,7 @@ static void a_newer_store_is_refused(void **state) {
     o3_store_close(s);
     set_by_hand("PRAGMA user_version = 1000");
     expect_refusal(O3_E_STORE_NEWER);
-    set_by_hand("PRAGMA user_version = 1");
+    set_by_hand("PRAGMA user_version = 2");
     s = open_store();
     o3_store_close(s);
 }

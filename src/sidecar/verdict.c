@@ -1,0 +1,279 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the judge says, as metrics, events and presets, and the states it keeps. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "sidecar/internal.h"
+
+#define TEXT_SIZE 640
+
+static const char *detector_name(const struct o3_sidecar *s) {
+    return o3_drift_detector_name((enum o3_drift_detector)s->config->drift_detector);
+}
+
+/* ---- metrics ---- */
+
+void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m) {
+    static const enum o3_metric IDS[] = {O3_M_BASELINE_VALUE,           O3_M_BASELINE_STDDEV,
+                                         O3_M_BASELINE_SAMPLES,         O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS,
+                                         O3_M_DRIFT_STATISTIC,          O3_M_DRIFT_THRESHOLD,
+                                         O3_M_DRIFT_CHANGE_RATIO,       O3_M_DRIFT_DETECTED,
+                                         O3_M_DRIFT_SUSPECTED,          O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS,
+                                         O3_M_ROOFLINE_EFFICIENCY_RATIO};
+    for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
+        o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
+}
+
+static void show_values(struct o3_sidecar *s, const char *const *l, const char *const *ld,
+                        const struct o3_drift_view *v) {
+    o3_metric_set(s->metrics, O3_M_BASELINE_SAMPLES, l, (double)v->baseline_n);
+    if (v->state == O3_DRIFT_LEARNING) return;
+    o3_metric_set(s->metrics, O3_M_BASELINE_VALUE, l, v->baseline);
+    o3_metric_set(s->metrics, O3_M_BASELINE_STDDEV, l, v->baseline_sd);
+    o3_metric_set(s->metrics, O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS, l, (double)v->established_wall_ms / 1000.0);
+    o3_metric_set(s->metrics, O3_M_DRIFT_STATISTIC, ld, v->statistic);
+    o3_metric_set(s->metrics, O3_M_DRIFT_THRESHOLD, ld, v->threshold);
+    o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_RATIO, l, v->change_ratio);
+}
+
+/* Values are those without users; a change counts under any conditions. */
+static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    const char *const *l = O3_L(m->ps.name, o3_signal_name(sig));
+    bool exists = false, is_suspect = false, is_confirmed = false;
+    int64_t since_ms = 0;
+    for (int st = O3_STRATUM_COUNT - 1; st >= 0; st--) {
+        struct o3_series_view v;
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (!v.exists) continue;
+        exists = true;
+        is_suspect |= v.drift.state == O3_DRIFT_SUSPECT;
+        is_confirmed |= v.drift.state == O3_DRIFT_CONFIRMED;
+        if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
+        if (st == O3_STRATUM_IDLE) show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), &v.drift);
+        if (sig == O3_SIGNAL_DECODE_RATE && st == O3_STRATUM_IDLE && isfinite(v.efficiency))
+            o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
+    }
+    if (!exists) return;
+    o3_metric_set(s->metrics, O3_M_DRIFT_DETECTED, l, is_confirmed);
+    o3_metric_set(s->metrics, O3_M_DRIFT_SUSPECTED, l, is_suspect);
+    if (is_suspect || is_confirmed)
+        o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l, (double)since_ms / 1000.0);
+    else
+        o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l);
+}
+
+void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        show_signal(s, m, (enum o3_signal)sig);
+}
+
+/* Of each open incident its likeliest cause, for every signal in it. */
+static void show_incidents(struct o3_sidecar *s) {
+    const struct o3_incident *v[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
+    int n_open = 0;
+    o3_metric_drop_matching(s->metrics, O3_M_DRIFT_CAUSE_INFO, O3_NO_LABELS, 0);
+    for (size_t i = 0; i < n; i++) {
+        n_open += v[i]->is_open;
+        for (int k = 0; v[i]->is_open && v[i]->n_causes && k < v[i]->n_members; k++) {
+            const struct o3_incident_member *x = &v[i]->member[k];
+            if (x->is_over) continue;
+            const char *cause = o3_cause_name(v[i]->cause[0].cause);
+            o3_metric_set(s->metrics, O3_M_DRIFT_CAUSE_INFO,
+                          O3_L(x->verdict.model, o3_signal_name(x->verdict.signal), cause), 1);
+        }
+    }
+    o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, n_open);
+}
+
+/* ---- states of a model ---- */
+
+bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st) {
+    struct o3_series_view v;
+    o3_judge_view(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
+    return v.exists && v.drift.state == st;
+}
+
+static bool is_speed(enum o3_signal sig) {
+    return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
+}
+
+int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st) {
+    int n = 0;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        n += is_speed((enum o3_signal)sig) && o3_sc_is_in_state(s, m, (enum o3_signal)sig, st);
+    return n;
+}
+
+bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
+    bool is_embedding = o3_sc_usual_kind(m) == O3_PROBE_EMBED;
+    return o3_judge_is_learning(s->judge, m->ps.name, is_embedding ? O3_SIGNAL_TTFT : O3_SIGNAL_DECODE_RATE);
+}
+
+/* ---- what the judge says ---- */
+
+static void tell_verdict(struct o3_sidecar *s, const struct o3_verdict *v, const char *text) {
+    const struct o3_drift_report *r = &v->report;
+    struct o3_field model = O3_F_STR("model", v->model), signal = O3_F_STR("signal", o3_signal_name(v->signal));
+    struct o3_field stratum = O3_F_STR("stratum", o3_stratum_name(v->stratum)), words = O3_F_STR("text", text);
+    char since[40];
+    o3_rfc3339_format(r->change_wall_ms, since, sizeof since);
+    switch (r->event) {
+    case O3_DRIFT_EV_BASELINE:
+        O3_SC_EVENT(s, O3_EV_BASELINE_SET, model, signal, O3_F_DBL("value", r->reference), stratum, words);
+        break;
+    case O3_DRIFT_EV_SUSPECT:
+        O3_SC_EVENT(s, O3_EV_DRIFT_SUSPECT, model, signal, O3_F_DBL("change_ratio", r->change_ratio), stratum, words);
+        break;
+    case O3_DRIFT_EV_CONFIRMED:
+        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
+                      O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
+        O3_SC_EVENT(s, O3_EV_DRIFT_CONFIRMED, model, signal, O3_F_DBL("from", r->reference), O3_F_DBL("to", r->level),
+                    O3_F_DBL("change_ratio", r->change_ratio), O3_F_STR("since", since),
+                    O3_F_DBL("change_lo", r->change_lo), O3_F_DBL("change_hi", r->change_hi), O3_F_INT("n", r->n_since),
+                    stratum, words);
+        break;
+    case O3_DRIFT_EV_WENT_AWAY:
+        O3_SC_EVENT(s, O3_EV_DRIFT_WENT_AWAY, model, signal, stratum, words);
+        break;
+    case O3_DRIFT_EV_RECOVERED:
+        O3_SC_EVENT(s, O3_EV_DRIFT_RECOVERED, model, signal, stratum, words);
+        break;
+    case O3_DRIFT_EV_NONE:
+        break;
+    }
+}
+
+/* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
+static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct o3_verdict *v, const char *text) {
+    enum o3_drift_event ev = v->report.event;
+    if (!is_speed(v->signal) || v->stratum != O3_STRATUM_IDLE || ev == O3_DRIFT_EV_SUSPECT) return;
+    if (ev == O3_DRIFT_EV_BASELINE)
+        snprintf(m->held_reason, sizeof m->held_reason, "%s baseline established", o3_signal_name(v->signal));
+    else if (ev != O3_DRIFT_EV_WENT_AWAY)
+        o3_str_copy(m->held_reason, sizeof m->held_reason, text);
+    if (ev != O3_DRIFT_EV_WENT_AWAY) m->held = ev;
+    bool is_unsure = o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
+    if (m->held == O3_DRIFT_EV_NONE || is_unsure) return;
+    o3_sc_want_presets(s, m, m->held, m->held_reason, s->judged_at);
+    m->held = O3_DRIFT_EV_NONE;
+}
+
+static void on_verdict(void *ctx, const struct o3_verdict *v) {
+    struct o3_sidecar *s = ctx;
+    struct model *m = o3_sc_find_model(s, v->model);
+    char text[TEXT_SIZE];
+    o3_verdict_text(v, text, sizeof text);
+    tell_verdict(s, v, text);
+    if (!m || !m->epoch) return;
+    if (v->report.event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE)
+        m->epoch->n_changed[v->signal] = v->report.n_since;
+    publish_verdict(s, m, v, text);
+}
+
+static void list_signals(const struct o3_incident *i, char *out, size_t size) {
+    O3_AUTO_BUF names;
+    o3_buf_init(&names, 512);
+    uint32_t seen = 0;
+    for (int k = 0; k < i->n_members; k++) {
+        enum o3_signal sig = i->member[k].verdict.signal;
+        if (seen & (UINT32_C(1) << sig)) continue;
+        seen |= UINT32_C(1) << sig;
+        o3_buf_addf(&names, "%s%s", names.len ? " " : "", o3_signal_name(sig));
+    }
+    o3_str_copy(out, size, o3_buf_str(&names));
+}
+
+static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
+    static const enum o3_event_id EVENTS[] = {O3_EV_INCIDENT_OPENED, O3_EV_INCIDENT_CHANGED, O3_EV_INCIDENT_CLOSED};
+    struct o3_sidecar *s = ctx;
+    char signals[160], since[40];
+    list_signals(i, signals, sizeof signals);
+    o3_rfc3339_format(i->since_ms, since, sizeof since);
+    if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
+    show_incidents(s);
+    O3_SC_EVENT(s, EVENTS[change], O3_F_INT("id", i->id), O3_F_STR("model", i->member[0].verdict.model),
+                O3_F_STR("signals", signals), O3_F_STR("since", since),
+                O3_F_STR("cause", i->n_causes ? o3_cause_name(i->cause[0].cause) : o3_cause_name(O3_CAUSE_UNKNOWN)),
+                O3_F_STR("text", i->text));
+}
+
+static void on_release(void *ctx, const struct o3_release *r) {
+    struct o3_sidecar *s = ctx;
+    char text[TEXT_SIZE];
+    o3_release_text(r, text, sizeof text);
+    o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(r->model, o3_signal_name(r->signal)), r->change_ratio);
+    o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(r->model), (double)r->wall_ms / 1000.0);
+    O3_SC_EVENT(s, O3_EV_RELEASE_COMPARED, O3_F_STR("model", r->model), O3_F_STR("signal", o3_signal_name(r->signal)),
+                O3_F_STR("reason", r->reason), O3_F_STR("from", r->from), O3_F_STR("to", r->to),
+                O3_F_DBL("change_ratio", r->change_ratio), O3_F_DBL("change_lo", r->change_lo),
+                O3_F_DBL("change_hi", r->change_hi), O3_F_STR("text", text));
+}
+
+static void on_epoch(void *ctx, const char *model, const char *reason) {
+    struct o3_sidecar *s = ctx;
+    const struct model *m = o3_sc_find_model(s, model);
+    if (m) o3_sc_drop_series(s, m);
+    O3_SC_EVENT(s, O3_EV_EPOCH_CHANGED, O3_F_STR("model", model), O3_F_STR("reason", reason));
+}
+
+static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
+    struct o3_sidecar *s = ctx;
+    O3_SC_EVENT(s, O3_EV_DRIFT_ACKNOWLEDGED, O3_F_STR("model", model), O3_F_STR("signal", o3_signal_name(signal)),
+                O3_F_DBL("level", level));
+}
+
+/* ---- the judge itself ---- */
+
+static void on_save(void *ctx, const char *key, const char *value, size_t n) {
+    struct o3_sidecar *s = ctx;
+    if (s->is_keeping)
+        o3_sc_keep_state(s, key, value, n);
+    else
+        s->ops.save_state(s->ops.ctx, key, value, n);
+}
+
+static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
+    return o3_sc_take_restored(ctx, key, ret);
+}
+
+static struct o3_judge_params params_of(const struct o3_config_values *c) {
+    struct o3_judge_params p = {.min_effect = c->drift_min_effect,
+                                .budget_ms = 30 * 86400e3,
+                                .confirm_samples = (int)c->drift_confirm_samples,
+                                .n0 = (int)c->drift_baseline_samples,
+                                .detector = (enum o3_drift_detector)c->drift_detector,
+                                .has_season = c->drift_season,
+                                .max_models = (int)c->models_max,
+                                .prefill_interval_ms = c->probe_prefill_interval_ms};
+    double budget_ms;
+    if (o3_false_alarms_parse(c->drift_false_alarms, &budget_ms)) p.budget_ms = budget_ms;
+    return p;
+}
+
+int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
+    struct o3_judge_params p = params_of(s->config);
+    struct o3_judge_ops ops = {.ctx = s,
+                               .verdict = on_verdict,
+                               .incident = on_incident,
+                               .release = on_release,
+                               .epoch = on_epoch,
+                               .acknowledged = on_acknowledged,
+                               .save = on_save,
+                               .take = on_take};
+    o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
+    o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
+    return o3_judge_new(&p, &ops, &s->judge, e);
+}
+
+void o3_sc_judge_configure(struct o3_sidecar *s) {
+    struct o3_judge_params p = params_of(s->config);
+    o3_judge_configure(s->judge, &p);
+}
+
+void o3_sc_resume_incidents(struct o3_sidecar *s) {
+    if (s->has_resumed) return;
+    s->has_resumed = true;
+    o3_judge_resume(s->judge);
+    show_incidents(s);
+}
