@@ -274,7 +274,8 @@ void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_
 void o3_sc_sense_host(struct o3_sidecar *s, struct o3_host_state *ret);
 bool o3_sc_is_throttled(const struct o3_host_state *before, const struct o3_host_state *after);
 void o3_sc_note_load(struct model *m, struct o3_now now);
-void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now); /* the list of loaded models is fresh */
+void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now);     /* the list of loaded models is fresh */
+bool o3_sc_look_now(struct o3_sidecar *s, struct model *m, struct o3_now now); /* false: not loaded, or a probe runs */
 
 /* probing.c */
 enum probe_purpose {
