@@ -209,6 +209,7 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     o3_judge_compare(j, m);
     o3_judge_follow_settings(j, m);
     o3_judge_note_verdicts(j, &news, s);
+    o3_judge_rethink_incidents(j, m);
     o3_judge_tell_incidents(j, s->wall_ms);
     save_news(j, m, &news);
     save_model(j, m, O3_JUDGE_SAVE_EVERY);

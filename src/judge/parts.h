@@ -15,6 +15,7 @@
 #define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full */
 #define O3_JUDGE_SAVE_EVERY 20  /* samples */
 #define O3_JUDGE_INTERVAL_MS 60000
+#define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
 struct identity {
@@ -72,8 +73,9 @@ struct model {
 
 struct kept_incident {
     struct o3_incident i;
-    bool is_unsaved; /* changed by this sample */
-    bool is_touched; /* the same, and it is news: it is told at the end */
+    struct o3_circumstances before; /* the change; kept, because the trail forgets them */
+    bool is_unsaved;                /* changed by this sample */
+    bool is_touched;                /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
 };
 
@@ -143,10 +145,14 @@ void o3_judge_note_verdicts(struct o3_judge *j, const struct news *news, const s
 void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t setting, int sig, enum o3_member_end why);
 /* Members whose setting has been left for long are over; those whose setting is back stand again. */
 void o3_judge_follow_settings(struct o3_judge *j, const struct model *m);
+void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 
 /* why.c */
-void o3_judge_find_causes(const struct o3_judge *j, struct o3_incident *i);
+bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
+void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);
+/* Evidence came in since: true when another cause is clearly likelier now. */
+bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k);
 void o3_trail_add(struct model *m, const struct o3_sample *s);
 
 /* text.c */
@@ -159,7 +165,7 @@ void o3_judge_save_model(const struct o3_judge *j, struct model *m);
 void o3_judge_take_model(const struct o3_judge *j, struct model *m);
 void o3_judge_save_trail(const struct o3_judge *j, struct model *m);
 void o3_judge_take_trail(const struct o3_judge *j, struct model *m);
-void o3_judge_save_incident(const struct o3_judge *j, struct o3_incident *i);
+void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k);
 void o3_judge_take_incidents(struct o3_judge *j);
 
 #endif
