@@ -213,7 +213,9 @@ void o3_evidence_model_changed(const struct o3_evidence_input *in, struct o3_evi
 void o3_evidence_context_changed(const struct o3_evidence_input *in, struct o3_evidence *ret) {
     const struct o3_circumstances *b = in->before, *s = in->since;
     double ratio = s->num_ctx / b->num_ctx;
-    double strength = grade(fmax(ratio, 1 / ratio), 1, 1.05);
+    struct o3_evidence storm = {0};
+    o3_evidence_reload_storm(in, &storm); /* a context that changes with each load is a part of it */
+    double strength = grade(fmax(ratio, 1 / ratio), 1, 1.05) * (1 - 0.7 * storm.strength);
     int sense = ratio >= 1 ? 1 : -1;
     bool is_off = s->preset_num_ctx > 0 && fabs(s->num_ctx - s->preset_num_ctx) > 0.5;
     if (strength > 0 && is_off)

@@ -250,6 +250,10 @@ static void queues_and_loads_delay_first_tokens_only(void **state) {
     assert_string_equal(found[0].evidence, "5 loads of the model: 0.1 -> 20 an hour");
     rank(&SLOWER, 1, &s);
     ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
+    s.num_ctx = 4096; /* a context that changes with each load is a part of the storm */
+    rank(&LESS_CONTEXT, 1, &s);
+    ASSERT_FIRST(O3_CAUSE_RELOAD_STORM, 0.6);
+    s.num_ctx = 8192;
     s.loads_per_h = 40; /* one load within a minute and a half is none */
     s.n_loads = 1;
     rank(&LATER, 1, &s);
