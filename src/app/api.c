@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "app/daemon_internal.h"
+#include "app/places.h"
 
 #define METRICS_BYTES_MAX (32u << 20)
 #define JSON_BYTES_MAX (16u << 20)
@@ -204,26 +205,11 @@ static void done_stored(void *job) {
     free(j);
 }
 
-/* since: Unix seconds, an RFC 3339 time, or a duration before now. */
-static bool parse_since(const char *text, int64_t now_ms, int64_t *ret_ms) {
-    int64_t v;
-    double seconds;
-    if (o3_duration_parse(text, &v))
-        *ret_ms = now_ms - v;
-    else if (o3_rfc3339_parse(text, &v))
-        *ret_ms = v;
-    else if (o3_double_parse(text, &seconds) && seconds >= 0 && seconds < 1e11)
-        *ret_ms = (int64_t)(seconds * 1000);
-    else
-        return false;
-    return true;
-}
-
 static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *run) {
     const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"),
                *limit = o3_request_query(rq, "limit");
     int64_t since_ms = 0, max = STORED_DEFAULT;
-    if (since && !parse_since(since, o3_now_read().wall_ms, &since_ms)) {
+    if (since && !o3_since_parse(since, o3_now_read().wall_ms, &since_ms)) {
         o3_daemon_reply_json_error(d, rq, 400,
                                    "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
         return;

@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 #include "app/config_source.h"
 #include "cli/commands.h"
@@ -14,11 +15,13 @@
 #include "o3/text.h"
 
 static const char HELP[] =
-    "usage: o3 replay [FILE | -] [--jsonl | --csv | --values] [OPTION ...] [--KEY VALUE ...]\n"
+    "usage: o3 replay [FILE ... | -] [--jsonl | --csv | --values] [OPTION ...] [--KEY VALUE ...]\n"
     "\n"
     "Judges recorded measurements as the sidecar judges live ones, and prints the verdicts. Without FILE, or with\n"
     "\"-\", it reads standard input.\n"
     "\n"
+    "  --jsonl              logs of the sidecar (o3_results/logs): verdicts, incidents and comparisons as they were\n"
+    "                       told live. Several files, also rotated ones and folders, are merged by time\n"
     "  --values             numbers, one a line\n"
     "  --csv                a table with a line of names; empty cells are values that are missing\n"
     "  --time COLUMN        its times: RFC 3339, or the time since 1970 (\"time\" or \"timestamp\" when there is one)\n"
@@ -27,13 +30,13 @@ static const char HELP[] =
     "\n"
     "  --level LEVEL        values: only alarms, one \"ALARM_INDEX CHANGE_INDEX\" a line, counted from 0. LEVEL is\n"
     "                       suspect, or confirmed\n"
-    "  --after-alarm WHAT   restart: learn a new baseline after each (the usual with --level), or\n"
-    "                       continue: as live (the usual without --level)\n"
+    "  --after-alarm WHAT   values: restart: learn a new baseline after each alarm (the usual with --level),\n"
+    "                       acknowledge: take the present level for normal, continue: as live (the usual without)\n"
     "\n"
     "  --detector NAME      cusum or rank (drift.detector)\n"
     "  --min-effect RATIO   smallest change that counts (drift.min_effect)\n"
     "  --false-alarms RATE  to accept, for example \"1 per 30d\" (drift.false_alarms)\n"
-    "  --interval DURATION  between two values (probe.interval)\n"
+    "  --interval DURATION  between two values, where neither the log nor a column of times says it (probe.interval)\n"
     "  --config.file FILE   the configuration; every key is an option, too, for example --drift.season=false\n"
     "\n"
     "  --skip-bad           pass over broken lines, and count them\n"
@@ -44,7 +47,8 @@ static const char HELP[] =
     "configuration or a broken line, 75 a file cannot be read.\n";
 
 enum opt {
-    OPT_VALUES = 256,
+    OPT_JSONL = 256,
+    OPT_VALUES,
     OPT_CSV,
     OPT_TIME,
     OPT_VALUE,
@@ -59,6 +63,7 @@ enum opt {
     OPT_HELP
 };
 static const struct option OPTIONS[] = {
+    {"jsonl", no_argument, NULL, OPT_JSONL},
     {"values", no_argument, NULL, OPT_VALUES},
     {"csv", no_argument, NULL, OPT_CSV},
     {"time", required_argument, NULL, OPT_TIME},
@@ -112,9 +117,12 @@ static bool take_key(struct o3_config_args *args, const char *key, const char *v
 }
 
 static bool take_option(struct replay *r, struct o3_config_args *args, enum opt opt, const char *value) {
-    static const char *const LEVELS[] = {"suspect", "confirmed"}, *const AFTER[] = {"restart", "continue"};
+    static const char *const LEVELS[] = {"suspect", "confirmed"}, *const AFTER[] = {"restart", "acknowledge",
+                                                                                    "continue"};
     int which = 0;
     switch (opt) {
+    case OPT_JSONL:
+        return take_format(r, REPLAY_JSONL);
     case OPT_VALUES:
         return take_format(r, REPLAY_VALUES);
     case OPT_CSV:
@@ -130,7 +138,7 @@ static bool take_option(struct replay *r, struct o3_config_args *args, enum opt 
         r->level = (enum replay_level)which;
         return true;
     case OPT_AFTER:
-        if (!take_word(value, AFTER, 2, &which)) return false;
+        if (!take_word(value, AFTER, 3, &which)) return false;
         r->after = (enum replay_after)which;
         return true;
     case OPT_DETECTOR:
@@ -140,6 +148,7 @@ static bool take_option(struct replay *r, struct o3_config_args *args, enum opt 
     case OPT_FALSE_ALARMS:
         return take_key(args, "drift.false_alarms", value);
     case OPT_INTERVAL:
+        r->has_interval = true;
         return o3_duration_parse(value, &r->interval_ms) && r->interval_ms > 0 && r->interval_ms <= 30 * 86400000LL;
     case OPT_SKIP_BAD:
         return r->is_skip_bad = true;
@@ -156,9 +165,10 @@ static const char *what_of(enum opt opt) {
     case OPT_LEVEL:
         return "suspect or confirmed";
     case OPT_AFTER:
-        return "restart or continue";
+        return "restart, acknowledge or continue";
     case OPT_INTERVAL:
         return "a duration such as 60s, at most 30d";
+    case OPT_JSONL:
     case OPT_VALUES:
     case OPT_CSV:
         return "one format only";
@@ -204,22 +214,31 @@ static bool has_suffix(const char *name, const char *suffix) {
     return n > m && !strcmp(name + n - m, suffix);
 }
 
-static enum replay_format guess_format(struct replay_input *in) {
-    if (has_suffix(in->name, ".csv")) return REPLAY_CSV;
+static enum replay_format guess_by_content(struct replay_input *in) {
     double value;
     char *first = o3_lines_peek(&in->lines);
     size_t n = first ? strlen(first) : 0;
     if (n && first[n - 1] == '\r') first[n - 1] = '\0';
-    bool is_number = !first || o3_series_value_parse(first, &value);
+    bool is_number = !first || o3_series_value_parse(first, &value), is_object = first && first[0] == '{';
     free(first);
-    return is_number ? REPLAY_VALUES : REPLAY_CSV;
+    return is_object ? REPLAY_JSONL : is_number ? REPLAY_VALUES : REPLAY_CSV;
 }
 
-static int open_input(struct replay_input *in, const char *path) {
+static bool is_folder(const char *path) {
+    struct stat st;
+    return stat(path, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
+static enum replay_format guess_by_name(const char *path) {
+    if (!path || !strcmp(path, "-")) return REPLAY_GUESS;
+    if (has_suffix(path, ".csv")) return REPLAY_CSV;
+    return is_folder(path) || strstr(path, ".jsonl") ? REPLAY_JSONL : REPLAY_GUESS;
+}
+
+int replay_open(struct replay_input *in, const char *path) {
     struct o3_err e = {0};
     bool is_stdin = !path || !strcmp(path, "-");
     *in = (struct replay_input){.name = is_stdin ? "(standard input)" : path, .fd = STDIN_FILENO};
-    if (!path && isatty(STDIN_FILENO)) return usage("name a file, or send the measurements to standard input");
     if (!is_stdin) in->fd = open(path, O_RDONLY | O_CLOEXEC);
     if (in->fd < 0) {
         fprintf(stderr, "o3 replay: %s: %s\n", path, strerror(errno));
@@ -230,21 +249,32 @@ static int open_input(struct replay_input *in, const char *path) {
     return 75;
 }
 
-static void close_input(struct replay_input *in) {
+void replay_close(struct replay_input *in) {
     o3_lines_done(&in->lines);
     if (in->fd > STDIN_FILENO) close(in->fd);
 }
 
-static int replay(struct replay *r, const char *path) {
+/* One file whose name does not tell its format, or a series. */
+static int replay_one(struct replay *r, const char *path) {
     struct replay_input in;
-    int status = open_input(&in, path);
-    if (status == 0) {
-        if (r->format == REPLAY_GUESS) r->format = guess_format(&in);
-        if (r->after == REPLAY_AFTER_DEFAULT) r->after = r->level == REPLAY_VERDICTS ? REPLAY_CONTINUE : REPLAY_RESTART;
+    int status = replay_open(&in, path);
+    if (status == 0 && r->format == REPLAY_GUESS) r->format = guess_by_content(&in);
+    if (status == 0 && r->format == REPLAY_JSONL)
+        status = replay_log(r, &in);
+    else if (status == 0)
         status = replay_series(r, &in);
-    }
-    close_input(&in);
+    replay_close(&in);
     return status;
+}
+
+static int replay(struct replay *r, char *const *paths, int n) {
+    if (n == 0 && isatty(STDIN_FILENO)) return usage("name a file, or send the measurements to standard input");
+    if (r->format == REPLAY_GUESS && n > 1) r->format = REPLAY_JSONL;
+    if (r->format == REPLAY_GUESS) r->format = guess_by_name(n ? paths[0] : NULL);
+    if (n > 1 && r->format != REPLAY_JSONL) return usage("one file at a time, but for logs");
+    if (r->after == REPLAY_AFTER_DEFAULT) r->after = r->level == REPLAY_VERDICTS ? REPLAY_CONTINUE : REPLAY_RESTART;
+    if (n == 0 || r->format != REPLAY_JSONL) return replay_one(r, n ? paths[0] : NULL);
+    return replay_logs(r, paths, n);
 }
 
 int o3_cmd_replay(int argc, char **argv) {
@@ -255,7 +285,6 @@ int o3_cmd_replay(int argc, char **argv) {
     if (o3_config_args_parse(&argc, argv, &args, &e) < 0) return usage(e.text);
     int status = take_arguments(&r, &args, argc, argv);
     if (status) return status == 1 ? 0 : status;
-    if (argc - optind > 1) return usage("one file at a time");
     if (o3_config_source_load(args.file, args.flags, args.n_flags, NULL, NULL, &config, NULL, &e) < 0) {
         O3_AUTO_BUF text;
         o3_buf_init(&text, 8192);
@@ -265,7 +294,7 @@ int o3_cmd_replay(int argc, char **argv) {
     }
     r.values = o3_config_values(config);
     if (!r.interval_ms) r.interval_ms = r.values->probe_interval_ms;
-    status = replay(&r, optind < argc ? argv[optind] : NULL);
+    status = replay(&r, argv + optind, argc - optind);
     o3_config_free(config);
     return status;
 }

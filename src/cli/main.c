@@ -18,6 +18,7 @@ static const struct {
     {"simulate", "days of server and sidecar in seconds, with a report", o3_cmd_simulate},
     {"probe", "measure one loaded model now, like ping", o3_cmd_probe},
     {"replay", "recorded measurements through the same judgement", o3_cmd_replay},
+    {"history", "what was measured, what changed and why", o3_cmd_history},
     {"preset", "list the presets, or print one for a program", o3_cmd_preset},
     {"check-config", "check a configuration file", o3_cmd_check_config},
     {"config", "print the configuration in force and where it comes from", o3_cmd_config},

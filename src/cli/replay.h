@@ -2,7 +2,7 @@
 #ifndef O3_CLI_REPLAY_H
 #define O3_CLI_REPLAY_H
 /* What the parts of `o3 replay` share: cmd_replay.c reads the command line, replay_series.c judges one series of
- * numbers. */
+ * numbers, replay_log.c the sidecar's logs. */
 #include <stdio.h>
 #include "io/lines.h"
 #include "o3/config.h"
@@ -10,7 +10,7 @@
 
 enum replay_format { REPLAY_GUESS, REPLAY_JSONL, REPLAY_CSV, REPLAY_VALUES };
 enum replay_level { REPLAY_VERDICTS, REPLAY_SUSPECT, REPLAY_CONFIRMED }; /* the latter two: alarms only */
-enum replay_after { REPLAY_AFTER_DEFAULT, REPLAY_RESTART, REPLAY_CONTINUE };
+enum replay_after { REPLAY_AFTER_DEFAULT, REPLAY_RESTART, REPLAY_ACKNOWLEDGE, REPLAY_CONTINUE };
 
 struct replay {
     enum replay_format format;
@@ -19,6 +19,7 @@ struct replay {
     const char *time_column, *value_column; /* NULL: found by the header */
     bool is_json, is_skip_bad;
     int64_t interval_ms; /* between two values */
+    bool has_interval;   /* it was given */
     const struct o3_config_values *values;
 };
 
@@ -31,7 +32,12 @@ struct replay_input {
 
 /* Says FILE:LINE: reason, or the reason alone when it is about the whole file. */
 void replay_complain(const struct replay_input *in, const struct o3_err *e);
-/* The exit status. */
+/* These return exit statuses; what is wrong is told. path NULL or "-": standard input. */
+int replay_open(struct replay_input *in, const char *path);
+void replay_close(struct replay_input *in);
 int replay_series(const struct replay *r, struct replay_input *in);
+int replay_log(const struct replay *r, struct replay_input *in);
+#define REPLAY_FILES_MAX 1024
+int replay_logs(const struct replay *r, char *const *paths, int n); /* a path may be a folder of logs */
 
 #endif

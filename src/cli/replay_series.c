@@ -7,6 +7,7 @@
 #include "io/series.h"
 #include "o3/text.h"
 
+#define HELD_MAX 31            /* rows whose times tell how far apart two values are */
 #define LEFT_OUT_MAX (4 << 20) /* values that are no positive numbers */
 
 struct series {
@@ -21,6 +22,10 @@ struct series {
     int64_t n_skipped;   /* broken lines */
     int64_t n_confirmed; /* alarms */
     bool has_times, is_told_suspect;
+    /* The first rows of a table with times, until the detector is made. */
+    int64_t held_ms[HELD_MAX];
+    double held[HELD_MAX];
+    int n_held;
 };
 
 /* ---- places ---- */
@@ -136,7 +141,10 @@ static bool is_alarm(struct series *s, enum o3_drift_event ev) {
 
 static void start_over(struct series *s) {
     if (s->replay->after == REPLAY_CONTINUE) return;
-    o3_drift_reset(s->drift);
+    if (s->replay->after == REPLAY_RESTART)
+        o3_drift_reset(s->drift);
+    else
+        o3_drift_acknowledge(s->drift);
     s->is_told_suspect = false;
 }
 
@@ -153,7 +161,7 @@ static void tell(struct series *s, enum o3_drift_event ev, const struct o3_drift
     if (has_alarm) start_over(s);
 }
 
-static int add(struct series *s, double value, int64_t wall_ms, struct o3_err *e) {
+static int judge(struct series *s, double value, int64_t wall_ms, struct o3_err *e) {
     s->n++;
     if (!isfinite(value) || value <= 0) return leave_out(s, value, e);
     struct o3_drift_report r;
@@ -163,6 +171,60 @@ static int add(struct series *s, double value, int64_t wall_ms, struct o3_err *e
     return 0;
 }
 
+/* ---- the detector, and how far apart two values are ---- */
+
+static struct o3_drift_params params_of(const struct replay *r, int64_t interval_ms) {
+    const struct o3_config_values *v = r->values;
+    struct o3_drift_params p = o3_drift_params_default();
+    double budget_ms;
+    p.detector = v->drift_detector == O3_DETECTOR_RANK ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM;
+    p.has_season = v->drift_season;
+    p.interval_ms = interval_ms;
+    p.min_effect = v->drift_min_effect;
+    p.n0 = (int)v->drift_baseline_samples;
+    p.confirm_samples = (int)v->drift_confirm_samples;
+    /* One series has the whole budget to itself. */
+    if (o3_false_alarms_parse(v->drift_false_alarms, &budget_ms)) p.arl0_samples = budget_ms / (double)interval_ms;
+    return p;
+}
+
+static int by_size(const void *a, const void *b) {
+    int64_t x = *(const int64_t *)a, y = *(const int64_t *)b;
+    return (x > y) - (x < y);
+}
+
+/* The usual time between two of the first rows; 0: none moves on. */
+static int64_t usual_step(const struct series *s) {
+    int64_t steps[HELD_MAX];
+    size_t n = 0;
+    for (int i = 1; i < s->n_held; i++)
+        if (s->held_ms[i] > s->held_ms[i - 1]) steps[n++] = s->held_ms[i] - s->held_ms[i - 1];
+    qsort(steps, n, sizeof *steps, by_size);
+    return n ? steps[n / 2] : 0;
+}
+
+static int begin(struct series *s, int64_t interval_ms, struct o3_err *e) {
+    struct o3_drift_params p = params_of(s->replay, interval_ms);
+    s->drift = o3_drift_new(&p);
+    if (!s->drift) return o3_err_set(e, O3_E_NOMEM, "no memory for the detector");
+    int r = 0;
+    for (int i = 0; r == 0 && i < s->n_held; i++)
+        r = judge(s, s->held[i], s->held_ms[i], e);
+    return r;
+}
+
+static int begin_by_times(struct series *s, struct o3_err *e) {
+    int64_t step_ms = s->has_times && !s->replay->has_interval ? usual_step(s) : 0;
+    return begin(s, step_ms ? step_ms : s->replay->interval_ms, e);
+}
+
+static int add(struct series *s, double value, int64_t wall_ms, struct o3_err *e) {
+    if (s->drift) return judge(s, value, wall_ms, e);
+    s->held_ms[s->n_held] = wall_ms;
+    s->held[s->n_held++] = value;
+    return s->n_held == HELD_MAX ? begin_by_times(s, e) : 0;
+}
+
 /* ---- reading ---- */
 
 static bool is_blank(const char *line) {
@@ -170,7 +232,7 @@ static bool is_blank(const char *line) {
 }
 
 static int add_line(struct series *s, const struct o3_csv *csv, char *line, struct o3_err *e) {
-    int64_t wall_ms = s->n * s->replay->interval_ms;
+    int64_t wall_ms = (s->n + (s->drift ? 0 : s->n_held)) * s->replay->interval_ms;
     double value;
     if (csv) {
         int r = o3_csv_row(csv, line, &wall_ms, &value, e);
@@ -213,21 +275,6 @@ static int read_csv(struct series *s, struct replay_input *in, struct o3_err *e)
 
 /* ---- the whole ---- */
 
-static struct o3_drift_params params_of(const struct replay *r) {
-    const struct o3_config_values *v = r->values;
-    struct o3_drift_params p = o3_drift_params_default();
-    double budget_ms;
-    p.detector = v->drift_detector == O3_DETECTOR_RANK ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM;
-    p.has_season = v->drift_season;
-    p.interval_ms = r->interval_ms;
-    p.min_effect = v->drift_min_effect;
-    p.n0 = (int)v->drift_baseline_samples;
-    p.confirm_samples = (int)v->drift_confirm_samples;
-    /* One series has the whole budget to itself. */
-    if (o3_false_alarms_parse(v->drift_false_alarms, &budget_ms)) p.arl0_samples = budget_ms / (double)r->interval_ms;
-    return p;
-}
-
 static void tell_left_out(const struct series *s) {
     if (s->n_left_out)
         fprintf(stderr, "o3 replay: %zu of %lld values left out: %lld NaN, %lld infinite, %lld not above 0\n",
@@ -255,11 +302,10 @@ static int finish(const struct series *s) {
 }
 
 int replay_series(const struct replay *r, struct replay_input *in) {
-    struct o3_drift_params p = params_of(r);
-    struct series s = {.replay = r, .drift = o3_drift_new(&p)};
+    struct series s = {.replay = r};
     struct o3_err e = {0};
-    int result = s.drift ? 0 : o3_err_set(&e, O3_E_NOMEM, "no memory for the detector");
-    if (result == 0) result = r->format == REPLAY_CSV ? read_csv(&s, in, &e) : read_lines(&s, in, NULL, &e);
+    int result = r->format == REPLAY_CSV ? read_csv(&s, in, &e) : read_lines(&s, in, NULL, &e);
+    if (result == 0 && !s.drift) result = begin_by_times(&s, &e);
     int status = result < 0 ? 2 : 0;
     if (result < 0) {
         if (result != O3_E_PARSE) in->lines.number = 0;

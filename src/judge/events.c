@@ -133,5 +133,5 @@ void o3_epoch_event(const char *model, const char *reason, struct o3_judge_event
 void o3_acknowledged_event(const char *model, enum o3_signal signal, double level, struct o3_judge_event *ret) {
     begin(ret, O3_EV_DRIFT_ACKNOWLEDGED, model);
     add(ret, O3_F_STR("signal", o3_signal_name(signal)));
-    add(ret, O3_F_DBL("level", level));
+    add(ret, O3_F_DBL("value", level));
 }

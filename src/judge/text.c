@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <string.h>
 #include "judge/parts.h"
+#include "o3/reading.h"
 #include "o3/text.h"
 
 #define LINE_MAX_BYTES 2048
@@ -56,6 +57,12 @@ static void put_number(struct line *l, enum o3_signal sig, double v) {
 static void put_value(struct line *l, enum o3_signal sig, double v) {
     put_number(l, sig, v);
     put(l, " %s", unit_of(sig));
+}
+
+void o3_signal_value_text(enum o3_signal sig, double value, char *out, size_t size) {
+    struct line l = {.n = 0};
+    put_value(&l, sig, value);
+    o3_str_copy(out, size, l.p);
 }
 
 static void put_levels(struct line *l, enum o3_signal sig, double from, double to) {
