@@ -109,5 +109,11 @@ int o3_sidecar_models_json(const struct o3_sidecar *s, struct o3_now now, struct
 int o3_sidecar_presets_json(const struct o3_sidecar *s, struct o3_buf *out);
 /* O3_E_NOT_FOUND when the model has no such preset. */
 int o3_sidecar_preset_json(const struct o3_sidecar *s, const char *model, enum o3_preset_name name, struct o3_buf *out);
+/* Open and closed incidents, newest first. */
+int o3_sidecar_incidents_json(const struct o3_sidecar *s, struct o3_buf *out);
+/* A person calls the present level of a signal (-1: of every one that has changed) normal. It is recorded as a sample
+ * at once. `out` gets JSON: what was accepted, and the levels. NOT_FOUND: no such model; NO_CHANGE: no confirmed change
+ * of it stands, and nothing was done. */
+int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, int signal, struct o3_now now, struct o3_buf *out);
 
 #endif

@@ -78,15 +78,13 @@ void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_
     m->n_loads = m->n_user_requests = 0;
 }
 
-/* Where no probe could be sent for long, or none answered, the list of loaded models is evidence by itself. */
-void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
-    double after_ns = (double)(s->config->probe_interval_ms * O3_NS_PER_MS) * LOOK_SLACK;
-    if (!m->is_loaded || m->show_state == SHOW_WANTED || s->pending == m || o3_sc_is_probed(s, m)) return;
-    if ((double)(now.mono_ns - m->formed_ns) < after_ns) return;
+/* A sample that asked nothing. */
+void o3_sc_look_at(struct o3_sidecar *s, struct model *m, enum o3_outcome outcome, uint32_t acknowledged,
+                   struct o3_now now) {
     struct o3_sample sample = {.wall_ms = now.wall_ms,
                                .mono_ns = now.mono_ns,
                                .kind = O3_PROBE_LOOK,
-                               .outcome = O3_OUTCOME_OK,
+                               .outcome = outcome,
                                .num_predict = -1,
                                .ttft_ns = -1,
                                .ttfc_ns = -1,
@@ -100,10 +98,19 @@ void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
                                .queue_ns = -1,
                                .decode_tps = (double)NAN,
                                .prefill_tps = (double)NAN,
-                               .tpot_s = (double)NAN};
+                               .tpot_s = (double)NAN,
+                               .acknowledged = acknowledged};
     o3_sc_fill_around(s, m, &sample);
     s->ops.sample(s->ops.ctx, &sample);
     o3_sc_judge(s, m, &sample, now);
     o3_sc_sample_formed(m, &sample, now.mono_ns);
     o3_sc_hasten(s, m, now);
+}
+
+/* Where no probe could be sent for long, or none answered, the list of loaded models is evidence by itself. */
+void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    double after_ns = (double)(s->config->probe_interval_ms * O3_NS_PER_MS) * LOOK_SLACK;
+    if (!m->is_loaded || m->show_state == SHOW_WANTED || s->pending == m || o3_sc_is_probed(s, m)) return;
+    if ((double)(now.mono_ns - m->formed_ns) < after_ns) return;
+    o3_sc_look_at(s, m, O3_OUTCOME_OK, 0, now);
 }

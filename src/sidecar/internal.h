@@ -271,6 +271,8 @@ bool o3_sc_restore_haste(struct o3_sidecar *s, const char *key, const char *valu
 void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *sample);
 void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_t now_ns); /* it was told */
 void o3_sc_note_load(struct model *m, struct o3_now now);
+void o3_sc_look_at(struct o3_sidecar *s, struct model *m, enum o3_outcome outcome, uint32_t acknowledged,
+                   struct o3_now now);
 void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now); /* the list of loaded models is fresh */
 
 /* probing.c */
