@@ -42,7 +42,7 @@ struct o3_circumstances {
     double pressure_cpu, pressure_memory, pressure_io, queue_s;
     double loads_per_h, user_requests_per_h, swapped_bytes_per_s;
     double throttled_per_h, quota_per_h; /* slowed down by heat; because the quota ran out */
-    double efficiency; /* decode rate x bytes per token / bandwidth; NaN unknown */
+    double efficiency;                   /* decode rate x bytes per token / bandwidth; NaN unknown */
     double decode_tps, bytes_per_token;
     double uptime_s; /* of the runner, at the newest sample */
 };
@@ -63,10 +63,10 @@ struct o3_cause_found {
     char evidence[160]; /* for people: "GPU share 1.00 -> 0.00" */
 };
 #define O3_CAUSES_MAX 4
-/* Best first; at least one (unknown, weight 1, when nothing speaks for any other). Returns how many. Each hypothesis has
- * a score: how many times better than chance it explains what was seen. It grows with the evidence up to a limit that
- * says how directly it was seen, and falls with each member that the hypothesis cannot explain in its direction. Chance
- * itself, "unknown", has the score 1, so that weak evidence stays below it. An influence that ended explains the
+/* Best first; at least one (unknown, weight 1, when nothing speaks for any other). Returns how many. Each hypothesis
+ * has a score: how many times better than chance it explains what was seen. It grows with the evidence up to a limit
+ * that says how directly it was seen, and falls with each member that the hypothesis cannot explain in its direction.
+ * Chance itself, "unknown", has the score 1, so that weak evidence stays below it. An influence that ended explains the
  * opposite changes. before and since may be NULL. */
 int o3_cause_rank(const struct o3_cause_member *m, size_t n_members, const struct o3_circumstances *before,
                   const struct o3_circumstances *since, struct o3_cause_found out[O3_CAUSES_MAX]);

@@ -62,7 +62,7 @@ struct o3_sidecar_ops {
     /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the
      * last thorough search still live, as long as all of them do. */
     size_t (*sense_runners)(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max);
-    /* What slows the host down, now; asked once a sample. */
+    /* What slows the host down, now; asked for each sample, and as a probe begins. NULL: nothing is known. */
     void (*sense_host)(void *ctx, struct o3_host_state *ret);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);

@@ -110,6 +110,7 @@ int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_change(d, out);
     put_hours(&d->hours, out);
     put_modes(&d->modes, out);
+    o3_drift_rank_put(d, out);
     put_ring(d, out);
     return out->err;
 }
@@ -245,6 +246,7 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_bank(&r, d);
     read_hours(&r, d);
     read_modes(&r, d);
+    o3_drift_rank_read(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

@@ -145,17 +145,43 @@ static void acknowledge(struct o3_judge *j, struct model *m, uint32_t bits) {
         if (bits & (UINT32_C(1) << sig)) acknowledge_signal(j, m, (enum o3_signal)sig);
 }
 
+static void feed_series(const struct o3_judge *j, const struct model *m, struct setting *g, const struct reading *r,
+                        const struct o3_sample *s, struct news *news) {
+    struct o3_verdict *v = &news->verdict[news->n];
+    *v = (struct o3_verdict){.signal = r->signal, .stratum = r->stratum, .budget_ms = j->p.budget_ms};
+    if (!o3_series_add(j, &g->series[r->signal][r->stratum], r, s, &v->report)) return;
+    o3_str_copy(v->model, sizeof v->model, m->name);
+    news->setting[news->n++] = g->id;
+}
+
+/* When the baseline of a series was complete; 0: it is not. */
+static int64_t established_ms(const struct series *x) {
+    struct o3_drift_view v = {.baseline_n = 0};
+    if (o3_series_exists(x)) o3_series_view(x, &v);
+    return v.baseline_n > 0 ? v.established_wall_ms : 0;
+}
+
+/* A machine that begins to slow itself down has changed: until it is known how fast it is then, it is held against how
+ * fast it was before. One that did so before its baseline stood has always had two speeds. */
+static bool is_new_throttle(const struct model *m, const struct setting *g, const struct reading *r) {
+    if (r->stratum != O3_STRATUM_THROTTLED || established_ms(&g->series[r->signal][O3_STRATUM_THROTTLED])) return false;
+    int64_t idle_ms = established_ms(&g->series[r->signal][O3_STRATUM_IDLE]);
+    bool is_new = idle_ms != 0;
+    for (size_t i = 0; i < m->n_trail && is_new; i++)
+        is_new = !(m->trail[i].flags & O3_SAMPLE_THROTTLED) || m->trail[i].wall_ms > idle_ms;
+    return is_new;
+}
+
 static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s, struct news *news) {
     struct reading r[O3_SIGNAL_COUNT];
     size_t n = o3_judge_readings(s, r);
     for (size_t i = 0; i < n; i++) {
         struct setting *g = o3_judge_setting(m, r[i].signal);
         if (!g) continue;
-        struct o3_verdict *v = &news->verdict[news->n];
-        *v = (struct o3_verdict){.signal = r[i].signal, .stratum = r[i].stratum, .budget_ms = j->p.budget_ms};
-        if (!o3_series_add(j, &g->series[r[i].signal][r[i].stratum], &r[i], s, &v->report)) continue;
-        o3_str_copy(v->model, sizeof v->model, m->name);
-        news->setting[news->n++] = g->id;
+        struct reading as_idle = r[i];
+        as_idle.stratum = O3_STRATUM_IDLE;
+        if (is_new_throttle(m, g, &r[i])) feed_series(j, m, g, &as_idle, s, news);
+        feed_series(j, m, g, &r[i], s, news);
     }
 }
 

@@ -85,7 +85,7 @@ struct o3_judge {
 };
 
 /* What follows from one sample, told in the order of o3_judge_add. */
-#define O3_JUDGE_NEWS_MAX O3_SIGNAL_COUNT
+#define O3_JUDGE_NEWS_MAX (2 * O3_SIGNAL_COUNT) /* a reading may go to two strata */
 struct news {
     struct o3_verdict verdict[O3_JUDGE_NEWS_MAX];
     int64_t setting[O3_JUDGE_NEWS_MAX];

@@ -2,6 +2,7 @@
 /* What a sample tells besides what its probe measured, and the samples of a server that was only looked at. */
 #include <math.h>
 #include <string.h>
+#include "o3/cause.h"
 #include "sidecar/internal.h"
 
 #define GAP_INTERVALS 3
@@ -21,14 +22,14 @@ static int64_t preset_num_ctx(const struct model *m) {
 
 /* Of the memory that the weights should lie in. */
 static double bandwidth(const struct o3_sidecar *s, const struct model *m, const char *gpu) {
-    (void)m;
-    (void)gpu;
     double configured = s->config->ollama_memory_bandwidth;
-    return configured > 0 ? configured * 1e9 : (double)NAN;
+    if (configured > 0) return configured * 1e9;
+    return gpu[0] && m->ps.size_vram_bytes > 0 ? o3_gpu_bandwidth(gpu) : (double)NAN;
 }
 
 static int64_t weight_bytes(const struct model *m) {
-    return m->library_digest[0] && !strcmp(m->library_digest, m->ps.digest) ? m->library_bytes : -1;
+    bool is_known = m->library_digest[0] && !strcmp(m->library_digest, m->ps.digest) && m->show_state == SHOW_KNOWN;
+    return is_known ? o3_active_weight_bytes(&m->show, m->library_bytes) : -1;
 }
 
 static int64_t other_vram_bytes(const struct o3_sidecar *s, const struct model *m) {
@@ -47,6 +48,27 @@ static bool is_after_pause(const struct o3_sidecar *s, const struct model *m, co
     return last_ns != INT64_MIN && sample->mono_ns - last_ns > GAP_INTERVALS * interval_ms * O3_NS_PER_MS;
 }
 
+void o3_sc_sense_host(struct o3_sidecar *s, struct o3_host_state *ret) {
+    o3_host_state_init(ret);
+    if (s->ops.sense_host) s->ops.sense_host(s->ops.ctx, ret);
+}
+
+/* The devices, the pressure, and what happened since the sample before. */
+static void fill_host(struct o3_sidecar *s, struct model *m, struct o3_surroundings *a) {
+    struct o3_host_state now;
+    o3_sc_sense_host(s, &now);
+    o3_host_state_fill(&now, &m->host, a);
+    m->host = now;
+}
+
+/* What slowed the machine down during this probe is a state of its own, in which other speeds are normal. */
+bool o3_sc_is_throttled(const struct o3_host_state *before, const struct o3_host_state *after) {
+    struct o3_surroundings during;
+    o3_surroundings_init(&during);
+    o3_host_state_fill(after, before, &during);
+    return during.n_throttled > 0;
+}
+
 void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *sample) {
     enum o3_batch_source source;
     o3_str_copy(sample->model, sizeof sample->model, m->ps.name);
@@ -63,6 +85,7 @@ void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *
     a->preset_num_ctx = preset_num_ctx(m);
     a->loaded_wall_ms = m->loaded_wall_ms;
     a->weight_bytes = weight_bytes(m);
+    fill_host(s, m, a);
     a->bandwidth_bytes_per_s = bandwidth(s, m, a->gpu);
     a->interval_ms = m->interval_ms;
     a->n_models = s->n_models;

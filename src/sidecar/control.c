@@ -295,6 +295,7 @@ struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model
         m->kind_formed_ns[i] = INT64_MIN;
     m->formed_ns = now.mono_ns;
     m->library_bytes = -1;
+    o3_host_state_init(&m->host);
     m->last_user_ns = m->unloaded_ns = now.mono_ns;
     m->write_at_ns = m->due_ns = m->base_due_ns = INT64_MAX;
     s->models[s->n_models++] = m;

@@ -110,6 +110,7 @@ struct model {
     int64_t kind_formed_ns[O3_PROBE_KIND_COUNT]; /* INT64_MIN none */
     bool is_gap;                                 /* it has no predecessor */
     int n_loads;                                 /* since the last one */
+    struct o3_host_state host;                   /* at the last one */
     int64_t loaded_wall_ms;                      /* when this runner was seen first */
     bool has_live_gauges;
 
@@ -151,7 +152,8 @@ struct probe_run {
     struct o3_probe_asked asked;
     struct o3_probe_reply reply;
     bool is_stuck_test, is_tainted, saw_user;
-    bool is_extra; /* because of a suspicion: from its own budget */
+    struct o3_host_state host; /* at its start */
+    bool is_extra;             /* because of a suspicion: from its own budget */
     int sockets_at_start;
     int64_t give_up_ns; /* of a test, which may have to queue; INT64_MAX: the request's own limit */
     int n_ahead,
@@ -270,6 +272,8 @@ bool o3_sc_restore_haste(struct o3_sidecar *s, const char *key, const char *valu
 /* around.c */
 void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *sample);
 void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_t now_ns); /* it was told */
+void o3_sc_sense_host(struct o3_sidecar *s, struct o3_host_state *ret);
+bool o3_sc_is_throttled(const struct o3_host_state *before, const struct o3_host_state *after);
 void o3_sc_note_load(struct model *m, struct o3_now now);
 void o3_sc_look_at(struct o3_sidecar *s, struct model *m, enum o3_outcome outcome, uint32_t acknowledged,
                    struct o3_now now);

@@ -155,6 +155,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, enum probe_purpose
                                 .first_byte_timeout_ms = s->config->timeouts_first_byte_ms + queue_ms,
                                 .total_timeout_ms = s->config->timeouts_base_ms + queue_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
+    o3_sc_sense_host(s, &p->host);
     p->asked.sent_wall_ms = now.wall_ms;
     p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
     s->has_probed_since_ports |= p->id != 0;
@@ -404,8 +405,9 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
         sample->flags |= O3_SAMPLE_WARMUP;
     if (!is_test) choose_sizes(s, m, sample);
     if (is_answered) m->n_since_load++;
-    clear_run(&s->probe);
     o3_sc_fill_around(s, m, sample);
+    if (o3_sc_is_throttled(&s->probe.host, &m->host)) sample->flags |= O3_SAMPLE_THROTTLED;
+    clear_run(&s->probe);
     tell(s, sample);
     s->ops.sample(s->ops.ctx, sample);
     o3_sc_judge(s, m, sample, now);

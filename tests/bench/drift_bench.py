@@ -35,7 +35,7 @@ BASELINE = 30
 
 class O3:
     def __init__(self, level, *options):
-        self.command = [str(BUILD / "o3"), "replay", "--values", "--level", level, *options]
+        self.command = [str(BUILD / "o3"), "replay", "--values", "--interval", "60s", "--level", level, *options]
 
     def alarms(self, rows):
         return [self.alarms_of(row) for row in rows]
@@ -55,15 +55,18 @@ class O3:
 class Column:
     title: str
     make: object  # of (case, seed) to a detector
-    has: object = lambda case: True  # whether the case is asked of it
+    has: object = lambda case: not case.is_live  # whether the case is asked of it
     share: float = 1.0  # of the series: a slow detector sees fewer
     chunk: int = 20  # series of one task
 
 
+NO_GATE = ["--min-effect", "0.001"]  # the smallest that may be configured
+
+
 def o3_column(title, level, *options):
     def make(case, seed):
-        return O3(level, *options, *([] if case.has_gate else ["--min-effect", "0"]))
-    return Column(title, make)
+        return O3(level, *options, *([] if case.has_gate else NO_GATE), *(["--after-alarm", "continue"] if case.is_live else []))
+    return Column(title, make, lambda case: True)
 
 
 @functools.cache
@@ -215,7 +218,7 @@ TIMED = ("step/0.1/cv0.03", "step/0.05/cv0.05", "step/0.1/cv0.05", "step/0.2/cv0
 
 def stable_words(case):
     if case.first_counted:
-        return f"daily cycle +-6 %, days 4 to {drift_series.DAYS}"
+        return f"daily cycle +-6 %, days 4 to {drift_series.DAYS}{', without starting over' if case.is_live else ''}"
     return NOISE_WORDS[case.noise] + (f", CV {100 * case.cv:g} %" if case.cv != 0.05 else "")
 
 

@@ -32,6 +32,7 @@ class Case:
     n: int = 4000
     first_counted: int = 0  # alarms and samples before it do not count as false
     has_gate: bool = True  # False: a detector with a minimum effect runs without
+    is_live: bool = False  # True: the detector goes on after an alarm as it does in service, where it can
 
 
 # ---- noise: mean 0, sd cv for the body; count series at a time, one row each ----
@@ -187,7 +188,8 @@ STEP_N = 700
 def stable_cases():
     cases = [Case(f"stable/{noise}", noise, 0.05) for noise in NOISES]
     cases += [Case(f"stable/gauss/cv{cv:g}", "gauss", cv) for cv in CVS if cv != 0.05]
-    return cases + [Case("stable/days", "daily", 0.05, n=DAYS * SAMPLES_PER_DAY, first_counted=3 * SAMPLES_PER_DAY)]
+    days = Case("stable/days", "daily", 0.05, n=DAYS * SAMPLES_PER_DAY, first_counted=3 * SAMPLES_PER_DAY)
+    return cases + [days, dataclasses.replace(days, name="stable/days/live", is_live=True)]
 
 
 def change_cases():
