@@ -40,6 +40,7 @@ struct o3_circumstances {
     double preset_num_ctx;                 /* of the newest sample; NaN none */
     double other_vram_bytes, memory_available_bytes;
     double pressure_cpu, pressure_memory, pressure_io, queue_s;
+    int n_loads; /* of these samples */
     double loads_per_h, user_requests_per_h, swapped_bytes_per_s;
     double throttled_per_h, quota_per_h; /* slowed down by heat; because the quota ran out */
     double efficiency;                   /* decode rate x bytes per token / bandwidth; NaN unknown */

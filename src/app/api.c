@@ -7,7 +7,6 @@
 #include <string.h>
 #include "app/daemon_internal.h"
 #include "app/places.h"
-#include "o3/signal.h"
 
 #define METRICS_BYTES_MAX (32u << 20)
 #define JSON_BYTES_MAX (16u << 20)
@@ -216,6 +215,11 @@ static void done_stored(void *job) {
     free(j);
 }
 
+/* Ollama prints "name:latest" for what people call "name". */
+static void full_name(const char *model, char out[O3_MODEL_NAME_SIZE]) {
+    snprintf(out, O3_MODEL_NAME_SIZE, "%s%s", model, strchr(model, ':') || !*model ? "" : ":latest");
+}
+
 static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *run) {
     const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"),
                *limit = o3_request_query(rq, "limit"), *name = o3_request_query(rq, "name");
@@ -237,8 +241,7 @@ static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *ru
     struct stored_job *j = calloc(1, sizeof *j);
     if (j) {
         *j = (struct stored_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
-        /* Ollama prints "name:latest" for what people call "name". */
-        if (model) snprintf(j->model, sizeof j->model, "%s%s", model, strchr(model, ':') || !*model ? "" : ":latest");
+        if (model) full_name(model, j->model);
         if (name) o3_str_copy(j->name, sizeof j->name, name);
         o3_buf_init(&j->json, JSON_BYTES_MAX);
     }
@@ -288,31 +291,30 @@ static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
 
 /* ---- acknowledgements ---- */
 
-static void reply_acknowledged(struct o3_daemon *d, struct o3_request *rq, const char *model, int signal) {
+static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
+    const char *model = o3_request_query(rq, "model");
+    if (!d->values->web_token[0]) {
+        o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
+        return;
+    }
+    if (!is_token_right(d, rq)) {
+        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
+        return;
+    }
+    if (!model || !*model) {
+        o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL, and &signal=SIGNAL for one signal only");
+        return;
+    }
+    char name[O3_MODEL_NAME_SIZE];
+    struct o3_err e = {0};
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    int r = o3_sidecar_acknowledge(d->sidecar, model, signal, o3_now_read(), &b);
-    if (r == O3_E_NOT_FOUND)
-        o3_daemon_reply_json_error(d, rq, 404, "no such model; see /api/v1/models");
-    else if (r == O3_E_NO_CHANGE)
-        o3_daemon_reply_json_error(d, rq, 409, "nothing to acknowledge: no confirmed change of it stands");
+    full_name(model, name);
+    int r = o3_sidecar_acknowledge(d->sidecar, name, o3_request_query(rq, "signal"), o3_now_read(), &b, &e);
+    if (r == O3_E_NOT_FOUND || r == O3_E_NO_CHANGE || r == O3_E_USAGE)
+        o3_daemon_reply_json_error(d, rq, r == O3_E_NOT_FOUND ? 404 : r == O3_E_NO_CHANGE ? 409 : 400, e.text);
     else
         reply_json(d, rq, r, &b);
-}
-
-static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
-    const char *model = o3_request_query(rq, "model"), *name = o3_request_query(rq, "signal");
-    enum o3_signal signal = O3_SIGNAL_COUNT;
-    if (!d->values->web_token[0])
-        o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
-    else if (!is_token_right(d, rq))
-        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
-    else if (!model || !*model)
-        o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL, and &signal=SIGNAL for one signal only");
-    else if (name && !o3_signal_parse(name, &signal))
-        o3_daemon_reply_json_error(d, rq, 400, "unknown signal");
-    else
-        reply_acknowledged(d, rq, model, name ? (int)signal : -1);
 }
 
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error) {

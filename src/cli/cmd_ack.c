@@ -44,12 +44,13 @@ static void add_escaped(struct o3_buf *b, const char *s) {
 }
 
 static void print_accepted(const json_t *answer) {
-    const json_t *list = json_object_get(answer, "accepted"), *x;
+    const json_t *list = json_object_get(answer, "signals"), *x;
+    const char *when = json_string_value(json_object_get(answer, "accepted"));
     size_t i;
     json_array_foreach(list, i, x) {
         const char *signal = json_string_value(json_object_get(x, "signal"));
         const char *text = json_string_value(json_object_get(x, "text"));
-        printf("%s: %s is the normal level now\n", signal ? signal : "?", text ? text : "?");
+        printf("%s: %s is the normal level %s\n", signal ? signal : "?", text ? text : "?", when ? when : "now");
     }
 }
 

@@ -34,7 +34,7 @@ static const struct hypothesis {
                                 EFFECTS(BOTH, BOTH, BOTH, BOTH, BOTH, BOTH, BOTH, BOTH)},
     [O3_CAUSE_CONTEXT_CHANGED] = {"context_changed", o3_evidence_context_changed, 80,
                                   EFFECTS(DOWN, DOWN, UP, UP, UP, DOWN, UP, DOWN)},
-    [O3_CAUSE_RELOAD_STORM] = {"reload_storm", o3_evidence_reload_storm, 25,
+    [O3_CAUSE_RELOAD_STORM] = {"reload_storm", o3_evidence_reload_storm, 60,
                                EFFECTS(0, 0, UP, BOTH, BOTH, BOTH, BOTH, DOWN)},
     [O3_CAUSE_QUEUEING] = {"queueing", o3_evidence_queueing, 15, EFFECTS(0, 0, UP, 0, 0, 0, 0, DOWN)},
     [O3_CAUSE_UPTIME] = {"uptime", o3_evidence_uptime, 8, EFFECTS(DOWN, DOWN, UP, 0, UP, 0, 0, DOWN)},

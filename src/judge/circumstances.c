@@ -108,6 +108,14 @@ static double rate_of(const struct o3_sample *v, size_t n, count_fn of) {
     return n_known && ms > 0 ? sum / ms * 1e3 : (double)NAN;
 }
 
+static int count_loads(const struct o3_sample *v, size_t n) {
+    const int64_t most = 1000;
+    int64_t sum = 0;
+    for (size_t i = 0; i < n && sum < most; i++)
+        if (v[i].around.n_loads > 0) sum += v[i].around.n_loads < most ? v[i].around.n_loads : most;
+    return (int)sum;
+}
+
 static void take_newest(const struct o3_sample *v, size_t n, struct o3_circumstances *c) {
     double bandwidth = NAN;
     for (size_t i = 0; i < n; i++) {
@@ -143,6 +151,7 @@ void o3_circumstances_of(const struct o3_sample *v, size_t n, struct o3_circumst
         .pressure_memory = median_of(v, n, pressure_memory),
         .pressure_io = median_of(v, n, pressure_io),
         .queue_s = median_of(v, n, queue_s),
+        .n_loads = count_loads(v, n),
         .loads_per_h = rate_of(v, n, n_loads) * 3600,
         .user_requests_per_h = rate_of(v, n, n_user_requests) * 3600,
         .swapped_bytes_per_s = rate_of(v, n, swapped_bytes),

@@ -146,13 +146,20 @@ void o3_evidence_memory_neighbour(const struct o3_evidence_input *in, struct o3_
 
 /* ---- the machine ---- */
 
+/* For people: few figures, and no powers of ten. */
+static const char *figure(double v, char out[24]) {
+    snprintf(out, 24, v >= 100 ? "%.0f" : "%.3g", v);
+    return out;
+}
+
 /* A rate that is near 0 on a sound machine. */
 static void rate(double before, double since, double weak, double clear, const char *what, struct o3_evidence *ret) {
+    char from[24], to[24];
     double more = rise(or_zero(before), since);
     /* Ten times as much of what was there all along is clear, twice as much is not. */
     double least = fmax(weak, fmin(or_zero(before), since));
-    tell(ret, grade(fabs(more), least, fmax(clear, 2 * least)), more > 0 ? 1 : -1, "%s %.3g -> %.3g an hour", what,
-         or_zero(before), since);
+    tell(ret, grade(fabs(more), least, fmax(clear, 2 * least)), more > 0 ? 1 : -1, "%s %s -> %s an hour", what,
+         figure(or_zero(before), from), figure(since, to));
 }
 
 void o3_evidence_throttling(const struct o3_evidence_input *in, struct o3_evidence *ret) {
@@ -184,10 +191,11 @@ void o3_evidence_host_pressure(const struct o3_evidence_input *in, struct o3_evi
 }
 
 void o3_evidence_swapping(const struct o3_evidence_input *in, struct o3_evidence *ret) {
+    char from[24], to[24];
     double b = or_zero(in->before->swapped_bytes_per_s), s = in->since->swapped_bytes_per_s, more = rise(b, s);
     double least = fmax(0.1 * MIB, fmin(b, s));
     tell(ret, grade(fabs(more), least, fmax(5 * MIB, 2 * least)), more > 0 ? 1 : -1,
-         "read back from swap: %.3g -> %.3g MiB/s", b / MIB, s / MIB);
+         "read back from swap: %s -> %s MiB/s", figure(b / MIB, from), figure(s / MIB, to));
 }
 
 /* ---- the server and the model ---- */
@@ -205,7 +213,9 @@ void o3_evidence_model_changed(const struct o3_evidence_input *in, struct o3_evi
 void o3_evidence_context_changed(const struct o3_evidence_input *in, struct o3_evidence *ret) {
     const struct o3_circumstances *b = in->before, *s = in->since;
     double ratio = s->num_ctx / b->num_ctx;
-    double strength = grade(fmax(ratio, 1 / ratio), 1, 1.05);
+    struct o3_evidence storm = {0};
+    o3_evidence_reload_storm(in, &storm); /* a context that changes with each load is a part of it */
+    double strength = grade(fmax(ratio, 1 / ratio), 1, 1.05) * (1 - 0.7 * storm.strength);
     int sense = ratio >= 1 ? 1 : -1;
     bool is_off = s->preset_num_ctx > 0 && fabs(s->num_ctx - s->preset_num_ctx) > 0.5;
     if (strength > 0 && is_off)
@@ -220,19 +230,28 @@ void o3_evidence_context_changed(const struct o3_evidence_input *in, struct o3_e
              s->preset_num_ctx);
 }
 
+/* One load is no storm, and a model that is unloaded between its users is loaded often: what counts is how many more
+ * there were than as often as before, against what chance gives. */
 void o3_evidence_reload_storm(const struct o3_evidence_input *in, struct o3_evidence *ret) {
-    rate(in->before->loads_per_h, in->since->loads_per_h, 2, 8, "loads of the model:", ret);
+    const int least = 3;
+    const struct o3_circumstances *b = in->before, *s = in->since;
+    char from[24], to[24];
+    double hours = s->n_loads / s->loads_per_h, expected = or_zero(b->loads_per_h) * hours;
+    if (s->n_loads < least) return;
+    tell(ret, grade((s->n_loads - expected) / sqrt(expected + 1), 1.5, 4), 1, "%d loads of the model: %s -> %s an hour",
+         s->n_loads, figure(or_zero(b->loads_per_h), from), figure(s->loads_per_h, to));
 }
 
 void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence *ret) {
     const struct o3_circumstances *b = in->before, *s = in->since;
+    char from[24], to[24];
     double wait = rise(b->queue_s, s->queue_s);
     double users = s->user_requests_per_h / b->user_requests_per_h, more_users = wait > 0 ? users : 1 / users;
     double support = more_users > 1.5 || !isfinite(more_users) ? 1 : 0.5;
     if (or_zero(s->user_requests_per_h) <= 0 && or_zero(b->user_requests_per_h) <= 0) support = 0.1; /* nobody there */
     tell(ret, support * grade(fabs(wait), 0.05, 0.5), wait > 0 ? 1 : -1,
-         "wait for a slot %.3g -> %.3g s, %.3g -> %.3g user requests an hour", b->queue_s, s->queue_s,
-         or_zero(b->user_requests_per_h), or_zero(s->user_requests_per_h));
+         "wait for a slot %.3g -> %.3g s, %s -> %s user requests an hour", b->queue_s, s->queue_s,
+         figure(or_zero(b->user_requests_per_h), from), figure(or_zero(s->user_requests_per_h), to));
 }
 
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret) {

@@ -5,10 +5,12 @@
 #include <string.h>
 #include "o3/judge_events.h"
 #include "o3/judge_params.h"
+#include "o3/reading.h"
 #include "sidecar/internal.h"
 
 static const char *detector_name(const struct o3_sidecar *s) {
-    return o3_drift_detector_name((enum o3_drift_detector)s->config->drift_detector);
+    bool is_rank = s->config->drift_detector == O3_DETECTOR_RANK;
+    return o3_drift_detector_name(is_rank ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM);
 }
 
 /* ---- metrics ---- */
@@ -112,8 +114,8 @@ bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
 
 /* ---- what the judge says ---- */
 
-static void tell(struct o3_sidecar *s, const struct o3_judge_event *ev) {
-    o3_sc_event(s, ev->id, ev->f, ev->n);
+static void tell(struct o3_sidecar *s, const struct o3_judge_event *e) {
+    o3_sc_event(s, e->id, e->f, e->n);
 }
 
 /* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
@@ -134,59 +136,124 @@ static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
     struct o3_sidecar *s = ctx;
     struct model *m = o3_sc_find_model(s, v->model);
-    struct o3_judge_event ev;
-    o3_verdict_event(v, &ev);
-    if (v->report.event == O3_DRIFT_EV_CONFIRMED)
+    const struct o3_drift_report *r = &v->report;
+    struct o3_judge_event e;
+    o3_verdict_event(v, &e);
+    if (r->event == O3_DRIFT_EV_CONFIRMED)
         o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
-                      O3_L(v->model, o3_signal_name(v->signal), v->report.direction > 0 ? "up" : "down"), 1);
-    tell(s, &ev);
+                      O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
+    tell(s, &e);
     if (!m || !m->epoch) return;
-    if (v->report.event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE)
-        m->epoch->n_changed[v->signal] = v->report.n_since;
-    publish_verdict(s, m, v, ev.text);
+    if (r->event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE) m->epoch->n_changed[v->signal] = r->n_since;
+    publish_verdict(s, m, v, e.text);
 }
 
 static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
     struct o3_sidecar *s = ctx;
-    struct o3_judge_event ev;
+    struct o3_judge_event e;
     if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
     show_incidents(s);
-    o3_incident_event(i, change, &ev);
-    tell(s, &ev);
+    o3_incident_event(i, change, &e);
+    tell(s, &e);
 }
 
 static void on_release(void *ctx, const struct o3_release *r) {
     struct o3_sidecar *s = ctx;
-    struct o3_judge_event ev;
+    struct o3_judge_event e;
     o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(r->model, o3_signal_name(r->signal)), r->change_ratio);
     o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(r->model), (double)r->wall_ms / 1000.0);
-    o3_release_event(r, &ev);
-    tell(s, &ev);
+    o3_release_event(r, &e);
+    tell(s, &e);
 }
 
 static void on_epoch(void *ctx, const char *model, const char *reason) {
     struct o3_sidecar *s = ctx;
     const struct model *m = o3_sc_find_model(s, model);
-    struct o3_judge_event ev;
+    struct o3_judge_event e;
     if (m) o3_sc_drop_series(s, m);
-    o3_epoch_event(model, reason, &ev);
-    tell(s, &ev);
+    o3_epoch_event(model, reason, &e);
+    tell(s, &e);
 }
 
 static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
-    struct o3_judge_event ev;
-    o3_acknowledged_event(model, signal, level, &ev);
-    tell(ctx, &ev);
+    struct o3_judge_event e;
+    o3_acknowledged_event(model, signal, level, &e);
+    tell(ctx, &e);
+}
+
+/* ---- what a person says ---- */
+
+/* Only what has changed: a level that is judged normal needs no word. */
+static uint32_t changed_signals(const struct o3_sidecar *s, const struct model *m) {
+    uint32_t bits = 0;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            struct o3_series_view v;
+            o3_judge_view(s->judge, m->ps.name, (enum o3_signal)sig, (enum o3_stratum)st, &v);
+            bool has_changed = v.drift.state == O3_DRIFT_SUSPECT || v.drift.state == O3_DRIFT_CONFIRMED;
+            if (v.exists && has_changed) bits |= UINT32_C(1) << sig;
+        }
+    return bits;
+}
+
+static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, bool is_done) {
+    struct o3_series_view v;
+    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (v.exists) return is_done && isfinite(v.drift.baseline) ? v.drift.baseline : v.drift.recent_median;
+    }
+    return (double)NAN;
+}
+
+static int write_answer(const struct o3_sidecar *s, const struct model *m, uint32_t bits, bool is_done,
+                        struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\": ");
+    o3_buf_add_quoted(out, m->ps.name);
+    o3_buf_addf(out, ", \"accepted\": \"%s\", \"signals\": [", is_done ? "now" : "with the next sample");
+    bool is_first = true;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        if (!(bits & (UINT32_C(1) << sig))) continue;
+        char text[64];
+        double level = level_of(s, m, (enum o3_signal)sig, is_done);
+        o3_signal_value_text((enum o3_signal)sig, level, text, sizeof text);
+        o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
+                    o3_signal_name((enum o3_signal)sig));
+        if (isfinite(level))
+            o3_buf_add_double(out, level);
+        else
+            o3_buf_adds(out, "null");
+        o3_buf_addf(out, ", \"text\": \"%s\"}", text);
+        is_first = false;
+    }
+    return o3_buf_adds(out, "]}\n");
+}
+
+int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
+                           struct o3_buf *out, struct o3_err *e) {
+    struct model *m = o3_sc_find_model(s, model);
+    enum o3_signal sig = O3_SIGNAL_COUNT;
+    if (!m) return o3_err_set(e, O3_E_NOT_FOUND, "no model \"%.128s\" is known", model);
+    if (signal && !o3_signal_parse(signal, &sig))
+        return o3_err_set(e, O3_E_USAGE, "no signal is called \"%.40s\"", signal);
+    uint32_t bits = changed_signals(s, m);
+    if (signal) bits &= UINT32_C(1) << sig;
+    if (!bits)
+        return o3_err_set(e, O3_E_NO_CHANGE, "no change of %s of %.128s is suspected or confirmed",
+                          signal ? signal : "any signal", m->ps.name);
+    m->acknowledged |= bits;
+    bool is_done = o3_sc_look_now(s, m, now);
+    return write_answer(s, m, bits, is_done, out);
 }
 
 /* ---- the judge itself ---- */
 
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_sidecar *s = ctx;
-    if (s->is_keeping)
-        o3_sc_keep_state(s, key, value, n);
-    else
-        s->ops.save_state(s->ops.ctx, key, value, n);
+    s->ops.save_state(s->ops.ctx, key, value, n);
+}
+
+static void on_keep(void *ctx, const char *key, const char *value, size_t n) {
+    o3_sc_keep_state(ctx, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
@@ -203,7 +270,8 @@ int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
                                .epoch = on_epoch,
                                .acknowledged = on_acknowledged,
                                .save = on_save,
-                               .take = on_take};
+                               .take = on_take,
+                               .keep = on_keep};
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
     o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
     return o3_judge_new(&p, &ops, &s->judge, e);

@@ -244,9 +244,25 @@ static void queues_and_loads_delay_first_tokens_only(void **state) {
     ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
     s = healthy();
     s.loads_per_h = 20;
+    s.n_loads = 5;
     rank(&LATER, 1, &s);
     ASSERT_FIRST(O3_CAUSE_RELOAD_STORM, 0.9);
+    assert_string_equal(found[0].evidence, "5 loads of the model: 0.1 -> 20 an hour");
     rank(&SLOWER, 1, &s);
+    ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
+    s.num_ctx = 4096; /* a context that changes with each load is a part of the storm */
+    rank(&LESS_CONTEXT, 1, &s);
+    ASSERT_FIRST(O3_CAUSE_RELOAD_STORM, 0.6);
+    s.num_ctx = 8192;
+    s.loads_per_h = 40; /* one load within a minute and a half is none */
+    s.n_loads = 1;
+    rank(&LATER, 1, &s);
+    ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
+    struct o3_circumstances b = healthy(); /* as often as ever */
+    b.loads_per_h = 12;
+    s.loads_per_h = 20;
+    s.n_loads = 5;
+    o3_cause_rank(&LATER, 1, &b, &s, found);
     ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
 }
 
@@ -412,6 +428,7 @@ static void circumstances_are_medians_and_rates(void **state) {
     O3_ASSERT_NEAR(c.decode_tps, 49.5, 1e-12);
     O3_ASSERT_NEAR(c.gpu_ratio, 1, 0);
     O3_ASSERT_NEAR(c.loads_per_h, 60, 1e-9); /* five in five minutes */
+    assert_int_equal(c.n_loads, 5);
     O3_ASSERT_NEAR(c.throttled_per_h, 120, 1e-9);
     O3_ASSERT_NEAR(c.quota_per_h, 180, 1e-9);
     O3_ASSERT_NEAR(c.swapped_bytes_per_s, 10, 1e-9);
