@@ -106,6 +106,8 @@ struct o3_judge_ops {
      * judge and may be dropped there. */
     void (*save)(void *ctx, const char *key, const char *value, size_t n); /* n = 0 deletes */
     bool (*take)(void *ctx, const char *key, struct o3_buf *ret);
+    /* As save, of what leaves the judge's memory and is taken again later by the same judge. NULL: save is enough. */
+    void (*keep)(void *ctx, const char *key, const char *value, size_t n);
 };
 
 struct o3_judge;

@@ -81,7 +81,7 @@ static struct setting *find(struct setting *const *v, int n, const struct identi
 }
 
 static void drop(struct o3_judge *j, struct model *m, struct setting *g) {
-    o3_series_delete(j, m, g, false);
+    o3_series_delete(j, m, g);
     o3_judge_end_members(j, m, g->id, -1, O3_MEMBER_LEFT);
     o3_judge_free_setting(g);
 }
@@ -97,7 +97,8 @@ static struct setting *add(struct o3_judge *j, struct model *m, struct setting *
     v[slot] = g;
     g->id = m->next_id++;
     g->key = *k;
-    if (m->has_lost_state) o3_series_delete(j, m, g, true);
+    if (m->has_lost_state) o3_series_delete(j, m, g);
+    g->is_loaded = true;
     return g;
 }
 
@@ -105,6 +106,19 @@ static void mark_gap(struct setting *g) {
     for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++)
             o3_series_mark_gap(&g->series[sig][st]);
+}
+
+/* The series of a few settings stay in memory: of those left last. */
+static void unload_old(struct o3_judge *j, const struct model *m, struct setting *const *v, int n,
+                       const struct setting *present) {
+    struct setting *oldest = NULL;
+    int n_loaded = 0;
+    for (int i = 0; i < n; i++) {
+        if (!v[i] || !v[i]->is_loaded) continue;
+        n_loaded++;
+        if (v[i] != present && (!oldest || v[i]->used < oldest->used)) oldest = v[i];
+    }
+    if (n_loaded > O3_JUDGE_LOADED && oldest) o3_series_unload(j, m, oldest);
 }
 
 /* Makes the setting that fits the present one. False: it is already. */
@@ -122,6 +136,8 @@ static bool move(struct o3_judge *j, struct model *m, struct setting **v, int n,
     if (to) {
         (void)adopt(&to->key, k);
         to->used = m->n_switches;
+        o3_series_load(j, m, to);
+        unload_old(j, m, v, n, to);
         mark_gap(to);
     }
     *present = to;

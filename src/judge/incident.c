@@ -180,15 +180,25 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {
     }
 }
 
+void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
+    if (m->n_here % O3_JUDGE_RETHINK) return;
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct kept_incident *k = j->incidents[n];
+        bool is_due = k->i.is_open && !k->is_touched && o3_judge_is_main(&k->i, m->name);
+        if (is_due && o3_judge_rethink(j, k)) touch(k, O3_INCIDENT_CHANGED);
+    }
+}
+
 /* Brings up to date what follows from the members. */
-static void settle(struct o3_judge *j, struct o3_incident *i, int64_t wall_ms) {
+static void settle(struct o3_judge *j, struct kept_incident *k, int64_t wall_ms) {
+    struct o3_incident *i = &k->i;
     bool is_open = false;
     for (int n = 0; n < i->n_members; n++)
         is_open |= !i->member[n].is_over;
     i->is_open = is_open;
     i->closed_wall_ms = is_open ? 0 : wall_ms;
     set_since(i);
-    if (is_open) o3_judge_find_causes(j, i);
+    if (is_open) o3_judge_find_causes(j, k);
     o3_incident_text(i, i->text, sizeof i->text);
 }
 
@@ -198,8 +208,8 @@ void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms) {
         if (!k->is_touched && !k->is_unsaved) continue;
         bool is_news = k->is_touched;
         k->is_touched = k->is_unsaved = false;
-        settle(j, &k->i, wall_ms);
-        o3_judge_save_incident(j, &k->i);
+        settle(j, k, wall_ms);
+        o3_judge_save_incident(j, k);
         if (is_news && j->ops.incident) j->ops.incident(j->ops.ctx, &k->i, k->change);
     }
 }

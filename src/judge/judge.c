@@ -69,8 +69,8 @@ static void save_setting(const struct o3_judge *j, const struct model *m, struct
                 o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
-static void save_model(const struct o3_judge *j, struct model *m, bool all) {
-    int min = all ? 1 : O3_JUDGE_SAVE_EVERY;
+/* min: of unsaved samples. */
+static void save_model(const struct o3_judge *j, struct model *m, int min) {
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
         save_setting(j, m, m->epochs[i], min);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
@@ -81,14 +81,16 @@ static void save_model(const struct o3_judge *j, struct model *m, bool all) {
 
 void o3_judge_save(struct o3_judge *j, bool all) {
     for (int i = 0; i < j->n_models; i++)
-        save_model(j, j->models[i], all);
+        save_model(j, j->models[i], all ? 1 : O3_JUDGE_SAVE_EVERY);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
     for (int i = 0; i < j->n_models; i++) {
         struct model *m = j->models[i];
         if (strcmp(m->name, name) != 0) continue;
-        save_model(j, m, true);
+        j->is_keeping = true;
+        save_model(j, m, 0);
+        j->is_keeping = false;
         free_model(m);
         j->models[i] = j->models[--j->n_models];
         return;
@@ -207,9 +209,10 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     o3_judge_compare(j, m);
     o3_judge_follow_settings(j, m);
     o3_judge_note_verdicts(j, &news, s);
+    o3_judge_rethink_incidents(j, m);
     o3_judge_tell_incidents(j, s->wall_ms);
     save_news(j, m, &news);
-    save_model(j, m, false);
+    save_model(j, m, O3_JUDGE_SAVE_EVERY);
 }
 
 /* ---- views ---- */

@@ -7,12 +7,15 @@
 #include "o3/judge.h"
 #include "o3/success.h"
 
-#define O3_JUDGE_EPOCHS 4       /* settings of one model that are remembered */
-#define O3_JUDGE_DIGESTS 2      /* the same for what is judged across the settings of a digest */
+#define O3_JUDGE_EPOCHS 16      /* settings of one model that are remembered, */
+#define O3_JUDGE_LOADED 4       /* and of them those whose series are in memory; the others are saved */
+#define O3_JUDGE_DIGESTS 4      /* the same for what is judged across the settings of a digest */
+#define O3_JUDGE_COMPARED 8     /* settings that one was compared with, newest first */
 #define O3_JUDGE_TRAIL 160      /* newest samples of a model, kept for their surroundings */
 #define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full */
 #define O3_JUDGE_SAVE_EVERY 20  /* samples */
 #define O3_JUDGE_INTERVAL_MS 60000
+#define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
 struct identity {
@@ -32,8 +35,9 @@ struct setting {
     int64_t id;   /* of this model, never used again */
     int64_t used; /* number of the switch that entered or left it last */
     struct identity key;
+    bool is_loaded; /* its series are in memory, as far as it has any */
     struct series series[O3_SIGNAL_COUNT][O3_STRATUM_COUNT];
-    int64_t compared[O3_SIGNAL_COUNT][O3_JUDGE_EPOCHS]; /* ids that it was compared with already; 0 free */
+    int64_t compared[O3_SIGNAL_COUNT][O3_JUDGE_COMPARED]; /* ids that it was compared with already; 0 free */
 };
 
 /* A level as a release comparison needs it: on the log scale, but for success. */
@@ -69,14 +73,16 @@ struct model {
 
 struct kept_incident {
     struct o3_incident i;
-    bool is_unsaved; /* changed by this sample */
-    bool is_touched; /* the same, and it is news: it is told at the end */
+    struct o3_circumstances before; /* the change; kept, because the trail forgets them */
+    bool is_unsaved;                /* changed by this sample */
+    bool is_touched;                /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
 };
 
 struct o3_judge {
     struct o3_judge_params p;
     struct o3_judge_ops ops;
+    bool is_keeping; /* what is saved leaves memory */
     int64_t n_samples, next_incident;
     struct kept_incident *incidents[O3_INCIDENTS_MAX]; /* newest last */
     int n_incidents;
@@ -122,9 +128,10 @@ bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it ha
 void o3_series_free(struct series *x);
 void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
                     enum o3_stratum st);
-void o3_series_take(const struct o3_judge *j, const struct model *m, struct setting *g);
-/* Their saved states; all: also of those that are not in memory. */
-void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g, bool all);
+void o3_series_load(const struct o3_judge *j, const struct model *m, struct setting *g);
+void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g);
+/* Their saved states, whether they are in memory or not. */
+void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
 
 /* release.c */
 /* The present epoch is left for another one. */
@@ -138,21 +145,27 @@ void o3_judge_note_verdicts(struct o3_judge *j, const struct news *news, const s
 void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t setting, int sig, enum o3_member_end why);
 /* Members whose setting has been left for long are over; those whose setting is back stand again. */
 void o3_judge_follow_settings(struct o3_judge *j, const struct model *m);
+void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 
 /* why.c */
-void o3_judge_find_causes(const struct o3_judge *j, struct o3_incident *i);
+bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
+void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);
+/* Evidence came in since: true when another cause is clearly likelier now. */
+bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k);
 void o3_trail_add(struct model *m, const struct o3_sample *s);
 
 /* text.c */
 void o3_incident_text(const struct o3_incident *i, char *out, size_t size);
 
 /* state.c */
+bool o3_judge_saves(const struct o3_judge *j);
+void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n); /* n = 0 deletes */
 void o3_judge_save_model(const struct o3_judge *j, struct model *m);
 void o3_judge_take_model(const struct o3_judge *j, struct model *m);
 void o3_judge_save_trail(const struct o3_judge *j, struct model *m);
 void o3_judge_take_trail(const struct o3_judge *j, struct model *m);
-void o3_judge_save_incident(const struct o3_judge *j, struct o3_incident *i);
+void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k);
 void o3_judge_take_incidents(struct o3_judge *j);
 
 #endif

@@ -51,13 +51,13 @@ static bool level_of(const struct setting *g, enum o3_signal sig, struct level *
 }
 
 static bool has_compared(const struct setting *g, enum o3_signal sig, int64_t from_id) {
-    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
+    for (int i = 0; i < O3_JUDGE_COMPARED; i++)
         if (g->compared[sig][i] == from_id) return true;
     return false;
 }
 
 static void note_compared(struct setting *g, enum o3_signal sig, int64_t from_id) {
-    for (int i = O3_JUDGE_EPOCHS - 1; i > 0; i--)
+    for (int i = O3_JUDGE_COMPARED - 1; i > 0; i--)
         g->compared[sig][i] = g->compared[sig][i - 1];
     g->compared[sig][0] = from_id;
 }

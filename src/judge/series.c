@@ -23,8 +23,12 @@ static double arl0_of(const struct o3_judge *j, const struct o3_sample *s, int64
     return n_models * O3_SIGNAL_COUNT * j->p.budget_ms / (double)interval_ms;
 }
 
+static bool has_strata(enum o3_signal sig) {
+    return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
+}
+
 static struct o3_drift *new_drift(const struct o3_judge *j, enum o3_signal sig, const struct o3_sample *s) {
-    bool is_rate = sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
+    bool is_rate = has_strata(sig);
     struct o3_drift_params p = o3_drift_params_default();
     p.detector = j->p.detector;
     p.has_season = j->p.has_season && is_rate;
@@ -106,14 +110,14 @@ static void series_key(const struct model *m, const struct setting *g, enum o3_s
 void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
                     enum o3_stratum st) {
     struct series *x = &g->series[sig][st];
-    if (!j->ops.save || !o3_series_exists(x)) return;
+    if (!o3_judge_saves(j) || !o3_series_exists(x)) return;
     O3_AUTO_BUF text;
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[160];
     series_key(m, g, sig, st, key, sizeof key);
     int r = x->success ? o3_success_encode(x->success, &text) : o3_drift_encode(x->drift, &text);
     if (r < 0) return;
-    j->ops.save(j->ops.ctx, key, o3_buf_str(&text), text.len);
+    o3_judge_put(j, key, o3_buf_str(&text), text.len);
     x->n_unsaved = 0;
 }
 
@@ -131,18 +135,35 @@ static void take_one(const struct o3_judge *j, const struct model *m, struct set
     if (r < 0) *x = (struct series){0};
 }
 
-void o3_series_take(const struct o3_judge *j, const struct model *m, struct setting *g) {
-    for (int sig = 0; j->ops.take && sig < O3_SIGNAL_COUNT; sig++)
-        for (int st = 0; st < O3_STRATUM_COUNT; st++)
-            take_one(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stratum st) {
+    bool is_digest = g->key.num_ctx < 0, is_rate = has_strata(sig);
+    return o3_judge_by_digest(sig) == is_digest && (st == O3_STRATUM_IDLE || is_rate);
 }
 
-void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g, bool all) {
-    char key[160];
-    for (int sig = 0; j->ops.save && sig < O3_SIGNAL_COUNT; sig++)
+void o3_series_load(const struct o3_judge *j, const struct model *m, struct setting *g) {
+    for (int sig = 0; j->ops.take && !g->is_loaded && sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++)
+            if (has_series(g, (enum o3_signal)sig, (enum o3_stratum)st))
+                take_one(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+    g->is_loaded = true;
+}
+
+void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g) {
+    j->is_keeping = true;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-            if (!all && !o3_series_exists(&g->series[sig][st])) continue;
+            o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+            o3_series_free(&g->series[sig][st]);
+        }
+    j->is_keeping = g->is_loaded = false;
+}
+
+void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g) {
+    char key[160];
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            if (!has_series(g, (enum o3_signal)sig, (enum o3_stratum)st)) continue;
             series_key(m, g, (enum o3_signal)sig, (enum o3_stratum)st, key, sizeof key);
-            j->ops.save(j->ops.ctx, key, NULL, 0);
+            o3_judge_put(j, key, NULL, 0);
         }
 }

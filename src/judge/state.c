@@ -14,8 +14,19 @@
 #define ANY INT64_MIN, INT64_MAX
 #define COUNT_MAX (INT64_C(1) << 60)
 
-static void save(const struct o3_judge *j, const char *key, struct o3_buf *text) {
-    if (!text->err) j->ops.save(j->ops.ctx, key, o3_buf_str(text), text->len);
+bool o3_judge_saves(const struct o3_judge *j) {
+    return j->ops.save || (j->is_keeping && j->ops.keep);
+}
+
+void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n) {
+    if (j->is_keeping && j->ops.keep)
+        j->ops.keep(j->ops.ctx, key, value, n);
+    else if (j->ops.save)
+        j->ops.save(j->ops.ctx, key, value, n);
+}
+
+static void save(const struct o3_judge *j, const char *key, const struct o3_buf *text) {
+    if (!text->err) o3_judge_put(j, key, o3_buf_str(text), text->len);
 }
 
 /* The text of a state, to be read by c; false when there is none. */
@@ -47,7 +58,7 @@ static void setting(struct codec *c, struct setting *g) {
     o3_codec_int(c, &g->used, 0, COUNT_MAX);
     identity(c, &g->key);
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
+        for (int i = 0; i < O3_JUDGE_COMPARED; i++)
             o3_codec_int(c, &g->compared[sig][i], 0, COUNT_MAX);
 }
 
@@ -106,7 +117,7 @@ static void model_key(const struct model *m, char out[80]) {
 }
 
 void o3_judge_save_model(const struct o3_judge *j, struct model *m) {
-    if (!j->ops.save) return;
+    if (!o3_judge_saves(j)) return;
     O3_AUTO_BUF text;
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[80];
@@ -139,10 +150,8 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     model(&c, m);
     m->has_lost_state = c.is_bad;
     if (c.is_bad) forget_settings(m);
-    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
-        if (m->epochs[i]) o3_series_take(j, m, m->epochs[i]);
-    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
-        if (m->digests[i]) o3_series_take(j, m, m->digests[i]);
+    if (m->epoch) o3_series_load(j, m, m->epoch);
+    if (m->digest) o3_series_load(j, m, m->digest);
 }
 
 /* ---- trail ---- */
@@ -203,7 +212,7 @@ static void trail_key(const struct model *m, char out[80]) {
 }
 
 void o3_judge_save_trail(const struct o3_judge *j, struct model *m) {
-    if (!j->ops.save || !m->trail) return;
+    if (!o3_judge_saves(j) || !m->trail) return;
     O3_AUTO_BUF text;
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[80];
@@ -255,7 +264,38 @@ static void member(struct codec *c, struct o3_incident_member *x) {
     o3_codec_int(c, &x->setting, 1, COUNT_MAX);
 }
 
-static void incident(struct codec *c, struct o3_incident *i) {
+static void circumstances(struct codec *c, struct o3_circumstances *x) {
+    O3_CODEC(c, x->n_samples, 0, INT32_MAX);
+    o3_codec_int(c, &x->from_wall_ms, ANY);
+    o3_codec_int(c, &x->to_wall_ms, ANY);
+    o3_codec_text(c, x->version, sizeof x->version);
+    o3_codec_text(c, x->digest, sizeof x->digest);
+    o3_codec_text(c, x->gpu, sizeof x->gpu);
+    double *const doubles[] = {&x->gpu_ratio,
+                               &x->num_ctx,
+                               &x->size_bytes,
+                               &x->preset_num_ctx,
+                               &x->other_vram_bytes,
+                               &x->memory_available_bytes,
+                               &x->pressure_cpu,
+                               &x->pressure_memory,
+                               &x->pressure_io,
+                               &x->queue_s,
+                               &x->loads_per_h,
+                               &x->user_requests_per_h,
+                               &x->swapped_bytes_per_s,
+                               &x->throttled_per_h,
+                               &x->quota_per_h,
+                               &x->efficiency,
+                               &x->decode_tps,
+                               &x->bytes_per_token,
+                               &x->uptime_s};
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+}
+
+static void incident(struct codec *c, struct kept_incident *k) {
+    struct o3_incident *i = &k->i;
     head(c, "o3judge_incident");
     o3_codec_int(c, &i->id, 1, COUNT_MAX);
     O3_CODEC(c, i->is_open, 0, 1);
@@ -273,6 +313,7 @@ static void incident(struct codec *c, struct o3_incident *i) {
         o3_codec_text(c, i->cause[n].evidence, sizeof i->cause[n].evidence);
     }
     o3_codec_text(c, i->text, sizeof i->text);
+    circumstances(c, &k->before);
     o3_codec_name(c, "end");
 }
 
@@ -281,13 +322,13 @@ static void incident_key(int64_t id, char out[80]) {
     snprintf(out, 80, "judge/incident/%02d", (int)(id % O3_INCIDENTS_MAX));
 }
 
-void o3_judge_save_incident(const struct o3_judge *j, struct o3_incident *i) {
-    if (!j->ops.save) return;
+void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k) {
+    if (!o3_judge_saves(j)) return;
     O3_AUTO_BUF text;
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[80];
-    incident_key(i->id, key);
-    incident(&(struct codec){.out = &text}, i);
+    incident_key(k->i.id, key);
+    incident(&(struct codec){.out = &text}, k);
     save(j, key, &text);
 }
 
@@ -300,7 +341,7 @@ static struct kept_incident *take_incident(const struct o3_judge *j, int slot) {
     if (!take(j, key, &text, &c)) return NULL;
     struct kept_incident *k = calloc(1, sizeof *k);
     if (!k) return NULL;
-    incident(&c, &k->i);
+    incident(&c, k);
     if (!c.is_bad && k->i.id % O3_INCIDENTS_MAX == slot) return k;
     free(k);
     return NULL;

@@ -105,7 +105,8 @@ static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
 static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     const char *model = text_of(f, n, "model"), *signal = text_of(f, n, "signal");
     int64_t now_ns = r->coupling->now_ns;
-    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
+    bool is_idle = !strcmp(text_of(f, n, "stratum"), o3_stratum_name(O3_STRATUM_IDLE));
+    if (ev == O3_EV_BASELINE_SET && is_idle) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
     if (ev == O3_EV_DRIFT_CONFIRMED) {
         o3_truth_look(&r->truth, &r->run, now_ns);
         o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
@@ -174,6 +175,7 @@ static void note_value(struct o3_rehearsal *r, int model, int which, double valu
 static void on_sample(void *ctx, const struct o3_sample *s) {
     struct o3_rehearsal *r = ctx;
     struct o3_run *run = &r->run;
+    o3_truth_exact(&r->truth, run, s);
     if (s->kind == O3_PROBE_LOOK) return;
     int i = o3_truth_model(&r->truth, run, s->model);
     bool is_failed = o3_outcome_is_failure(s->outcome);

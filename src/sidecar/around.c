@@ -78,6 +78,7 @@ void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *
     sample->size_bytes = m->ps.size_bytes;
     sample->vram_bytes = m->ps.size_vram_bytes;
     if (m->is_gap || is_after_pause(s, m, sample)) sample->flags |= O3_SAMPLE_AFTER_GAP;
+    sample->acknowledged = m->acknowledged;
     struct o3_surroundings *a = &sample->around;
     o3_surroundings_init(a);
     o3_str_copy(a->version, sizeof a->version, s->version.text);
@@ -98,14 +99,12 @@ void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_
     if (sample->outcome == O3_OUTCOME_OK) m->formed_ns = now_ns;
     m->kind_formed_ns[sample->kind] = now_ns;
     m->is_gap = false;
+    m->acknowledged = 0;
     m->n_loads = m->n_user_requests = 0;
 }
 
-/* Where no probe could be sent for long, or none answered, the list of loaded models is evidence by itself. */
-void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
-    double after_ns = (double)(s->config->probe_interval_ms * O3_NS_PER_MS) * LOOK_SLACK;
-    if (!m->is_loaded || m->show_state == SHOW_WANTED || s->pending == m || o3_sc_is_probed(s, m)) return;
-    if ((double)(now.mono_ns - m->formed_ns) < after_ns) return;
+bool o3_sc_look_now(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    if (!m->is_loaded || m->show_state == SHOW_WANTED || s->pending == m || o3_sc_is_probed(s, m)) return false;
     struct o3_sample sample = {.wall_ms = now.wall_ms,
                                .mono_ns = now.mono_ns,
                                .kind = O3_PROBE_LOOK,
@@ -129,4 +128,11 @@ void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     o3_sc_judge(s, m, &sample, now);
     o3_sc_sample_formed(m, &sample, now.mono_ns);
     o3_sc_hasten(s, m, now);
+    return true;
+}
+
+/* Where no probe could be sent for long, or none answered, the list of loaded models is evidence by itself. */
+void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    double after_ns = (double)(s->config->probe_interval_ms * O3_NS_PER_MS) * LOOK_SLACK;
+    if ((double)(now.mono_ns - m->formed_ns) >= after_ns) (void)o3_sc_look_now(s, m, now);
 }

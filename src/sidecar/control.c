@@ -265,7 +265,7 @@ static void set_model_info(struct o3_sidecar *s, const struct model *m) {
 static void forget_model(struct o3_sidecar *s, int i) {
     struct model *m = s->models[i];
     if (s->pending == m) s->pending = NULL;
-    o3_sc_keep_series(s, m);
+    o3_judge_forget(s->judge, m->ps.name);
     o3_sc_keep_presets(s, m);
     o3_metrics_drop_label(s->metrics, "model", m->ps.name);
     s->models[i] = s->models[--s->n_models];

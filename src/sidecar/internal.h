@@ -211,7 +211,6 @@ struct o3_sidecar {
     struct o3_judge *judge;
     struct o3_now judged_at; /* while a sample is judged */
     bool has_resumed;        /* what was saved of incidents was taken up */
-    bool is_keeping;         /* what the judge saves is looked up again */
 
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
@@ -275,7 +274,8 @@ void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_
 void o3_sc_sense_host(struct o3_sidecar *s, struct o3_host_state *ret);
 bool o3_sc_is_throttled(const struct o3_host_state *before, const struct o3_host_state *after);
 void o3_sc_note_load(struct model *m, struct o3_now now);
-void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now); /* the list of loaded models is fresh */
+void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now);     /* the list of loaded models is fresh */
+bool o3_sc_look_now(struct o3_sidecar *s, struct model *m, struct o3_now now); /* false: not loaded, or a probe runs */
 
 /* probing.c */
 enum probe_purpose {
@@ -304,7 +304,6 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
 /* judge.c */
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now);
 void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
-void o3_sc_keep_series(struct o3_sidecar *s, struct model *m); /* before it leaves memory */
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 

@@ -75,12 +75,6 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
     o3_sc_show_series(s, m);
 }
 
-void o3_sc_keep_series(struct o3_sidecar *s, struct model *m) {
-    s->is_keeping = true;
-    o3_judge_forget(s->judge, m->ps.name);
-    s->is_keeping = false;
-}
-
 /* ---- metrics ---- */
 
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m) {

@@ -167,6 +167,59 @@ int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_
     return dump(o, out);
 }
 
+static json_t *member_json(const struct o3_incident_member *x) {
+    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left"};
+    const struct o3_drift_report *r = &x->verdict.report;
+    json_t *o = json_object();
+    json_object_set_new(o, "model", json_string(x->verdict.model));
+    json_object_set_new(o, "signal", json_string(o3_signal_name(x->verdict.signal)));
+    json_object_set_new(o, "stratum", json_string(o3_stratum_name(x->verdict.stratum)));
+    json_object_set_new(o, "from", number(r->reference));
+    json_object_set_new(o, "to", number(r->level));
+    json_object_set_new(o, "change_ratio", number(r->change_ratio));
+    json_object_set_new(o, "change_lo", number(r->change_lo));
+    json_object_set_new(o, "change_hi", number(r->change_hi));
+    json_object_set_new(o, "since", time_text(r->change_wall_ms));
+    json_object_set_new(o, "n", json_integer(r->n_since));
+    json_object_set_new(o, "shape", json_string(r->is_slow ? "creeping" : "step"));
+    json_object_set_new(o, "end", json_string(ENDS[x->end]));
+    return o;
+}
+
+static json_t *incident_json(const struct o3_incident *i) {
+    json_t *o = json_object(), *members = json_array(), *causes = json_array();
+    json_object_set_new(o, "id", json_integer(i->id));
+    json_object_set_new(o, "open", json_boolean(i->is_open));
+    json_object_set_new(o, "opened", time_text(i->opened_wall_ms));
+    json_object_set_new(o, "closed", time_text(i->closed_wall_ms));
+    json_object_set_new(o, "since", time_text(i->since_ms));
+    json_object_set_new(o, "since_lo", time_text(i->since_lo_ms));
+    json_object_set_new(o, "since_hi", time_text(i->since_hi_ms));
+    json_object_set_new(o, "text", json_string(i->text));
+    for (int n = 0; n < i->n_members; n++)
+        json_array_append_new(members, member_json(&i->member[n]));
+    for (int n = 0; n < i->n_causes; n++) {
+        json_t *c = json_object();
+        json_object_set_new(c, "cause", json_string(o3_cause_name(i->cause[n].cause)));
+        json_object_set_new(c, "weight", number(i->cause[n].weight));
+        json_object_set_new(c, "evidence", json_string(i->cause[n].evidence));
+        json_array_append_new(causes, c);
+    }
+    json_object_set_new(o, "members", members);
+    json_object_set_new(o, "members_left_out", json_integer(i->n_left_out));
+    json_object_set_new(o, "causes", causes);
+    return o;
+}
+
+int o3_sidecar_incidents_json(const struct o3_sidecar *s, struct o3_buf *out) {
+    const struct o3_incident *v[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, incident_json(v[i]));
+    return dump(json_pack("{s:o}", "incidents", list), out);
+}
+
 static json_t *doc_json(const struct o3_preset_doc *d) {
     O3_AUTO_BUF text;
     o3_buf_init(&text, 64 * 1024);

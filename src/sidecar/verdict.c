@@ -3,12 +3,13 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "o3/judge_events.h"
+#include "o3/judge_params.h"
 #include "sidecar/internal.h"
 
-#define TEXT_SIZE 640
-
 static const char *detector_name(const struct o3_sidecar *s) {
-    return o3_drift_detector_name((enum o3_drift_detector)s->config->drift_detector);
+    bool is_rank = s->config->drift_detector == O3_DETECTOR_RANK;
+    return o3_drift_detector_name(is_rank ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM);
 }
 
 /* ---- metrics ---- */
@@ -112,36 +113,8 @@ bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
 
 /* ---- what the judge says ---- */
 
-static void tell_verdict(struct o3_sidecar *s, const struct o3_verdict *v, const char *text) {
-    const struct o3_drift_report *r = &v->report;
-    struct o3_field model = O3_F_STR("model", v->model), signal = O3_F_STR("signal", o3_signal_name(v->signal));
-    struct o3_field stratum = O3_F_STR("stratum", o3_stratum_name(v->stratum)), words = O3_F_STR("text", text);
-    char since[40];
-    o3_rfc3339_format(r->change_wall_ms, since, sizeof since);
-    switch (r->event) {
-    case O3_DRIFT_EV_BASELINE:
-        O3_SC_EVENT(s, O3_EV_BASELINE_SET, model, signal, O3_F_DBL("value", r->reference), stratum, words);
-        break;
-    case O3_DRIFT_EV_SUSPECT:
-        O3_SC_EVENT(s, O3_EV_DRIFT_SUSPECT, model, signal, O3_F_DBL("change_ratio", r->change_ratio), stratum, words);
-        break;
-    case O3_DRIFT_EV_CONFIRMED:
-        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
-                      O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
-        O3_SC_EVENT(s, O3_EV_DRIFT_CONFIRMED, model, signal, O3_F_DBL("from", r->reference), O3_F_DBL("to", r->level),
-                    O3_F_DBL("change_ratio", r->change_ratio), O3_F_STR("since", since),
-                    O3_F_DBL("change_lo", r->change_lo), O3_F_DBL("change_hi", r->change_hi), O3_F_INT("n", r->n_since),
-                    stratum, words);
-        break;
-    case O3_DRIFT_EV_WENT_AWAY:
-        O3_SC_EVENT(s, O3_EV_DRIFT_WENT_AWAY, model, signal, stratum, words);
-        break;
-    case O3_DRIFT_EV_RECOVERED:
-        O3_SC_EVENT(s, O3_EV_DRIFT_RECOVERED, model, signal, stratum, words);
-        break;
-    case O3_DRIFT_EV_NONE:
-        break;
-    }
+static void tell(struct o3_sidecar *s, const struct o3_judge_event *e) {
+    o3_sc_event(s, e->id, e->f, e->n);
 }
 
 /* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
@@ -162,97 +135,114 @@ static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
     struct o3_sidecar *s = ctx;
     struct model *m = o3_sc_find_model(s, v->model);
-    char text[TEXT_SIZE];
-    o3_verdict_text(v, text, sizeof text);
-    tell_verdict(s, v, text);
+    const struct o3_drift_report *r = &v->report;
+    struct o3_judge_event e;
+    o3_verdict_event(v, &e);
+    if (r->event == O3_DRIFT_EV_CONFIRMED)
+        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
+                      O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
+    tell(s, &e);
     if (!m || !m->epoch) return;
-    if (v->report.event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE)
-        m->epoch->n_changed[v->signal] = v->report.n_since;
-    publish_verdict(s, m, v, text);
-}
-
-static void list_signals(const struct o3_incident *i, char *out, size_t size) {
-    O3_AUTO_BUF names;
-    o3_buf_init(&names, 512);
-    uint32_t seen = 0;
-    for (int k = 0; k < i->n_members; k++) {
-        enum o3_signal sig = i->member[k].verdict.signal;
-        if (seen & (UINT32_C(1) << sig)) continue;
-        seen |= UINT32_C(1) << sig;
-        o3_buf_addf(&names, "%s%s", names.len ? " " : "", o3_signal_name(sig));
-    }
-    o3_str_copy(out, size, o3_buf_str(&names));
+    if (r->event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE) m->epoch->n_changed[v->signal] = r->n_since;
+    publish_verdict(s, m, v, e.text);
 }
 
 static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
-    static const enum o3_event_id EVENTS[] = {O3_EV_INCIDENT_OPENED, O3_EV_INCIDENT_CHANGED, O3_EV_INCIDENT_CLOSED};
     struct o3_sidecar *s = ctx;
-    char signals[160], since[40];
-    list_signals(i, signals, sizeof signals);
-    o3_rfc3339_format(i->since_ms, since, sizeof since);
+    struct o3_judge_event e;
     if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
     show_incidents(s);
-    O3_SC_EVENT(s, EVENTS[change], O3_F_INT("id", i->id), O3_F_STR("model", i->member[0].verdict.model),
-                O3_F_STR("signals", signals), O3_F_STR("since", since),
-                O3_F_STR("cause", i->n_causes ? o3_cause_name(i->cause[0].cause) : o3_cause_name(O3_CAUSE_UNKNOWN)),
-                O3_F_STR("text", i->text));
+    o3_incident_event(i, change, &e);
+    tell(s, &e);
 }
 
 static void on_release(void *ctx, const struct o3_release *r) {
     struct o3_sidecar *s = ctx;
-    char text[TEXT_SIZE];
-    o3_release_text(r, text, sizeof text);
+    struct o3_judge_event e;
     o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(r->model, o3_signal_name(r->signal)), r->change_ratio);
     o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(r->model), (double)r->wall_ms / 1000.0);
-    O3_SC_EVENT(s, O3_EV_RELEASE_COMPARED, O3_F_STR("model", r->model), O3_F_STR("signal", o3_signal_name(r->signal)),
-                O3_F_STR("reason", r->reason), O3_F_STR("from", r->from), O3_F_STR("to", r->to),
-                O3_F_DBL("change_ratio", r->change_ratio), O3_F_DBL("change_lo", r->change_lo),
-                O3_F_DBL("change_hi", r->change_hi), O3_F_STR("text", text));
+    o3_release_event(r, &e);
+    tell(s, &e);
 }
 
 static void on_epoch(void *ctx, const char *model, const char *reason) {
     struct o3_sidecar *s = ctx;
     const struct model *m = o3_sc_find_model(s, model);
+    struct o3_judge_event e;
     if (m) o3_sc_drop_series(s, m);
-    O3_SC_EVENT(s, O3_EV_EPOCH_CHANGED, O3_F_STR("model", model), O3_F_STR("reason", reason));
+    o3_epoch_event(model, reason, &e);
+    tell(s, &e);
 }
 
 static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
-    struct o3_sidecar *s = ctx;
-    O3_SC_EVENT(s, O3_EV_DRIFT_ACKNOWLEDGED, O3_F_STR("model", model), O3_F_STR("signal", o3_signal_name(signal)),
-                O3_F_DBL("level", level));
+    struct o3_judge_event e;
+    o3_acknowledged_event(model, signal, level, &e);
+    tell(ctx, &e);
+}
+
+/* ---- what a person says ---- */
+
+/* Only what has changed: a level that is judged normal needs no word. */
+static uint32_t changed_signals(const struct o3_sidecar *s, const struct model *m) {
+    uint32_t bits = 0;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            struct o3_series_view v;
+            o3_judge_view(s->judge, m->ps.name, (enum o3_signal)sig, (enum o3_stratum)st, &v);
+            bool has_changed = v.drift.state == O3_DRIFT_SUSPECT || v.drift.state == O3_DRIFT_CONFIRMED;
+            if (v.exists && has_changed) bits |= UINT32_C(1) << sig;
+        }
+    return bits;
+}
+
+static int write_answer(const struct model *m, uint32_t bits, bool is_done, struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\": ");
+    o3_buf_add_quoted(out, m->ps.name);
+    o3_buf_adds(out, ", \"signals\": [");
+    bool is_first = true;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        if (!(bits & (UINT32_C(1) << sig))) continue;
+        o3_buf_addf(out, "%s\"%s\"", is_first ? "" : ", ", o3_signal_name((enum o3_signal)sig));
+        is_first = false;
+    }
+    return o3_buf_addf(out, "], \"accepted\": \"%s\"}\n", is_done ? "now" : "with the next sample");
+}
+
+int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
+                           struct o3_buf *out, struct o3_err *e) {
+    struct model *m = o3_sc_find_model(s, model);
+    enum o3_signal sig = O3_SIGNAL_COUNT;
+    if (!m) return o3_err_set(e, O3_E_NOT_FOUND, "no model \"%.128s\" is known", model);
+    if (signal && !o3_signal_parse(signal, &sig))
+        return o3_err_set(e, O3_E_USAGE, "no signal is called \"%.40s\"", signal);
+    uint32_t bits = changed_signals(s, m);
+    if (signal) bits &= UINT32_C(1) << sig;
+    if (!bits)
+        return o3_err_set(e, O3_E_NOT_FOUND, "no change of %s of %.128s is suspected or confirmed",
+                          signal ? signal : "any signal", m->ps.name);
+    m->acknowledged |= bits;
+    bool is_done = o3_sc_look_now(s, m, now);
+    return write_answer(m, bits, is_done, out);
 }
 
 /* ---- the judge itself ---- */
 
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_sidecar *s = ctx;
-    if (s->is_keeping)
-        o3_sc_keep_state(s, key, value, n);
-    else
-        s->ops.save_state(s->ops.ctx, key, value, n);
+    s->ops.save_state(s->ops.ctx, key, value, n);
+}
+
+static void on_keep(void *ctx, const char *key, const char *value, size_t n) {
+    o3_sc_keep_state(ctx, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
     return o3_sc_take_restored(ctx, key, ret);
 }
 
-static struct o3_judge_params params_of(const struct o3_config_values *c) {
-    struct o3_judge_params p = {.min_effect = c->drift_min_effect,
-                                .budget_ms = 30 * 86400e3,
-                                .confirm_samples = (int)c->drift_confirm_samples,
-                                .n0 = (int)c->drift_baseline_samples,
-                                .detector = (enum o3_drift_detector)c->drift_detector,
-                                .has_season = c->drift_season,
-                                .max_models = (int)c->models_max,
-                                .prefill_interval_ms = c->probe_prefill_interval_ms};
-    double budget_ms;
-    if (o3_false_alarms_parse(c->drift_false_alarms, &budget_ms)) p.budget_ms = budget_ms;
-    return p;
-}
-
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
-    struct o3_judge_params p = params_of(s->config);
+    struct o3_judge_params p;
+    o3_judge_params_of(s->config, &p);
     struct o3_judge_ops ops = {.ctx = s,
                                .verdict = on_verdict,
                                .incident = on_incident,
@@ -260,14 +250,16 @@ int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
                                .epoch = on_epoch,
                                .acknowledged = on_acknowledged,
                                .save = on_save,
-                               .take = on_take};
+                               .take = on_take,
+                               .keep = on_keep};
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
     o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
     return o3_judge_new(&p, &ops, &s->judge, e);
 }
 
 void o3_sc_judge_configure(struct o3_sidecar *s) {
-    struct o3_judge_params p = params_of(s->config);
+    struct o3_judge_params p;
+    o3_judge_params_of(s->config, &p);
     o3_judge_configure(s->judge, &p);
 }
 
