@@ -46,6 +46,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_double(out, d->base.mean);
     put_double(out, d->base.var);
     put_double(out, d->base.cov);
+    put_double(out, d->base.beyond);
     put_int(out, d->base.n);
     put_int(out, d->established_wall_ms);
     put_int(out, d->learned);
@@ -95,7 +96,9 @@ static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
 static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
     o3_buf_adds(out, "\nmodes");
     put_int(out, m->n);
+    put_int(out, m->direction);
     put_int(out, m->suspected);
+    put_int(out, m->ended);
     put_double(out, m->depth);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         put_int(out, m->log[i].index);
@@ -195,6 +198,7 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
+    d->base.beyond = read_double(r, 0, 1);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -255,7 +259,9 @@ static void read_modes(struct reader *r, struct o3_drift *d) {
     struct o3_drift_modes *m = &d->modes;
     read_name(r, "modes");
     m->n = read_int(r, 0, INDEX_MAX);
+    m->direction = (int)read_int(r, -1, 1);
     m->suspected = read_int(r, d->first, d->next);
+    m->ended = read_int(r, d->first, d->next);
     m->depth = read_double(r, 0, SHIFT_MAX);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         m->log[i].index = read_int(r, 0, d->next);
