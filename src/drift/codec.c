@@ -35,6 +35,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_double(out, d->base.mean);
     put_double(out, d->base.var);
     put_double(out, d->base.cov);
+    put_double(out, d->base.beyond);
     put_int(out, d->base.n);
     put_int(out, d->established_wall_ms);
     put_int(out, d->learned);
@@ -61,6 +62,40 @@ static void put_change(const struct o3_drift *d, struct o3_buf *out) {
     }
 }
 
+static void put_table(const int16_t *v, int n, struct o3_buf *out) {
+    for (int i = 0; i < n; i++)
+        put_int(out, v[i]);
+}
+
+static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
+    o3_buf_adds(out, "\nhours");
+    put_int(out, h->now);
+    put_int(out, h->from);
+    put_int(out, h->day_0);
+    put_int(out, h->n_days);
+    put_int(out, h->season_known);
+    put_table(h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS, out);
+    put_table(h->season, O3_DRIFT_HOURS, out);
+    put_table(h->reference, O3_DRIFT_HOURS, out);
+    put_table(h->difference, O3_DRIFT_HOURS, out);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        put_int(out, h->n[i]);
+}
+
+static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
+    o3_buf_adds(out, "\nmodes");
+    put_int(out, m->n);
+    put_int(out, m->direction);
+    put_int(out, m->suspected);
+    put_int(out, m->ended);
+    put_double(out, m->depth);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        put_int(out, m->log[i].index);
+        put_double(out, (double)m->log[i].depth);
+        put_double(out, (double)m->log[i].excess);
+    }
+}
+
 static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nring");
     for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
@@ -77,6 +112,8 @@ int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
     o3_drift_rank_put(d, out);
+    put_hours(&d->hours, out);
+    put_modes(&d->modes, out);
     put_ring(d, out);
     return out->err;
 }
@@ -112,6 +149,7 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
+    d->base.beyond = read_double(r, 0, 1);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -146,6 +184,43 @@ static void read_bank(struct reader *r, struct o3_drift *d) {
     }
 }
 
+static void read_table(struct reader *r, int16_t *v, int n) {
+    for (int i = 0; i < n; i++)
+        v[i] = (int16_t)read_int(r, INT16_MIN, INT16_MAX);
+}
+
+static void read_hours(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_hours *h = &d->hours;
+    read_name(r, "hours");
+    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->from = read_int(r, d->first, d->next);
+    h->day_0 = read_int(r, -INDEX_MAX, h->now);
+    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->season_known = read_int(r, 0, 1);
+    if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
+    read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);
+    read_table(r, h->season, O3_DRIFT_HOURS);
+    read_table(r, h->reference, O3_DRIFT_HOURS);
+    read_table(r, h->difference, O3_DRIFT_HOURS);
+    for (int i = 0; i < O3_DRIFT_HOURS; i++)
+        h->n[i] = (uint16_t)read_int(r, 0, UINT16_MAX);
+}
+
+static void read_modes(struct reader *r, struct o3_drift *d) {
+    struct o3_drift_modes *m = &d->modes;
+    read_name(r, "modes");
+    m->n = read_int(r, 0, INDEX_MAX);
+    m->direction = (int)read_int(r, -1, 1);
+    m->suspected = read_int(r, d->first, d->next);
+    m->ended = read_int(r, d->first, d->next);
+    m->depth = read_double(r, 0, SHIFT_MAX);
+    for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
+        m->log[i].index = read_int(r, 0, d->next);
+        m->log[i].depth = (float)read_double(r, -SHIFT_MAX, SHIFT_MAX);
+        m->log[i].excess = (float)read_double(r, i < m->n ? 1 : 0, O3_DRIFT_EXCURSION_MAX);
+    }
+}
+
 static void read_ring(struct reader *r, struct o3_drift *d) {
     read_name(r, "ring");
     for (int64_t i = o3_drift_oldest(d); i < d->next && !r->bad; i++) {
@@ -176,6 +251,8 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_change(&r, d);
     read_bank(&r, d);
     o3_drift_rank_read(&r, d);
+    read_hours(&r, d);
+    read_modes(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

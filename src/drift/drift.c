@@ -6,9 +6,11 @@
 #include "o3/num.h"
 #include "o3/stat.h"
 
-#define CROSSING_MIN 3 /* samples after the change time before a change is suspected */
-#define SMALL_AFTER 60 /* samples after which a suspected change below the minimum effect is given up */
-#define QUIET 0.5      /* S/h below which a change is no longer in sight and learning goes on */
+#define CROSSING_MIN 3  /* samples after the change time before a change is suspected */
+#define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
+#define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
+#define RETURN_ERRORS 4 /* standard errors of the level that make up the minimum effect when a return is believed */
+#define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
 /* A change must also last this share of confirm_samples intervals: while samples come more often than usual, ten of
@@ -90,6 +92,7 @@ void o3_drift_mark_gap(struct o3_drift *d) {
 static void forget_change(struct o3_drift *d) {
     d->direction = 0;
     d->is_slow = false;
+    d->modes.direction = 0;
     d->change_index = d->change_wall_ms = d->change_lo_ms = d->change_hi_ms = 0;
     d->level = 0;
 }
@@ -101,6 +104,8 @@ void o3_drift_reset(struct o3_drift *d) {
     d->established_wall_ms = 0;
     d->gap = true;
     forget_change(d);
+    o3_drift_hours_clear(d);
+    d->modes = (struct o3_drift_modes){.suspected = d->next, .ended = d->next};
     for (int i = 0; i < O3_DRIFT_BANK; i++)
         d->back[i] = 0;
     o3_drift_evidence_clear(d);
@@ -150,8 +155,14 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
 }
 
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
-    return c->n >= d->params.confirm_samples && c->effect >= d->gate && c->recent >= 0.5 * c->effect &&
-           o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
+    return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
+           c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
+}
+
+/* It has lasted longer than the known excursions like it. */
+static bool is_no_mode(const struct o3_drift *d) {
+    double needed = o3_drift_modes_persistence(d);
+    return needed <= 0 || o3_drift_duration(d, d->modes.suspected) >= needed;
 }
 
 static enum o3_drift_event confirm(struct o3_drift *d) {
@@ -165,25 +176,48 @@ static enum o3_drift_event confirm(struct o3_drift *d) {
 static enum o3_drift_event watch_side(struct o3_drift *d, int direction) {
     if (o3_drift_lead(d, direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, direction);
-    if (c.n < CROSSING_MIN || c.effect < d->gate) return O3_DRIFT_EV_NONE;
+    if (c.n < CROSSING_MIN || !o3_drift_reaches_gate(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, direction, &c);
-    if (lasts(d, &c)) return confirm(d);
+    o3_drift_modes_note(d, direction, &c);
+    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
     d->state = O3_DRIFT_SUSPECT;
     return O3_DRIFT_EV_SUSPECT;
 }
 
 static enum o3_drift_event watch(struct o3_drift *d) {
     enum o3_drift_event ev = watch_side(d, 1);
-    return ev ? ev : watch_side(d, -1);
+    if (!ev) ev = watch_side(d, -1);
+    if (!ev) o3_drift_modes_watch(d);
+    return ev;
+}
+
+/* STABLE, at the end of an hour: the last hours against the frozen reference. */
+static enum o3_drift_event watch_hours(struct o3_drift *d) {
+    struct o3_drift_slow_change c;
+    if (!o3_drift_slow_find(d, &c)) return O3_DRIFT_EV_NONE;
+    d->direction = c.direction;
+    d->is_slow = true;
+    d->modes.direction = 0;
+    d->change_index = c.index;
+    d->change_wall_ms = c.wall_ms;
+    d->change_lo_ms = c.lo_ms;
+    d->change_hi_ms = c.hi_ms;
+    d->level = o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX);
+    d->base.mean = d->level - c.effect; /* it had followed the change */
+    o3_drift_evidence_clear(d);
+    return confirm(d);
 }
 
 /* SUSPECT: does it last, did it heal, or is it too small after all? */
 static enum o3_drift_event judge(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, d->direction);
     note_change(d, d->direction, &c);
-    if (lasts(d, &c)) return confirm(d);
-    if (c.effect >= d->gate)
-        return c.n > CROSSING_MIN && c.recent < 0.5 * c.effect ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
+    o3_drift_modes_note(d, d->direction, &c);
+    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
+    if (o3_drift_reaches_gate(d, &c)) {
+        bool healed = c.n > CROSSING_MIN && o3_drift_healed(d, d->direction, &c);
+        return healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
+    }
     bool in_sight = o3_drift_lead(d, d->direction).ratio >= QUIET;
     return in_sight && c.n < SMALL_AFTER ? O3_DRIFT_EV_NONE : O3_DRIFT_EV_WENT_AWAY;
 }
@@ -203,9 +237,17 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
+/* As many that noise does not hide the rest of a small change. */
+static int64_t return_samples(const struct o3_drift *d) {
+    double rho = o3_drift_baseline_rho(&d->base);
+    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(d->gate * d->gate, 1e-12);
+    return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
+}
+
 static bool is_back(const struct o3_drift *d) {
     double median = o3_drift_median_of_last(d, d->params.confirm_samples);
-    return fabs(median - d->base.mean) <= 0.5 * d->gate;
+    double level = o3_drift_level_of_last(d, return_samples(d));
+    return fmax(fabs(median - d->base.mean), fabs(level - d->base.mean)) <= 0.5 * d->gate;
 }
 
 /* CONFIRMED: the reference stays; the level follows the newest samples. A change to the other side of the reference is
@@ -247,6 +289,7 @@ static void note_return(struct o3_drift *d) {
 static void close_change(struct o3_drift *d, enum o3_drift_event ev) {
     bool healed = ev == O3_DRIFT_EV_RECOVERED || d->direction * (d->level - d->base.mean) >= d->gate;
     if (ev == O3_DRIFT_EV_RECOVERED) d->floor = d->change_index;
+    if (healed) o3_drift_modes_end(d, ev == O3_DRIFT_EV_RECOVERED ? d->change_index : o3_drift_newest(d) - 1);
     /* A lasting but small change keeps its evidence: it may grow. */
     if (healed) {
         o3_drift_rank_exclude(d, d->rank.changed, o3_drift_newest(d) - 2);
@@ -262,6 +305,7 @@ void o3_drift_acknowledge(struct o3_drift *d) {
     int64_t n = d->direction ? d->next - d->change_index : d->params.n0, held = d->next - o3_drift_oldest(d);
     if (n > held) n = held;
     double mean = o3_drift_level_of_last(d, n);
+    o3_drift_slow_shift(d, mean - d->base.mean);
     d->base.mean = mean;
     if (d->base.n > n) d->base.n = n > 2 ? n : 2; /* the error of the new mean */
     d->established_wall_ms = d->last_wall_ms;
@@ -282,7 +326,9 @@ enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_
         return O3_DRIFT_EV_NONE;
     }
     o3_drift_push(d, o3_log(value), wall_ms);
+    bool hour_ended = o3_drift_hours_add(d);
     enum o3_drift_event ev = step(d);
+    if (!ev && hour_ended && d->state == O3_DRIFT_STABLE) ev = watch_hours(d);
     if (ev == O3_DRIFT_EV_RECOVERED) note_return(d);
     o3_drift_fill_report(d, ev, ret);
     if (ev == O3_DRIFT_EV_RECOVERED || ev == O3_DRIFT_EV_WENT_AWAY) close_change(d, ev);

@@ -2,12 +2,18 @@
 #include <math.h>
 #include "drift/parts.h"
 
-/* The error of a young baseline's mean and sd makes its scores too large; so its thresholds are raised by this. Found
- * by simulation together with the factors of bank.c. */
-#define YOUNG 6.0
+/* Thresholds hold for Gaussian scores of a known baseline. They are raised by what makes large sums more likely than
+ * that: the error of a young baseline, the more so the more the samples are correlated; what whitening leaves of the
+ * correlation; tails. Found by simulation together with the factors of bank.c, see src/doc/drift.md. */
+#define YOUNG 8.0
+#define CORRELATED 0.12
+#define TAILS 1.8
+#define BEYOND_GAUSS 0.0124
 
-static double young_factor(const struct o3_drift *d) {
-    return 1 + YOUNG / (double)(d->base.n > 1 ? d->base.n : 1);
+static double caution(const struct o3_drift_baseline *b) {
+    double rho = o3_drift_baseline_rho(b);
+    double young = YOUNG * sqrt((1 + rho) / (1 - rho)) / (double)(b->n > 1 ? b->n : 1);
+    return 1 + young + CORRELATED * fmax(0, b->cov / b->var) + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
 }
 
 void o3_drift_evidence_clear(struct o3_drift *d) {
@@ -26,7 +32,7 @@ struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     if (d->params.detector == O3_DRIFT_BY_RANK && d->state != O3_DRIFT_CONFIRMED)
         return o3_drift_rank_lead(d, direction);
     struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->h, direction);
-    lead.ratio /= young_factor(d);
+    lead.ratio /= caution(&d->base);
     return lead;
 }
 

@@ -57,6 +57,7 @@ struct o3_drift_pair {
  * consistent again for Gaussian data. */
 struct o3_drift_baseline {
     double mean, var, cov;
+    double beyond; /* share of the residuals that were clipped; of Gaussian ones 0.0124 are */
     int64_t n;
 };
 /* y[i].before is y[i - 1].now where there is one. n in 2..O3_DRIFT_N0_MAX. */
@@ -68,6 +69,41 @@ double o3_drift_baseline_rho(const struct o3_drift_baseline *b);
 /* Standard normal score, clipped, of y against the baseline's mean + offset: AR(1)-whitened, and corrected for the
  * error of the mean and for the few degrees of freedom of the variance. */
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset);
+
+#define O3_DRIFT_DAYS 7
+#define O3_DRIFT_HOURS 24
+#define O3_DRIFT_UNKNOWN INT16_MIN
+/* Medians of the UTC hours, relative to the anchor and with their season, and what is made of them; in
+ * O3_DRIFT_SEASON_UNIT. Tables are indexed by hour of the day. */
+struct o3_drift_hours {
+    int64_t now;                                /* number of the hour that the newest sample lies in */
+    int64_t from;                               /* first sample of that hour */
+    int64_t day_0;                              /* hour at which the first day began; days are 24 hours from there */
+    int64_t n_days;                             /* complete ones */
+    bool season_known;                          /* enough complete days were seen; the offsets may still be 0 */
+    int16_t day[O3_DRIFT_DAYS][O3_DRIFT_HOURS]; /* ring of days */
+    int16_t season[O3_DRIFT_HOURS];             /* offset at the middle of each hour */
+    int16_t reference[O3_DRIFT_HOURS];          /* the first quiet median of each hour, frozen */
+    int16_t difference[O3_DRIFT_HOURS];         /* of the last 24 hours to the reference */
+    uint16_t n[O3_DRIFT_HOURS];                 /* samples of the last 24 hours */
+};
+
+#define O3_DRIFT_EXCURSIONS 16
+#define O3_DRIFT_EXCURSION_MAX 60 /* intervals after the suspicion; a longer one is an incident, not a habit */
+struct o3_drift_excursion {
+    int64_t index; /* where it was suspected */
+    float depth;   /* signed */
+    float excess;  /* how long it lasted after the suspicion, intervals */
+};
+/* The newest excursions that healed by themselves; a ring. */
+struct o3_drift_modes {
+    struct o3_drift_excursion log[O3_DRIFT_EXCURSIONS];
+    int64_t n;         /* ever */
+    int direction;     /* of the present excursion; 0 without one */
+    int64_t suspected; /* sample at which it was noticed */
+    int64_t ended;     /* first sample after the newest that was logged */
+    double depth;      /* of the present one so far, positive */
+};
 
 struct o3_drift {
     struct o3_drift_params params;
@@ -92,6 +128,8 @@ struct o3_drift {
     bool is_slow;
     int64_t change_index, change_wall_ms, change_lo_ms, change_hi_ms;
     double level; /* since the change */
+    struct o3_drift_hours hours;
+    struct o3_drift_modes modes;
     float y[O3_DRIFT_RING];
     int32_t step_ms[O3_DRIFT_RING];    /* wall time since the sample before, saturating */
     int16_t season_of[O3_DRIFT_RING];  /* offset of its time of the day, in O3_DRIFT_SEASON_UNIT */
@@ -127,9 +165,6 @@ void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to); /* the
 void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out);
 void o3_drift_rank_read(struct reader *r, struct o3_drift *d);
 
-/* ---- season.c ---- */
-int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
-
 /* ---- drift.c, report.c ---- */
 void o3_drift_derive(struct o3_drift *d); /* gate and h from params */
 struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
@@ -143,8 +178,12 @@ struct o3_drift_change {
     double effect;         /* level - baseline mean, positive in the direction asked for */
     double error;          /* standard error of the effect */
     double recent;         /* effect of the median of the last 5 */
+    double tail;           /* smallest log likelihood ratio, change against none, of the newest 1, 2 .. 8 samples: very
+                            * negative when the old level is back */
 };
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
+bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c);
+bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_drift_change *c);
 /* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
  * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. The
  * interval, where asked for: all splits whose likelihood is not much smaller. */
@@ -154,5 +193,33 @@ struct o3_drift_split {
 struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
 /* 95 % half width of level - mean for a level of n samples. */
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
+
+/* ---- hours.c ---- */
+void o3_drift_hours_clear(struct o3_drift *d);
+bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
+
+/* ---- season.c ---- */
+#define O3_DRIFT_HOUR_MS INT64_C(3600000)
+int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
+void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
+
+/* ---- modes.c ---- */
+/* The newest sample is part of an excursion in this direction, which may be known already. */
+void o3_drift_modes_note(struct o3_drift *d, int direction, const struct o3_drift_change *c);
+void o3_drift_modes_end(struct o3_drift *d, int64_t end); /* it healed; `end` is the first sample after it */
+void o3_drift_modes_watch(struct o3_drift *d); /* STABLE: notes and ends excursions too short for a suspicion */
+/* Intervals that a change like the present one has to last after it was noticed; 0 when it is no known mode. */
+double o3_drift_modes_persistence(const struct o3_drift *d);
+int o3_drift_modes_count(const struct o3_drift *d);
+
+/* ---- slow.c ---- */
+struct o3_drift_slow_change {
+    int direction;
+    double effect; /* signed */
+    int64_t index, wall_ms, lo_ms, hi_ms;
+};
+void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t n); /* an hour that ended */
+bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret);
+void o3_drift_slow_shift(struct o3_drift *d, double shift); /* moves the reference */
 
 #endif

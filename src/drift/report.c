@@ -29,6 +29,7 @@ static void fill_change(const struct o3_drift *d, enum o3_drift_event ev, struct
 void o3_drift_fill_report(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret) {
     *ret = (struct o3_drift_report){.event = ev, .index = o3_drift_newest(d), .threshold = 1};
     if (!ev) return;
+    ret->season_known = d->hours.season_known;
     ret->reference = o3_exp(d->anchor + d->base.mean);
     ret->level = ret->reference;
     ret->baseline_n = d->base.n;

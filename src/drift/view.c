@@ -39,6 +39,8 @@ static void view_recent(const struct o3_drift *d, struct o3_drift_view *ret) {
 
 void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret) {
     *ret = (struct o3_drift_view){.state = d->state, .n_samples = d->next, .n_rejected = d->rejected};
+    ret->season_known = d->hours.season_known;
+    ret->n_modes = o3_drift_modes_count(d);
     view_baseline(d, ret);
     view_change(d, ret);
     view_recent(d, ret);

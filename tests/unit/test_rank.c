@@ -285,7 +285,7 @@ static void small_changes_are_shown(void **state) {
     int confirmed = 0, above = 0;
     o3_rand_seed(&r, o3_test_seed(10));
     for (int i = 0; i < 600; i++) {
-        double value = LEVEL * (i < 300 ? 1 : 1.03) * (1 + 0.02 * o3_rand_normal(&r));
+        double value = LEVEL * (i < 300 ? 1 : 1.02) * (1 + 0.012 * o3_rand_normal(&r));
         confirmed += o3_drift_add(d, value, START_MS + STEP_MS * (int64_t)i, NULL) == O3_DRIFT_EV_CONFIRMED;
         above += i >= 400 && statistic_of(d) >= 1;
     }
