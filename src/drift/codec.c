@@ -10,6 +10,7 @@
  */
 #define MAGIC "o3drift"
 #define VERSION 2
+#define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
@@ -175,7 +176,7 @@ static void read_change(struct reader *r, struct o3_drift *d) {
 static void read_bank(struct reader *r, struct o3_drift *d) {
     read_name(r, "bank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double cap = O3_DRIFT_CAP * d->h[i];
+        double cap = O3_DRIFT_CAP * CAUTION_MAX * d->h[i];
         for (int side = 0; side < 2; side++) {
             d->bank.side[side][i].sum = read_double(r, 0, cap);
             d->bank.side[side][i].start = read_int(r, d->first, d->next);

@@ -9,7 +9,7 @@
 #define CROSSING_MIN 3  /* samples after the change time before a change is suspected */
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
-#define RETURN_ERRORS 4 /* standard errors of the level that make up the minimum effect when a return is believed */
+#define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
@@ -197,7 +197,8 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
     if (!o3_drift_slow_find(d, &c)) return O3_DRIFT_EV_NONE;
     d->direction = c.direction;
     d->is_slow = true;
-    d->modes.direction = 0;
+    d->modes.direction = 0; /* no excursion */
+    d->modes.depth = fabs(c.effect);
     d->change_index = c.index;
     d->change_wall_ms = c.wall_ms;
     d->change_lo_ms = c.lo_ms;
@@ -237,10 +238,10 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
-/* As many that noise does not hide the rest of a small change. */
+/* As many that chance alone does not move the level of the change back to the reference: a small change needs more. */
 static int64_t return_samples(const struct o3_drift *d) {
-    double rho = o3_drift_baseline_rho(&d->base);
-    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(d->gate * d->gate, 1e-12);
+    double rho = o3_drift_baseline_rho(&d->base), effect = fmax(d->modes.depth, d->gate);
+    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(effect * effect, 1e-12);
     return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
 }
 
@@ -261,6 +262,7 @@ static enum o3_drift_event follow(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, -d->direction);
     if (!lasts(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, -d->direction, &c);
+    o3_drift_modes_note(d, d->direction, &c);
     return confirm(d);
 }
 

@@ -23,7 +23,7 @@ void o3_drift_evidence_clear(struct o3_drift *d) {
 
 void o3_drift_evidence_add(struct o3_drift *d) {
     double z = o3_drift_score(&d->base, o3_drift_pair_at(d, o3_drift_newest(d)), 0);
-    o3_drift_bank_add(&d->bank, d->h, z, o3_drift_newest(d));
+    o3_drift_bank_add(&d->bank, d->h, O3_DRIFT_CAP * caution(&d->base), z, o3_drift_newest(d));
     if (d->params.detector == O3_DRIFT_BY_RANK) o3_drift_rank_add(d);
 }
 
@@ -32,7 +32,7 @@ struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     if (d->params.detector == O3_DRIFT_BY_RANK && d->state != O3_DRIFT_CONFIRMED)
         return o3_drift_rank_lead(d, direction);
     struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->h, direction);
-    lead.ratio /= caution(&d->base);
+    lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio / caution(&d->base));
     return lead;
 }
 

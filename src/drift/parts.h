@@ -10,11 +10,11 @@
 #define O3_DRIFT_BANK 3        /* CUSUMs per direction */
 #define O3_DRIFT_CLIP 2.5      /* scores and learned residuals, in sd: a freak sample counts as no more than this */
 #define O3_DRIFT_SD_FLOOR 1e-6 /* relative; a constant series is judged by the minimum effect alone */
-#define O3_DRIFT_CAP 1.5       /* S/h stops here, so that a long change does not need as long to be forgotten */
-#define O3_DRIFT_MEMORY 1000   /* weight of the past in the baseline, samples */
-#define O3_DRIFT_LAG 20        /* a sample joins the baseline this many samples late, when it is known to be clean */
-#define O3_DRIFT_LEVEL_MAX 60  /* newest samples of a change that its level is the median of */
-#define O3_DRIFT_FOLLOW 30     /* the same while CONFIRMED; also those of view.recent_median */
+#define O3_DRIFT_CAP 1.5     /* the statistic stops here, so that a long change does not need as long to be forgotten */
+#define O3_DRIFT_MEMORY 1000 /* weight of the past in the baseline, samples */
+#define O3_DRIFT_LAG 20      /* a sample joins the baseline this many samples late, when it is known to be clean */
+#define O3_DRIFT_LEVEL_MAX 60 /* newest samples of a change that its level is the median of */
+#define O3_DRIFT_FOLLOW 30    /* the same while CONFIRMED; also those of view.recent_median */
 #define O3_DRIFT_N0_MAX 240
 #define O3_DRIFT_LEVEL_CLIP 1.5   /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
 #define O3_DRIFT_GAP_INTERVALS 3  /* a longer step, or one back in time, takes the predecessor away */
@@ -44,7 +44,8 @@ struct o3_drift_lead {
     int64_t start; /* of that CUSUM */
 };
 void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
-void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double z, int64_t index);
+/* S/h stops at cap. */
+void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double cap, double z, int64_t index);
 struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
 
 /* A value and its predecessor, which a gap takes away. */
