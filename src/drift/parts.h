@@ -162,6 +162,8 @@ struct reader;
 void o3_drift_rank_clear(struct o3_drift *d);
 void o3_drift_rank_add(struct o3_drift *d);
 struct o3_drift_lead o3_drift_rank_lead(const struct o3_drift *d, int direction);
+bool o3_drift_rank_judges(const struct o3_drift *d);
+void o3_drift_rank_restart(struct o3_drift *d);                           /* the change in sight is over */
 void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to); /* these are no reference */
 void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out);
 void o3_drift_rank_read(struct reader *r, struct o3_drift *d);

@@ -41,6 +41,15 @@ void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to) {
     }
 }
 
+bool o3_drift_rank_judges(const struct o3_drift *d) {
+    return d->params.detector == O3_DRIFT_BY_RANK && d->state != O3_DRIFT_CONFIRMED && !d->rank.is_worn;
+}
+
+void o3_drift_rank_restart(struct o3_drift *d) {
+    o3_drift_rank_exclude(d, d->rank.changed, o3_drift_newest(d) - 2);
+    o3_drift_rank_clear(d);
+}
+
 /* rho^dt and 1 / sqrt(1 - rho^(2 dt)) for dt in steps of 1 / STEPS_PER_INTERVAL, to be interpolated: hundreds of
  * residuals are made again for each sample. */
 struct whitening {
@@ -89,14 +98,19 @@ static void residuals(const struct o3_drift *d, int64_t first, double *ret) {
     }
 }
 
-/* Samples that are compared with: up to the change where one is in sight and enough lie before it, else all. Only after
- * a crossing: before, independence of the ranks needs them all. */
+/* The window ends before the change that is in sight. Only after a crossing: before, independence of the ranks needs
+ * all samples. */
 static int64_t window_end(const struct o3_drift *d, int64_t newest) {
-    int64_t end = d->rank.changed, n = 0;
-    if (end > newest) return newest;
-    for (int64_t i = o3_drift_oldest(d); i < end; i++)
+    return d->rank.changed < newest ? d->rank.changed : newest;
+}
+
+/* What was before the change left the ring, or there was little of it. */
+static bool is_worn(const struct o3_drift *d) {
+    int64_t n = 0;
+    if (d->rank.changed == INT64_MAX) return false;
+    for (int64_t i = o3_drift_oldest(d); i < d->rank.changed; i++)
         n += !is_foreign(d, i);
-    return n >= FROZEN_MIN ? end : newest;
+    return n < FROZEN_MIN;
 }
 
 static void note_changed(struct o3_drift *d) {
@@ -114,7 +128,8 @@ void o3_drift_rank_add(struct o3_drift *d) {
     size_t slot = (size_t)(newest % O3_DRIFT_RING);
     d->rank.foreign[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
     note_changed(d);
-    if (d->state == O3_DRIFT_CONFIRMED) return;
+    d->rank.is_worn = is_worn(d);
+    if (d->state == O3_DRIFT_CONFIRMED || d->rank.is_worn) return;
     int64_t end = window_end(d, newest), first = end - O3_RANK_WINDOW - n_foreign(d);
     if (first < o3_drift_oldest(d)) first = o3_drift_oldest(d);
     double e[O3_DRIFT_RING];
@@ -151,6 +166,7 @@ void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out) {
             put_int(out, d->rank.side[side][i].start);
         }
     put_int(out, d->rank.changed);
+    put_int(out, d->rank.is_worn);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
         put_int(out, (int64_t)d->rank.foreign[i]);
 }
@@ -165,6 +181,7 @@ void o3_drift_rank_read(struct reader *r, struct o3_drift *d) {
             d->rank.side[side][i].start = read_int(r, d->first, d->next);
         }
     d->rank.changed = read_int(r, d->first, INT64_MAX);
+    d->rank.is_worn = read_int(r, 0, 1);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
         d->rank.foreign[i] = (uint64_t)read_int(r, INT64_MIN, INT64_MAX);
 }
