@@ -8,7 +8,7 @@
 #define WINSOR_VAR 1.026
 #define RHO_MAX 0.9
 #define RHO_BIAS 3.0 /* the estimate is too small by (1 + 3 rho) / n (Marriott & Pope 1954) */
-#define RHO_SE 1.5   /* too small a rho costs false alarms, too large a one a little delay */
+#define RHO_SE 1.3   /* too small a rho costs false alarms, too large a one a little delay */
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */

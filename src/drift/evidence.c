@@ -7,15 +7,18 @@
 /* Thresholds hold for Gaussian scores of a known baseline. They are raised by what makes large sums more likely than
  * that: the error of a young baseline, the more so the more the samples are correlated; what whitening leaves of the
  * correlation; tails. Found by simulation together with the factors of bank.c, see src/doc/drift.md. */
-#define YOUNG 8.0
-#define CORRELATED 0.12
+#define YOUNG 9.0
+#define YOUNG_FOR 300.0 /* samples, and from then on the less */
+#define CORRELATED 0.2
+#define CORRELATED_MAX 0.3
 #define TAILS 1.8
 #define BEYOND_GAUSS 0.0124
 
 static double caution(const struct o3_drift_baseline *b) {
-    double rho = o3_drift_baseline_rho(b);
-    double young = YOUNG * sqrt((1 + rho) / (1 - rho)) / (double)(b->n > 1 ? b->n : 1);
-    return 1 + young + CORRELATED * fmax(0, b->cov / b->var) + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
+    double rho = o3_drift_baseline_rho(b), n = (double)(b->n > 1 ? b->n : 1);
+    double young = YOUNG * sqrt((1 + rho) / (1 - rho)) / (n * (1 + n / YOUNG_FOR));
+    double correlated = CORRELATED * fmin(CORRELATED_MAX, fmax(0, b->cov / b->var));
+    return 1 + young + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
 }
 
 void o3_drift_evidence_clear(struct o3_drift *d) {
