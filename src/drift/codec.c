@@ -12,6 +12,7 @@
 #define VERSION 2
 #define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
+#define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
 
@@ -193,10 +194,10 @@ static void read_table(struct reader *r, int16_t *v, int n) {
 static void read_hours(struct reader *r, struct o3_drift *d) {
     struct o3_drift_hours *h = &d->hours;
     read_name(r, "hours");
-    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->now = read_int(r, -HOUR_MAX, HOUR_MAX);
     h->from = read_int(r, d->first, d->next);
-    h->day_0 = read_int(r, -INDEX_MAX, h->now);
-    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->day_0 = read_int(r, -HOUR_MAX, h->now);
+    h->n_days = read_int(r, 0, HOUR_MAX);
     h->season_known = read_int(r, 0, 1);
     if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
     read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);

@@ -162,6 +162,7 @@ static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
 /* It has lasted longer than the known excursions like it. */
 static bool is_no_mode(const struct o3_drift *d) {
     double needed = o3_drift_modes_persistence(d);
+    if (d->modes.suspected < o3_drift_oldest(d)) return true; /* as long as the ring can tell */
     return needed <= 0 || o3_drift_duration(d, d->modes.suspected) >= needed;
 }
 

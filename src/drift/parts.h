@@ -145,7 +145,7 @@ double o3_drift_y(const struct o3_drift *d, int64_t index);
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
 /* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
- * as one interval. */
+ * as one interval. Reckoned from the oldest sample in the ring when the index is older. */
 double o3_drift_duration(const struct o3_drift *d, int64_t index);
 /* Median and robust mean. n is cut to what the ring holds and to O3_DRIFT_LEVEL_MAX. */
 double o3_drift_median_of_last(const struct o3_drift *d, int64_t n);
@@ -198,6 +198,7 @@ struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, 
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
 
 /* ---- hours.c ---- */
+int16_t o3_drift_rounded(double units); /* half away from 0, saturating, never O3_DRIFT_UNKNOWN */
 void o3_drift_hours_clear(struct o3_drift *d);
 bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
 

@@ -29,7 +29,8 @@ static bool is_foreign(const struct o3_drift *d, int64_t index) {
 static int n_foreign(const struct o3_drift *d) {
     int n = 0;
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
-        n += __builtin_popcountll(d->rank.foreign[i]);
+        for (uint64_t bits = d->rank.foreign[i]; bits; bits &= bits - 1)
+            n++;
     return n;
 }
 
