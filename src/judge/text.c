@@ -17,7 +17,7 @@ struct line {
     size_t n;
 };
 
-__attribute__((format(printf, 2, 3))) static void put(struct line *l, const char *fmt, ...) {
+O3_PRINTF(2, 3) static void put(struct line *l, const char *fmt, ...) {
     va_list args;
     va_start(args, fmt);
     int n = vsnprintf(l->p + l->n, sizeof l->p - l->n, fmt, args);
