@@ -105,7 +105,8 @@ bool o3_sidecar_is_probing(const struct o3_sidecar *s); /* a probe streams: heav
 
 /* A person calls the present level of a signal (NULL: of all that are suspected or confirmed to have changed) the
  * normal one. It is part of the model's next sample, which is taken at once when the model is loaded. out: JSON, what
- * was accepted. O3_E_NOT_FOUND: no such model, or nothing has changed; O3_E_USAGE: no such signal. */
+ * was accepted, and the levels. O3_E_NOT_FOUND: no such model; O3_E_NO_CHANGE: nothing has changed; O3_E_USAGE: no such
+ * signal. */
 O3_MUST_CHECK int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
                                          struct o3_buf *out, struct o3_err *e);
 

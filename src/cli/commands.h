@@ -9,6 +9,7 @@ int o3_cmd_demo(int argc, char **argv);
 int o3_cmd_sim(int argc, char **argv);
 int o3_cmd_simulate(int argc, char **argv);
 int o3_cmd_probe(int argc, char **argv);
+int o3_cmd_ack(int argc, char **argv);
 int o3_cmd_history(int argc, char **argv);
 int o3_cmd_replay(int argc, char **argv);
 int o3_cmd_preset(int argc, char **argv);

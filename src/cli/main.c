@@ -19,6 +19,7 @@ static const struct {
     {"probe", "measure one loaded model now, like ping", o3_cmd_probe},
     {"replay", "recorded measurements through the same judgement", o3_cmd_replay},
     {"history", "what was measured, what changed and why", o3_cmd_history},
+    {"ack", "accept a changed level as the normal one", o3_cmd_ack},
     {"preset", "list the presets, or print one for a program", o3_cmd_preset},
     {"check-config", "check a configuration file", o3_cmd_check_config},
     {"config", "print the configuration in force and where it comes from", o3_cmd_config},

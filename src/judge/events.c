@@ -84,7 +84,7 @@ static void list_signals(const struct o3_incident *i, char *out, size_t size) {
     out[0] = '\0';
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
         if (!(seen >> sig & 1) || len >= size) continue;
-        int n = snprintf(out + len, size - len, "%s%s", len ? "," : "", o3_signal_name((enum o3_signal)sig));
+        int n = snprintf(out + len, size - len, "%s%s", len ? " " : "", o3_signal_name((enum o3_signal)sig));
         if (n > 0) len += (size_t)n;
     }
 }

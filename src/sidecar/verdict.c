@@ -5,6 +5,7 @@
 #include <string.h>
 #include "o3/judge_events.h"
 #include "o3/judge_params.h"
+#include "o3/reading.h"
 #include "sidecar/internal.h"
 
 static const char *detector_name(const struct o3_sidecar *s) {
@@ -195,17 +196,36 @@ static uint32_t changed_signals(const struct o3_sidecar *s, const struct model *
     return bits;
 }
 
-static int write_answer(const struct model *m, uint32_t bits, bool is_done, struct o3_buf *out) {
+static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, bool is_done) {
+    struct o3_series_view v;
+    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (v.exists) return is_done && isfinite(v.drift.baseline) ? v.drift.baseline : v.drift.recent_median;
+    }
+    return (double)NAN;
+}
+
+static int write_answer(const struct o3_sidecar *s, const struct model *m, uint32_t bits, bool is_done,
+                        struct o3_buf *out) {
     o3_buf_adds(out, "{\"model\": ");
     o3_buf_add_quoted(out, m->ps.name);
-    o3_buf_adds(out, ", \"signals\": [");
+    o3_buf_addf(out, ", \"accepted\": \"%s\", \"signals\": [", is_done ? "now" : "with the next sample");
     bool is_first = true;
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
         if (!(bits & (UINT32_C(1) << sig))) continue;
-        o3_buf_addf(out, "%s\"%s\"", is_first ? "" : ", ", o3_signal_name((enum o3_signal)sig));
+        char text[64];
+        double level = level_of(s, m, (enum o3_signal)sig, is_done);
+        o3_signal_value_text((enum o3_signal)sig, level, text, sizeof text);
+        o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
+                    o3_signal_name((enum o3_signal)sig));
+        if (isfinite(level))
+            o3_buf_add_double(out, level);
+        else
+            o3_buf_adds(out, "null");
+        o3_buf_addf(out, ", \"text\": \"%s\"}", text);
         is_first = false;
     }
-    return o3_buf_addf(out, "], \"accepted\": \"%s\"}\n", is_done ? "now" : "with the next sample");
+    return o3_buf_adds(out, "]}\n");
 }
 
 int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
@@ -218,11 +238,11 @@ int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *
     uint32_t bits = changed_signals(s, m);
     if (signal) bits &= UINT32_C(1) << sig;
     if (!bits)
-        return o3_err_set(e, O3_E_NOT_FOUND, "no change of %s of %.128s is suspected or confirmed",
+        return o3_err_set(e, O3_E_NO_CHANGE, "no change of %s of %.128s is suspected or confirmed",
                           signal ? signal : "any signal", m->ps.name);
     m->acknowledged |= bits;
     bool is_done = o3_sc_look_now(s, m, now);
-    return write_answer(m, bits, is_done, out);
+    return write_answer(s, m, bits, is_done, out);
 }
 
 /* ---- the judge itself ---- */
