@@ -179,7 +179,7 @@ static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s,
     size_t n = o3_judge_readings(s, r);
     for (size_t i = 0; i < n; i++) {
         struct setting *g = o3_judge_setting(m, r[i].signal);
-        if (!g) continue;
+        if (!g || (r[i].signal == O3_SIGNAL_CONTEXT && o3_judge_is_known_context(j, m, r[i].value))) continue;
         struct reading as_idle = r[i];
         as_idle.stratum = O3_STRATUM_IDLE;
         if (is_new_throttle(m, g, &r[i])) feed_series(j, m, g, &as_idle, s, news);
@@ -227,7 +227,7 @@ static const struct series *series_of(const struct o3_judge *j, const char *mode
 
 /* Of the level now: the changed one while a change stands. */
 static double efficiency(const struct model *m, const struct o3_drift_view *v) {
-    const struct o3_sample *s = m->n_trail ? &m->trail[m->n_trail - 1] : NULL;
+    const struct o3_sample *s = m && m->n_trail ? &m->trail[m->n_trail - 1] : NULL;
     if (!s || s->around.weight_bytes <= 0) return (double)NAN;
     return o3_roofline_efficiency(v->recent_median, (double)s->around.weight_bytes, s->around.bandwidth_bytes_per_s);
 }
