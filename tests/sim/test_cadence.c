@@ -351,6 +351,28 @@ static void test_throttling_that_lasts_is_a_change(void **state) {
     rig_free(r);
 }
 
+/* A runner that lost its GPU is well again after the next load: probes do not keep it. */
+static void test_a_changed_model_is_hardly_held(void **state) {
+    (void)state;
+    struct o3_world_params gpu = quick_gpu();
+    gpu.keep_alive_ms = 24 * RIG_HOUR_MS;
+    struct rig *r = rig_new("probe: {linger: 10m, prefill_interval: 7d}\n", &gpu);
+    rig_world_event(r, "at 90m decode -30 %");
+    rig_preload(r, MODEL, 8192);
+    int n[2] = {0};
+    for (int m = 6; m <= 150; m += 6) {
+        rig_run_until(r, m * RIG_MINUTE_MS);
+        int before = r->n_samples;
+        rig_user_generate(r, MODEL, 10, "\"num_ctx\":8192");
+        rig_run_until(r, (m + 6) * RIG_MINUTE_MS - 1000);
+        n[m > 120] = r->n_samples - before;
+        if (m == 84) assert_in_range(n[0], 5, 6);
+    }
+    assert_non_null(rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate"));
+    assert_in_range(n[1], 1, 2);
+    rig_free(r);
+}
+
 /* ---- surroundings ---- */
 
 static int64_t file_bytes(struct rig *r, const char *model) {
@@ -457,6 +479,7 @@ int main(void) {
         cmocka_unit_test(test_a_long_pause_is_a_gap_for_probes),
         cmocka_unit_test(test_a_state_put_aside_is_no_queue),
         cmocka_unit_test(test_throttling_that_lasts_is_a_change),
+        cmocka_unit_test(test_a_changed_model_is_hardly_held),
         cmocka_unit_test(test_a_sample_tells_its_surroundings),
         cmocka_unit_test(test_a_reload_is_counted_and_begins_anew),
     };
