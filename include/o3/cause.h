@@ -30,6 +30,13 @@ enum o3_cause {
 };
 const char *o3_cause_name(enum o3_cause c);
 
+/* Least squares of ln(decode rate) over time, values far off left out: enough to tell a slope from a step. */
+struct o3_cause_line {
+    int n;
+    double hours, log_rate;            /* means; hours since from_wall_ms */
+    double hours2, product, log_rate2; /* sums of squares and products around the means */
+};
+
 /* Surroundings summed up over a span of samples of one model: medians of levels, rates of counts. NaN and -1: none of
  * the samples knew. */
 struct o3_circumstances {
@@ -46,6 +53,7 @@ struct o3_circumstances {
     double efficiency;                   /* decode rate x bytes per token / bandwidth; NaN unknown */
     double decode_tps, bytes_per_token;
     double uptime_s; /* of the runner, at the newest sample */
+    struct o3_cause_line line;
 };
 /* v: samples of one model, oldest first; of more than O3_CIRCUMSTANCES_MAX the newest count. */
 #define O3_CIRCUMSTANCES_MAX 256

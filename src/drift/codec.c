@@ -10,7 +10,9 @@
  */
 #define MAGIC "o3drift"
 #define VERSION 2
+#define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
+#define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
 
@@ -35,6 +37,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_double(out, d->base.mean);
     put_double(out, d->base.var);
     put_double(out, d->base.cov);
+    put_double(out, d->base.beyond);
     put_int(out, d->base.n);
     put_int(out, d->established_wall_ms);
     put_int(out, d->learned);
@@ -84,7 +87,9 @@ static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
 static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
     o3_buf_adds(out, "\nmodes");
     put_int(out, m->n);
+    put_int(out, m->direction);
     put_int(out, m->suspected);
+    put_int(out, m->ended);
     put_double(out, m->depth);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         put_int(out, m->log[i].index);
@@ -108,9 +113,9 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    o3_drift_rank_put(d, out);
     put_hours(&d->hours, out);
     put_modes(&d->modes, out);
-    o3_drift_rank_put(d, out);
     put_ring(d, out);
     return out->err;
 }
@@ -146,6 +151,7 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
+    d->base.beyond = read_double(r, 0, 1);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -171,7 +177,7 @@ static void read_change(struct reader *r, struct o3_drift *d) {
 static void read_bank(struct reader *r, struct o3_drift *d) {
     read_name(r, "bank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double cap = O3_DRIFT_CAP * d->h[i];
+        double cap = O3_DRIFT_CAP * CAUTION_MAX * d->h[i];
         for (int side = 0; side < 2; side++) {
             d->bank.side[side][i].sum = read_double(r, 0, cap);
             d->bank.side[side][i].start = read_int(r, d->first, d->next);
@@ -188,10 +194,10 @@ static void read_table(struct reader *r, int16_t *v, int n) {
 static void read_hours(struct reader *r, struct o3_drift *d) {
     struct o3_drift_hours *h = &d->hours;
     read_name(r, "hours");
-    h->now = read_int(r, -INDEX_MAX, INDEX_MAX);
+    h->now = read_int(r, -HOUR_MAX, HOUR_MAX);
     h->from = read_int(r, d->first, d->next);
-    h->day_0 = read_int(r, -INDEX_MAX, h->now);
-    h->n_days = read_int(r, 0, INDEX_MAX);
+    h->day_0 = read_int(r, -HOUR_MAX, h->now);
+    h->n_days = read_int(r, 0, HOUR_MAX);
     h->season_known = read_int(r, 0, 1);
     if (h->n_days != (h->now - h->day_0) / O3_DRIFT_HOURS) r->bad = true;
     read_table(r, h->day[0], O3_DRIFT_DAYS * O3_DRIFT_HOURS);
@@ -206,7 +212,9 @@ static void read_modes(struct reader *r, struct o3_drift *d) {
     struct o3_drift_modes *m = &d->modes;
     read_name(r, "modes");
     m->n = read_int(r, 0, INDEX_MAX);
+    m->direction = (int)read_int(r, -1, 1);
     m->suspected = read_int(r, d->first, d->next);
+    m->ended = read_int(r, d->first, d->next);
     m->depth = read_double(r, 0, SHIFT_MAX);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         m->log[i].index = read_int(r, 0, d->next);
@@ -244,9 +252,9 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    o3_drift_rank_read(&r, d);
     read_hours(&r, d);
     read_modes(&r, d);
-    o3_drift_rank_read(&r, d);
     read_ring(&r, d);
     if (r.bad) {
         free(d);

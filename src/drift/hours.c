@@ -5,6 +5,11 @@
 
 #define MEDIAN_OF 61 /* samples of an hour, evenly taken */
 
+int16_t o3_drift_rounded(double units) {
+    double nearest = units < 0 ? -floor(0.5 - units) : floor(units + 0.5);
+    return (int16_t)fmin(INT16_MAX, fmax(-INT16_MAX, nearest));
+}
+
 static int64_t hour_of(int64_t wall_ms) {
     return wall_ms >= 0 ? wall_ms / O3_DRIFT_HOUR_MS : -((-wall_ms + O3_DRIFT_HOUR_MS - 1) / O3_DRIFT_HOUR_MS);
 }
@@ -34,8 +39,7 @@ static int16_t median_of(const struct o3_drift *d, int64_t from, int64_t to) {
     int64_t n = to - from, taken = n < MEDIAN_OF ? n : MEDIAN_OF;
     for (int64_t i = 0; i < taken; i++)
         v[i] = (double)d->y[(from + i * n / taken) % O3_DRIFT_RING];
-    double median = floor(o3_median(v, (size_t)taken) / O3_DRIFT_SEASON_UNIT + 0.5);
-    return (int16_t)fmin(INT16_MAX, fmax(INT16_MIN + 1, median));
+    return o3_drift_rounded(o3_median(v, (size_t)taken) / O3_DRIFT_SEASON_UNIT);
 }
 
 static void end_hour(struct o3_drift *d, int64_t to) {

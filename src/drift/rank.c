@@ -45,6 +45,7 @@ void o3_rank_clear(struct o3_rank *r, int64_t next) {
         for (int i = 0; i < O3_RANK_SHIFTS; i++)
             r->side[side][i] = (struct o3_rank_member){.start = next};
     r->changed = INT64_MAX;
+    r->is_worn = false;
 }
 
 static void add(struct o3_rank_member *m, double e, double cap, int64_t index) {

@@ -21,6 +21,7 @@ struct o3_rank_member {
 struct o3_rank {
     struct o3_rank_member side[2][O3_RANK_SHIFTS];
     int64_t changed;                      /* first sample of the change in sight; INT64_MAX without */
+    bool is_worn;                         /* too little is left from before it to compare with */
     uint64_t foreign[O3_DRIFT_RING / 64]; /* bit of a sample that is no reference: it was part of a change */
 };
 

@@ -5,7 +5,6 @@
 #include "drift/state_text.h"
 #include "o3/num.h"
 
-#define CAP_POWER 1.5 /* sums stop at the threshold to this power */
 #define FROZEN_MIN 30 /* samples before a change that are enough to compare with */
 #define STEPS_PER_INTERVAL 8
 #define STEPS (O3_DRIFT_GAP_INTERVALS * STEPS_PER_INTERVAL)
@@ -27,12 +26,29 @@ static bool is_foreign(const struct o3_drift *d, int64_t index) {
     return d->rank.foreign[slot / 64] >> (slot % 64) & 1;
 }
 
+static int n_foreign(const struct o3_drift *d) {
+    int n = 0;
+    for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
+        for (uint64_t bits = d->rank.foreign[i]; bits; bits &= bits - 1)
+            n++;
+    return n;
+}
+
 void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to) {
     if (from < o3_drift_oldest(d)) from = o3_drift_oldest(d);
     for (; from < to && from < d->next; from++) {
         size_t slot = (size_t)(from % O3_DRIFT_RING);
         d->rank.foreign[slot / 64] |= UINT64_C(1) << (slot % 64);
     }
+}
+
+bool o3_drift_rank_judges(const struct o3_drift *d) {
+    return d->params.detector == O3_DRIFT_BY_RANK && d->state != O3_DRIFT_CONFIRMED && !d->rank.is_worn;
+}
+
+void o3_drift_rank_restart(struct o3_drift *d) {
+    o3_drift_rank_exclude(d, d->rank.changed, o3_drift_newest(d) - 2);
+    o3_drift_rank_clear(d);
 }
 
 /* rho^dt and 1 / sqrt(1 - rho^(2 dt)) for dt in steps of 1 / STEPS_PER_INTERVAL, to be interpolated: hundreds of
@@ -63,16 +79,17 @@ static void find_step(const struct whitening *w, int32_t step_ms, double *power,
     *scale = w->scale[step] + part * (w->scale[step + 1] - w->scale[step]);
 }
 
-/* Residuals of all samples of the ring, oldest first; the oldest has no predecessor. */
-static void residuals(const struct o3_drift *d, double *ret) {
+/* Residuals of the samples from `first` to the newest; the oldest of the ring has no predecessor. */
+static void residuals(const struct o3_drift *d, int64_t first, double *ret) {
     struct whitening w = make_whitening(d);
     double mean = d->base.mean, limit = O3_DRIFT_CLIP * sqrt(d->base.var), before = 0, power = 0, scale = 1;
-    int64_t oldest = o3_drift_oldest(d);
-    size_t slot = (size_t)(oldest % O3_DRIFT_RING), n = (size_t)(d->next - oldest);
+    bool is_oldest = first == o3_drift_oldest(d);
+    size_t slot = (size_t)(first % O3_DRIFT_RING), n = (size_t)(d->next - first);
     int32_t step_ms = -1;
+    if (!is_oldest) before = fmin(limit, fmax(-limit, o3_drift_y(d, first - 1) - mean));
     for (size_t i = 0; i < n; i++, slot = slot + 1 < O3_DRIFT_RING ? slot + 1 : 0) {
         double now = (double)d->y[slot] - O3_DRIFT_SEASON_UNIT * d->season_of[slot] - mean;
-        if (i == 0 || d->gaps[slot / 64] >> (slot % 64) & 1) {
+        if ((i == 0 && is_oldest) || d->gaps[slot / 64] >> (slot % 64) & 1) {
             ret[i] = now;
         } else {
             if (d->step_ms[slot] != step_ms) find_step(&w, step_ms = d->step_ms[slot], &power, &scale);
@@ -82,14 +99,19 @@ static void residuals(const struct o3_drift *d, double *ret) {
     }
 }
 
-/* Samples that are compared with: up to the change where one is in sight and enough lie before it, else all. Only after
- * a crossing: before, independence of the ranks needs them all. */
+/* The window ends before the change that is in sight. Only after a crossing: before, independence of the ranks needs
+ * all samples. */
 static int64_t window_end(const struct o3_drift *d, int64_t newest) {
-    int64_t end = d->rank.changed, n = 0;
-    if (end > newest) return newest;
-    for (int64_t i = o3_drift_oldest(d); i < end; i++)
+    return d->rank.changed < newest ? d->rank.changed : newest;
+}
+
+/* What was before the change left the ring, or there was little of it. */
+static bool is_worn(const struct o3_drift *d) {
+    int64_t n = 0;
+    if (d->rank.changed == INT64_MAX) return false;
+    for (int64_t i = o3_drift_oldest(d); i < d->rank.changed; i++)
         n += !is_foreign(d, i);
-    return n >= FROZEN_MIN ? end : newest;
+    return n < FROZEN_MIN;
 }
 
 static void note_changed(struct o3_drift *d) {
@@ -107,22 +129,24 @@ void o3_drift_rank_add(struct o3_drift *d) {
     size_t slot = (size_t)(newest % O3_DRIFT_RING);
     d->rank.foreign[slot / 64] &= ~(UINT64_C(1) << (slot % 64));
     note_changed(d);
-    if (d->state == O3_DRIFT_CONFIRMED) return;
-    int64_t oldest = o3_drift_oldest(d);
+    d->rank.is_worn = is_worn(d);
+    if (d->state == O3_DRIFT_CONFIRMED || d->rank.is_worn) return;
+    int64_t end = window_end(d, newest), first = end - O3_RANK_WINDOW - n_foreign(d);
+    if (first < o3_drift_oldest(d)) first = o3_drift_oldest(d);
     double e[O3_DRIFT_RING];
     int less = 0, equal = 0, n = 0;
-    residuals(d, e);
-    double now = e[newest - oldest];
-    for (int64_t i = window_end(d, newest) - 1; i >= oldest && n < O3_RANK_WINDOW; i--) {
+    residuals(d, first, e);
+    double now = e[newest - first];
+    for (int64_t i = end - 1; i >= first && n < O3_RANK_WINDOW; i--) {
         size_t at = (size_t)i % O3_DRIFT_RING;
         int is_reference = !(d->rank.foreign[at / 64] >> (at % 64) & 1);
-        double then = e[i - oldest];
+        double then = e[i - first];
         less += is_reference & (then < now);
         equal += is_reference & (then == now);
         n += is_reference;
     }
     if (equal == n) return; /* nothing to compare with, or all the same: no news, and the sums need not grow */
-    double cap = 2 * O3_RANK_SHIFTS * o3_pow(threshold(d), CAP_POWER);
+    double cap = 2 * O3_RANK_SHIFTS * threshold(d) * sqrt(threshold(d)); /* beyond a ratio of O3_DRIFT_CAP */
     o3_rank_add(&d->rank, less, less + equal + 1, n + 1, cap, newest);
 }
 
@@ -143,6 +167,7 @@ void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out) {
             put_int(out, d->rank.side[side][i].start);
         }
     put_int(out, d->rank.changed);
+    put_int(out, d->rank.is_worn);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
         put_int(out, (int64_t)d->rank.foreign[i]);
 }
@@ -157,6 +182,7 @@ void o3_drift_rank_read(struct reader *r, struct o3_drift *d) {
             d->rank.side[side][i].start = read_int(r, d->first, d->next);
         }
     d->rank.changed = read_int(r, d->first, INT64_MAX);
+    d->rank.is_worn = read_int(r, 0, 1);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
         d->rank.foreign[i] = (uint64_t)read_int(r, INT64_MIN, INT64_MAX);
 }

@@ -60,6 +60,7 @@ int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index) {
 
 double o3_drift_duration(const struct o3_drift *d, int64_t index) {
     double interval_ms = (double)d->params.interval_ms, sum = 0;
+    if (index < o3_drift_oldest(d)) index = o3_drift_oldest(d);
     for (int64_t i = d->next - 1; i > index; i--) {
         double step = d->step_ms[slot_of(i)] / interval_ms;
         sum += step <= 0 ? 1 : fmin(step, O3_DRIFT_GAP_INTERVALS);

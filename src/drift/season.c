@@ -19,7 +19,7 @@ int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms) {
     int64_t hour = in_day / O3_DRIFT_HOUR_MS;
     double part = (double)(in_day % O3_DRIFT_HOUR_MS) / (double)O3_DRIFT_HOUR_MS;
     double from = s[hour], to = s[(hour + 1) % O3_DRIFT_HOURS];
-    return (int16_t)floor(from + part * (to - from) + 0.5);
+    return o3_drift_rounded(from + part * (to - from));
 }
 
 /* Deviations of the hours from the median of their day; hours and days that do not count are NaN. Columns are hours
@@ -125,6 +125,6 @@ void o3_drift_season_learn(struct o3_drift *d) {
         squares += s[i] * s[i] / (O3_DRIFT_HOURS - 1);
     double keep = squares > 0 ? fmax(0, 1 - error / squares) : 0;
     for (int i = 0; i < O3_DRIFT_HOURS; i++)
-        season[i] = (int16_t)fmin(INT16_MAX, fmax(INT16_MIN + 1, floor(keep * s[i] + 0.5)));
+        season[i] = o3_drift_rounded(keep * s[i]);
     apply(d, season);
 }

@@ -14,10 +14,6 @@ static int slot_of(int64_t hour) {
     return (int)((hour % O3_DRIFT_HOURS + O3_DRIFT_HOURS) % O3_DRIFT_HOURS);
 }
 
-static int16_t saturated(double v) {
-    return (int16_t)fmin(INT16_MAX, fmax(INT16_MIN + 1, v));
-}
-
 void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t n) {
     struct o3_drift_hours *h = &d->hours;
     int slot = slot_of(hour);
@@ -25,7 +21,7 @@ void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t
     h->difference[slot] = O3_DRIFT_UNKNOWN;
     h->n[slot] = (uint16_t)n;
     if (h->reference[slot] != O3_DRIFT_UNKNOWN)
-        h->difference[slot] = saturated(median - h->reference[slot]);
+        h->difference[slot] = o3_drift_rounded(median - h->reference[slot]);
     else if (quiet)
         h->reference[slot] = median;
 }
@@ -34,7 +30,7 @@ void o3_drift_slow_shift(struct o3_drift *d, double shift) {
     int16_t *reference = d->hours.reference;
     for (int i = 0; i < O3_DRIFT_HOURS; i++)
         if (reference[i] != O3_DRIFT_UNKNOWN)
-            reference[i] = saturated(floor(reference[i] + shift / O3_DRIFT_SEASON_UNIT + 0.5));
+            reference[i] = o3_drift_rounded(reference[i] + shift / O3_DRIFT_SEASON_UNIT);
     for (int i = 0; i < O3_DRIFT_HOURS; i++)
         d->hours.difference[i] = O3_DRIFT_UNKNOWN;
 }
@@ -81,6 +77,7 @@ bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *r
     const struct o3_drift_hours *h = &d->hours;
     double v[COMPARED], lo = HUGE_VAL, hi = -HUGE_VAL, samples = 0;
     int n = 0;
+    if (d->gate <= 0) return false; /* nothing tells a slow change from the error of the reference */
     /* the hour before `now` is the newest that ended */
     for (int64_t hour = h->now - 1; hour >= h->now - WITHIN && n < COMPARED; hour--) {
         if (h->difference[slot_of(hour)] == O3_DRIFT_UNKNOWN) continue;
@@ -95,7 +92,6 @@ bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *r
     lo = fmin(lo, effect - noise);
     hi = fmax(hi, effect + noise);
     if (lo < d->gate && hi > -d->gate) return false;
-    if (lo <= 0 && hi >= 0) return false; /* without a minimum effect */
     *ret = (struct o3_drift_slow_change){.direction = effect > 0 ? 1 : -1, .effect = effect};
     date(d, ret);
     return true;

@@ -56,11 +56,10 @@ static unsigned reversed(unsigned effect) {
     return (effect & UP ? DOWN : 0u) | (effect & DOWN ? UP : 0u);
 }
 
-static bool explains(const struct hypothesis *h, int sense, const struct o3_cause_member *m) {
-    if ((unsigned)m->signal >= O3_SIGNAL_COUNT) return false;
-    if (h->find == o3_evidence_uptime && !m->is_slow) return false;
+static bool explains(const struct hypothesis *h, const struct o3_evidence *e, const struct o3_cause_member *m) {
+    if ((unsigned)m->signal >= O3_SIGNAL_COUNT || (e->is_for_slow && !m->is_slow)) return false;
     unsigned effect = h->effects[m->signal];
-    return ((sense < 0 ? reversed(effect) : effect) & direction_of(m)) != 0;
+    return ((e->sense < 0 ? reversed(effect) : effect) & direction_of(m)) != 0;
 }
 
 /* How many times better than chance. A member that it cannot explain counts against it. */
@@ -71,7 +70,7 @@ static double score_of(const struct hypothesis *h, const struct o3_evidence_inpu
     double score = h->most * e->strength;
     bool is_any = false;
     for (size_t i = 0; i < in->n_members; i++) {
-        bool is_explained = explains(h, e->sense, &in->m[i]);
+        bool is_explained = explains(h, e, &in->m[i]);
         is_any |= is_explained;
         if (!is_explained && score > least) score *= unexplained;
     }

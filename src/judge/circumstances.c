@@ -2,6 +2,7 @@
 /* Surroundings over a span of samples: medians of levels, rates of counts. */
 #include <math.h>
 #include "o3/cause.h"
+#include "o3/num.h"
 #include "o3/stat.h"
 #include "o3/text.h"
 
@@ -66,6 +67,33 @@ static double median_of(const struct o3_sample *v, size_t n, level_fn of) {
         if (isfinite(x)) known_values[n_known++] = x;
     }
     return o3_median(known_values, n_known);
+}
+
+/* A probe that met something else says nothing of the slope. */
+static struct o3_cause_line line_of(const struct o3_sample *v, size_t n) {
+    const double far = 4;
+    double y[O3_CIRCUMSTANCES_MAX], t[O3_CIRCUMSTANCES_MAX], sorted[O3_CIRCUMSTANCES_MAX];
+    struct o3_cause_line l = {.n = 0};
+    size_t n_known = 0;
+    for (size_t i = 0; i < n; i++) {
+        double rate = decode_tps(&v[i]);
+        if (!isfinite(rate)) continue;
+        t[n_known] = ((double)v[i].wall_ms - (double)v[0].wall_ms) / 3600e3;
+        sorted[n_known] = y[n_known] = o3_log(rate);
+        n_known++;
+    }
+    double median = o3_median(sorted, n_known), sd = o3_mad_sd(sorted, n_known, median);
+    for (size_t i = 0; i < n_known; i++) {
+        if (sd > 0 && fabs(y[i] - median) > far * sd) continue;
+        l.n++;
+        double dt = t[i] - l.hours, dy = y[i] - l.log_rate;
+        l.hours += dt / l.n;
+        l.log_rate += dy / l.n;
+        l.hours2 += dt * (t[i] - l.hours);
+        l.product += dt * (y[i] - l.log_rate);
+        l.log_rate2 += dy * (y[i] - l.log_rate);
+    }
+    return l;
 }
 
 typedef int64_t (*count_fn)(const struct o3_sample *s);
@@ -161,6 +189,7 @@ void o3_circumstances_of(const struct o3_sample *v, size_t n, struct o3_circumst
         .decode_tps = median_of(v, n, decode_tps),
         .bytes_per_token = NAN,
         .uptime_s = NAN,
+        .line = line_of(v, n),
     };
     take_newest(v, n, ret);
 }

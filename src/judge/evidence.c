@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include "o3/num.h"
 #include "o3/text.h"
 
 #define GIB 1073741824.0
@@ -254,15 +255,41 @@ void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence
          figure(or_zero(b->user_requests_per_h), from), figure(or_zero(s->user_requests_per_h), to));
 }
 
+/* Both lines as one, when the second begins `shift` hours after the first. */
+static struct o3_cause_line pooled(const struct o3_cause_line *a, const struct o3_cause_line *b, double shift) {
+    double n = a->n + b->n, weight = (double)a->n * b->n / n;
+    double dt = b->hours + shift - a->hours, dy = b->log_rate - a->log_rate;
+    return (struct o3_cause_line){.n = a->n + b->n,
+                                  .hours2 = a->hours2 + b->hours2 + weight * dt * dt,
+                                  .product = a->product + b->product + weight * dt * dy,
+                                  .log_rate2 = a->log_rate2 + b->log_rate2 + weight * dy * dy};
+}
+
+/* Log likelihood of one falling line for all samples against a level before and another since; 0: no fall, or too
+ * little to tell. */
+static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s) {
+    const int least = 15;
+    const double least_hours = 1;
+    double shift = ((double)s->from_wall_ms - (double)b->from_wall_ms) / 3600e3;
+    double span = ((double)s->to_wall_ms - (double)b->from_wall_ms) / 3600e3;
+    if (b->line.n < least || s->line.n < least || !(span >= least_hours) || !(shift > 0)) return 0;
+    struct o3_cause_line l = pooled(&b->line, &s->line, shift);
+    if (!(l.product < 0)) return 0;
+    double of_step = b->line.log_rate2 + s->line.log_rate2, of_slope = l.log_rate2 - l.product * l.product / l.hours2;
+    return of_step > 0 && of_slope > 0 ? 0.5 * l.n * o3_log(of_step / of_slope) : 0;
+}
+
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret) {
     bool is_slow = false;
     for (size_t i = 0; i < in->n_members; i++)
         is_slow |= in->m[i].is_slow;
     double up = in->since->uptime_s;
     bool has_grown = !(in->before->uptime_s > up);
-    if (is_slow && has_grown)
-        tell(ret, grade(up, 3 * 3600, 24 * 3600), 1, "slower and slower since the model was loaded %.3g h ago",
-             up / 3600);
+    if (!has_grown) return;
+    double slope = up >= 3600 ? grade(slope_evidence(in->before, in->since), 0.5, 2.5) : 0;
+    double slow = is_slow ? grade(up, 3 * 3600, 24 * 3600) : 0;
+    tell(ret, fmax(slope, slow), 1, "slower and slower since the model was loaded %.3g h ago", up / 3600);
+    ret->is_for_slow = slow > slope;
 }
 
 void o3_evidence_unknown(const struct o3_evidence_input *in, char out[160]) {

@@ -5,8 +5,9 @@
 #include "o3/cause.h"
 
 struct o3_evidence {
-    double strength; /* 0 none .. 1 as clear as it can be */
-    int sense;       /* +1: the influence came or grew, -1: it went */
+    double strength;  /* 0 none .. 1 as clear as it can be */
+    bool is_for_slow; /* it can explain no change but those that crept in */
+    int sense;        /* +1: the influence came or grew, -1: it went */
     char text[160];
 };
 struct o3_evidence_input {

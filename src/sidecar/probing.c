@@ -24,6 +24,7 @@
  * probes tells. */
 #define CACHED_PROMPT_TOKEN_TIMES 3
 #define PROMPT_TOKENS_GAIN 0.02
+#define THROTTLED_PASSING 5 /* probes in a row: what lasts is no passing state, but the speed that users get now */
 /* To put a user's state aside takes up to seconds for some GB (0.30 and later), and looks like a wait in the queue. */
 #define STATE_COPY_MAX_NS (2500LL * O3_NS_PER_MS)
 
@@ -406,7 +407,8 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     if (!is_test) choose_sizes(s, m, sample);
     if (is_answered) m->n_since_load++;
     o3_sc_fill_around(s, m, sample);
-    if (o3_sc_is_throttled(&s->probe.host, &m->host)) sample->flags |= O3_SAMPLE_THROTTLED;
+    m->n_throttled = o3_sc_is_throttled(&s->probe.host, &m->host) ? m->n_throttled + 1 : 0;
+    if (m->n_throttled > 0 && m->n_throttled <= THROTTLED_PASSING) sample->flags |= O3_SAMPLE_THROTTLED;
     clear_run(&s->probe);
     tell(s, sample);
     s->ops.sample(s->ops.ctx, sample);

@@ -19,23 +19,27 @@
 
 #define LEVEL 40.0
 #define CV 0.05
-#define STEP_S DRIFT_NOISE_STEP_S
 #define QUICK_S 15.0
-#define JITTER 0.05     /* of a step, both ways, as the sidecar's probes have it */
-#define PER_30D 43200.0 /* steps of 30 days */
-#define PARTS 16        /* of one cell */
+#define JITTER 0.05 /* of an interval, both ways, as the sidecar's probes have it */
+#define DAYS_30_S (30 * 86400.0)
+#define PARTS 16 /* of one cell */
 #define WORKERS_MAX 64
-#define QUIET_STEPS 240 /* before a change */
-#define WAIT_STEPS 300  /* for its alarm */
-#define TRIES 100       /* to get so far without a false alarm */
+#define QUIET 240 /* intervals before a change */
+#define WAIT 300  /* intervals for its alarm */
+#define TRIES 100 /* to get so far without a false alarm */
 
 struct options {
     double samples; /* of a cell of false alarms; half as many where quicker samples are compared */
     int runs;       /* of a cell of delays */
     uint64_t seed;
     int n_workers;
+    double interval_s;
     enum o3_drift_detector detector;
 };
+
+static double arl0_of(const struct options *o) {
+    return DAYS_30_S / o->interval_s;
+}
 
 struct noise_row {
     const char *name;
@@ -62,8 +66,8 @@ struct cell {
 
 /* Of one part. */
 struct outcome {
-    int64_t n_alarms, n_samples;
-    double steps;                       /* of time */
+    int64_t n_alarms, n_slow, n_samples; /* slow: alarms of the comparison of hours */
+    double time_s;
     int64_t n_missed, n_given_up;       /* runs without the alarm; runs that never got to the change */
     int32_t n_suspect, n_confirmed;     /* delays */
     float suspect[256], confirmed[256]; /* minutes */
@@ -73,6 +77,7 @@ struct outcome {
 
 struct series {
     const struct cell *cell;
+    double interval_s;
     struct drift_noise noise;
     struct o3_rand clock;
     struct o3_drift *drift;
@@ -84,19 +89,19 @@ struct series {
 static int series_init(struct series *s, const struct options *o, const struct cell *c, uint64_t seed) {
     struct o3_drift_params p = o3_drift_params_default();
     p.detector = o->detector;
-    p.interval_ms = (int64_t)(STEP_S * 1000);
-    p.arl0_samples = PER_30D;
+    p.interval_ms = (int64_t)(o->interval_s * 1000);
+    p.arl0_samples = arl0_of(o);
     if (c->min_effect >= 0) p.min_effect = c->min_effect;
-    *s = (struct series){.cell = c, .change_s = INFINITY, .drift = o3_drift_new(&p)};
+    *s = (struct series){.cell = c, .interval_s = o->interval_s, .change_s = INFINITY, .drift = o3_drift_new(&p)};
     drift_noise_init(&s->noise, c->noise->kind, CV, c->noise->rho, seed);
     o3_rand_seed(&s->clock, seed ^ UINT64_C(0x5bd1e995));
     return s->drift ? 0 : -1;
 }
 
-static enum o3_drift_event take_sample(struct series *s) {
+static enum o3_drift_event take_sample(struct series *s, struct o3_drift_report *ret) {
     double level = LEVEL * (s->at_s >= s->change_s ? 1 + s->cell->change : 1);
     double value = level * (1 + drift_noise_at(&s->noise, s->at_s));
-    return o3_drift_add(s->drift, value > 0.01 ? value : 0.01, (int64_t)(s->at_s * 1000), NULL);
+    return o3_drift_add(s->drift, value > 0.01 ? value : 0.01, (int64_t)(s->at_s * 1000), ret);
 }
 
 static double with_jitter(struct series *s, double step_s) {
@@ -112,10 +117,10 @@ static bool is_suspect(const struct series *s) {
 /* The usual samples go on as they would; the quick ones come between them. Without quick ones the clock is exact. */
 static void advance(struct series *s) {
     if (!s->cell->is_quick) {
-        s->at_s += STEP_S;
+        s->at_s += s->interval_s;
         return;
     }
-    if (s->at_s >= s->usual_s) s->usual_s += with_jitter(s, STEP_S);
+    if (s->at_s >= s->usual_s) s->usual_s += with_jitter(s, s->interval_s);
     double next_s = s->usual_s;
     if (is_suspect(s)) {
         double quick_s = s->at_s + with_jitter(s, QUICK_S);
@@ -131,17 +136,19 @@ static bool is_alarm(const struct cell *c, enum o3_drift_event ev) {
 }
 
 /* The detector starts over after each alarm: learning and the early life of a baseline are part of the rate. */
-static void count_alarms(struct series *s, double steps, struct outcome *ret) {
-    while (s->at_s < steps * STEP_S) {
-        enum o3_drift_event ev = take_sample(s);
+static void count_alarms(struct series *s, double n_intervals, struct outcome *ret) {
+    ret->time_s = n_intervals * s->interval_s;
+    while (s->at_s < ret->time_s) {
+        struct o3_drift_report report;
+        enum o3_drift_event ev = take_sample(s, &report);
         ret->n_samples++;
         if (is_alarm(s->cell, ev)) {
             ret->n_alarms++;
+            ret->n_slow += report.is_slow;
             o3_drift_reset(s->drift);
         }
         advance(s);
     }
-    ret->steps = steps;
 }
 
 /* ---- delays ---- */
@@ -150,10 +157,10 @@ static void count_alarms(struct series *s, double steps, struct outcome *ret) {
 static bool reach_change(struct series *s) {
     for (int i = 0; i < TRIES; i++) {
         o3_drift_reset(s->drift);
-        s->change_s = s->at_s + STEP_S * (QUIET_STEPS + o3_rand_uniform(&s->clock));
+        s->change_s = s->at_s + s->interval_s * (QUIET + o3_rand_uniform(&s->clock));
         enum o3_drift_event ev = O3_DRIFT_EV_NONE;
         while (s->at_s < s->change_s && ev != O3_DRIFT_EV_CONFIRMED) {
-            ev = take_sample(s);
+            ev = take_sample(s, NULL);
             advance(s);
         }
         if (ev != O3_DRIFT_EV_CONFIRMED && !is_suspect(s)) return true;
@@ -163,8 +170,8 @@ static bool reach_change(struct series *s) {
 
 static void wait_for_alarm(struct series *s, struct outcome *ret) {
     bool was_suspect = false;
-    while (s->at_s < s->change_s + WAIT_STEPS * STEP_S) {
-        enum o3_drift_event ev = take_sample(s);
+    while (s->at_s < s->change_s + WAIT * s->interval_s) {
+        enum o3_drift_event ev = take_sample(s, NULL);
         float minutes = (float)((s->at_s - s->change_s) / 60);
         if (!was_suspect && (ev == O3_DRIFT_EV_SUSPECT || ev == O3_DRIFT_EV_CONFIRMED)) {
             ret->suspect[ret->n_suspect++] = minutes;
@@ -267,7 +274,7 @@ static int do_cells(const struct options *o, const struct cell *cells, int n, st
 /* ---- the tables ---- */
 
 struct rate {
-    int64_t n_alarms, n_samples;
+    int64_t n_alarms, n_slow, n_samples;
     double exposure; /* in 30 days */
     double lo, hi;   /* 95 % interval of alarms in 30 days */
 };
@@ -276,8 +283,9 @@ static struct rate rate_of(const struct outcome *parts) {
     struct rate r = {0};
     for (int i = 0; i < PARTS; i++) {
         r.n_alarms += parts[i].n_alarms;
+        r.n_slow += parts[i].n_slow;
         r.n_samples += parts[i].n_samples;
-        r.exposure += parts[i].steps / PER_30D;
+        r.exposure += parts[i].time_s / DAYS_30_S;
     }
     struct o3_interval count = o3_poisson(r.n_alarms, 0.95);
     r.lo = count.lo / r.exposure;
@@ -307,13 +315,14 @@ static int print_rates(const struct options *o) {
                                  .is_confirmed = LEVELS[i % LEVEL_COUNT].is_confirmed};
     int result = found ? do_cells(o, cells, N, found) : -1;
     if (result == 0) {
-        puts("| noise, CV 5 % | alarm | alarms | samples | in 43,200 samples (95 %) | covers one in 43,200 |");
-        puts("|---|---|---|---|---|---|");
+        printf("| noise, CV 5 %% | alarm | alarms | of them slow | samples | in %.0f samples (95 %%) | covers one |\n",
+               arl0_of(o));
+        puts("|---|---|---|---|---|---|---|");
     }
     for (int i = 0; i < N && result == 0; i++) {
         struct rate r = rate_of(&found[i * PARTS]);
-        printf("| %s | %s | %lld | %.1f M | %.2f (%.2f to %.2f) | %s |\n", cells[i].noise->name,
-               LEVELS[i % LEVEL_COUNT].name, (long long)r.n_alarms, 1e-6 * (double)r.n_samples,
+        printf("| %s | %s | %lld | %lld | %.1f M | %.2f (%.2f to %.2f) | %s |\n", cells[i].noise->name,
+               LEVELS[i % LEVEL_COUNT].name, (long long)r.n_alarms, (long long)r.n_slow, 1e-6 * (double)r.n_samples,
                (double)r.n_alarms / r.exposure, r.lo, r.hi, verdict(&r));
     }
     free(found);
@@ -374,8 +383,10 @@ static int print_quick_delays(const struct options *o) {
             .noise = &NOISES[ROWS[i / 6]], .min_effect = -1, .is_quick = i % 2, .change = CHANGES[i / 2 % 3]};
     int result = found ? do_cells(o, cells, N, found) : -1;
     if (result == 0) {
-        puts("\n| noise, CV 5 % | step | suspect after, each 60 s | suspect, quicker | confirmed after, each 60 s | "
-             "confirmed, quicker | missed |");
+        printf("\n| noise, CV 5 %% | step | suspect after, each %.0f s | suspect, quicker | confirmed after, each %.0f "
+               "s | "
+               "confirmed, quicker | missed |\n",
+               o->interval_s, o->interval_s);
         puts("|---|---|---|---|---|---|---|");
     }
     for (size_t i = 0; i < N && result == 0; i += 2) {
@@ -399,9 +410,9 @@ static int print_quick_delays(const struct options *o) {
 /* ---- the command ---- */
 
 static int usage(void) {
-    fprintf(stderr,
-            "usage: drift_study [--samples MILLIONS] [--runs N] [--seed N] [--workers N] [--detector cusum|rank]\n"
-            "samples of a cell: 1 to 1000 million; runs: 16 to 4096; workers: 1 to 64\n");
+    fprintf(stderr, "usage: drift_study [--samples MILLIONS] [--runs N] [--seed N] [--workers N] [--detector "
+                    "cusum|rank] [--interval SECONDS]\n"
+                    "samples of a cell: 1 to 1000 million; runs: 16 to 4096; workers: 1 to 64; interval: 15 to 3600\n");
     return 2;
 }
 
@@ -422,10 +433,12 @@ static bool take_option(struct options *o, const char *name, const char *value) 
         o->seed = (uint64_t)number;
     else if (!strcmp(name, "--workers"))
         o->n_workers = (int)fmin(number, 1e6);
+    else if (!strcmp(name, "--interval"))
+        o->interval_s = floor(number);
     else
         return false;
-    return o->samples >= 1e6 && o->samples <= 1e9 && o->runs >= PARTS && o->runs <= 256 * PARTS && o->n_workers >= 1 &&
-           o->n_workers <= WORKERS_MAX;
+    return o->interval_s >= QUICK_S && o->interval_s <= 3600 && o->samples >= 1e6 && o->samples <= 1e9 &&
+           o->runs >= PARTS && o->runs <= 256 * PARTS && o->n_workers >= 1 && o->n_workers <= WORKERS_MAX;
 }
 
 int main(int argc, char **argv) {
@@ -433,15 +446,16 @@ int main(int argc, char **argv) {
     struct options o = {.samples = 20e6,
                         .runs = 2048,
                         .seed = 1,
+                        .interval_s = 60,
                         .n_workers = cores > 4   ? 4
                                      : cores > 1 ? (int)cores
                                                  : 2};
     for (int i = 1; i < argc; i += 2)
         if (i + 1 == argc || !take_option(&o, argv[i], argv[i + 1])) return usage();
-    printf(
-        "Detector %s, one false alarm in 43,200 samples (30 days at one a minute); it starts over after each alarm.\n"
-        "Seed %llu, %.0f M samples a cell, %d changes a cell. Delays are minutes, median / 95th percentile.\n\n",
-        o3_drift_detector_name(o.detector), (unsigned long long)o.seed, 1e-6 * o.samples, o.runs / PARTS * PARTS);
+    printf("Detector %s, one false alarm in 30 days at a sample each %.0f s; it starts over after each alarm.\n"
+           "Seed %llu, %.0f M samples a cell, %d changes a cell. Delays are minutes, median / 95th percentile.\n\n",
+           o3_drift_detector_name(o.detector), o.interval_s, (unsigned long long)o.seed, 1e-6 * o.samples,
+           o.runs / PARTS * PARTS);
     if (print_rates(&o) < 0 || print_quick_rates(o) < 0 || print_quick_delays(&o) < 0) {
         fprintf(stderr, "drift_study: no memory, or a worker failed\n");
         return 75;

@@ -284,6 +284,52 @@ static void what_creeps_in_goes_with_uptime(void **state) {
     ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
 }
 
+/* ln(rate) falls by `fall` in the course of 160 minutes, at a stroke or evenly. */
+static int rank_of_fall(double fall, bool is_step, uint64_t seed, enum o3_cause *ret_first) {
+    enum { N = 160, CHANGE = 100 };
+    static struct o3_sample v[N];
+    struct o3_rand r;
+    o3_rand_seed(&r, seed);
+    for (int i = 0; i < N; i++) {
+        double at = is_step ? i >= CHANGE : (double)i / N;
+        v[i] = (struct o3_sample){.wall_ms = 1790000000000 + i * 60000LL, .num_ctx = 4096};
+        o3_surroundings_init(&v[i].around);
+        v[i].around.loaded_wall_ms = v[0].wall_ms - 3600000;
+        v[i].decode_tps = 40 * exp(-fall * at + 0.04 * o3_rand_normal(&r));
+        if (i % 50 == 7) v[i].decode_tps = 3; /* met something else */
+    }
+    struct o3_circumstances b, s;
+    o3_circumstances_of(v, CHANGE - 10, &b);
+    o3_circumstances_of(v + CHANGE, N - CHANGE, &s);
+    int n = o3_cause_rank(&SLOWER, 1, &b, &s, found);
+    *ret_first = found[0].cause;
+    return n;
+}
+
+static void a_slope_is_told_from_a_step(void **state) {
+    (void)state;
+    enum { RUNS = 400 };
+    uint64_t seed = o3_test_seed(21);
+    int n_step = 0, n_small_step = 0, n_slope = 0, n_nothing = 0;
+    for (uint64_t i = 0; i < RUNS; i++) {
+        enum o3_cause first;
+        rank_of_fall(0.3, true, seed + i, &first);
+        n_step += first == O3_CAUSE_UPTIME;
+        rank_of_fall(0.06, true, seed + i, &first);
+        n_small_step += first == O3_CAUSE_UPTIME;
+        rank_of_fall(0.1, false, seed + i, &first);
+        n_slope += first == O3_CAUSE_UPTIME;
+        rank_of_fall(0, false, seed + i, &first);
+        n_nothing += first == O3_CAUSE_UPTIME;
+    }
+    print_message("called uptime: %d steps, %d small steps, %d slopes, %d without a change, of %d each\n", n_step,
+                  n_small_step, n_slope, n_nothing, RUNS);
+    assert_int_equal(n_step, 0);
+    assert_true(n_small_step < RUNS / 20);
+    assert_true(n_slope > RUNS * 9 / 10);
+    assert_true(n_nothing < RUNS / 10);
+}
+
 static void each_unexplained_member_counts_against(void **state) {
     (void)state;
     struct o3_circumstances s = healthy();
@@ -545,6 +591,7 @@ int main(void) {
         cmocka_unit_test(the_server_and_the_model_say_so_themselves),
         cmocka_unit_test(queues_and_loads_delay_first_tokens_only),
         cmocka_unit_test(what_creeps_in_goes_with_uptime),
+        cmocka_unit_test(a_slope_is_told_from_a_step),
         cmocka_unit_test(each_unexplained_member_counts_against),
         cmocka_unit_test(equals_stand_in_the_order_of_the_set),
         cmocka_unit_test(nothing_known_is_unknown),
