@@ -15,6 +15,8 @@
  * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
  * Nothing but a sample is evidence: pauses are no sign of health.
  *
+ * A context that was in force before, in a setting that is remembered, is no news when it comes back.
+ *
  * Strata apply to decode_rate, prefill_rate and ttft; everything else is judged under `idle` whatever went on. Samples
  * of warm-up, tainted, incomplete or implausible ones never reach a rate; a load is measured in the warm-up all the
  * same. memory, gpu_ratio and context are read exactly, and a load is rare: their baselines need 10 samples at most.

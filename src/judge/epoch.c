@@ -130,6 +130,7 @@ static bool move(struct o3_judge *j, struct model *m, struct setting **v, int n,
         return false;
     }
     struct setting *to = find(v, n, k);
+    m->has_come_back = to != NULL; /* the epoch moves last, and it is what counts */
     if (!to) to = add(j, m, v, n, from, k);
     m->n_switches++;
     if (from) from->used = m->n_switches;
@@ -145,13 +146,32 @@ static bool move(struct o3_judge *j, struct model *m, struct setting **v, int n,
     return true;
 }
 
-/* A context that is the published preset's is what we asked for: it starts anew instead of being a change. */
-static void expect_context(struct o3_judge *j, const struct model *m, double num_ctx) {
-    struct series *x = m->digest ? &m->digest->series[O3_SIGNAL_CONTEXT][O3_STRATUM_IDLE] : NULL;
+static struct series *context_series(const struct model *m) {
+    return m->digest ? &m->digest->series[O3_SIGNAL_CONTEXT][O3_STRATUM_IDLE] : NULL;
+}
+
+static bool is_context_far(const struct o3_judge *j, const struct o3_drift_view *v, double num_ctx) {
+    return v->state != O3_DRIFT_LEARNING && fabs(v->baseline - num_ctx) > j->p.min_effect * num_ctx;
+}
+
+/* Users who ask with different contexts make them take turns: the first time is news, the next ones are not. What is
+ * back at the reference is told to the detector all the same. */
+bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx) {
+    const struct series *x = context_series(m);
+    struct o3_drift_view v;
+    if (!m->has_come_back || !x || !o3_series_exists(x)) return false;
+    o3_series_view(x, &v);
+    return is_context_far(j, &v, num_ctx);
+}
+
+/* A context that is the published preset's is what we asked for: it starts anew instead of being a change. So does one
+ * that changes before it was known: the middle of two is none. */
+static void expect_context(struct o3_judge *j, const struct model *m, double num_ctx, bool is_ours) {
+    struct series *x = context_series(m);
     struct o3_drift_view v;
     if (!x || !o3_series_exists(x)) return;
     o3_series_view(x, &v);
-    if (v.state == O3_DRIFT_LEARNING || fabs(v.baseline - num_ctx) <= j->p.min_effect * num_ctx) return;
+    if (v.state != O3_DRIFT_LEARNING && !(is_ours && is_context_far(j, &v, num_ctx))) return;
     o3_drift_reset(x->drift);
     x->n_unsaved++;
     o3_judge_end_members(j, m, m->digest->id, O3_SIGNAL_CONTEXT, O3_MEMBER_LEFT);
@@ -172,8 +192,9 @@ const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_
     m->n_here = 1;
     if (!from || !m->epoch) return NULL;
     const char *reason = o3_judge_difference(&from->key, &m->epoch->key);
-    bool is_ours = reason && !strcmp(reason, "num_ctx") && s->around.preset_num_ctx == s->num_ctx;
-    if (is_ours) expect_context(j, m, (double)s->num_ctx);
+    bool is_context = reason && !strcmp(reason, "num_ctx");
+    bool is_ours = is_context && s->around.preset_num_ctx == s->num_ctx;
+    if (is_context) expect_context(j, m, (double)s->num_ctx, is_ours);
     o3_judge_leave(m, from, is_ours, s->wall_ms);
     if (has_digest_changed && from_digest) o3_judge_leave(m, from_digest, false, s->wall_ms);
     return reason;

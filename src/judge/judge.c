@@ -179,7 +179,7 @@ static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s,
     size_t n = o3_judge_readings(s, r);
     for (size_t i = 0; i < n; i++) {
         struct setting *g = o3_judge_setting(m, r[i].signal);
-        if (!g) continue;
+        if (!g || (r[i].signal == O3_SIGNAL_CONTEXT && o3_judge_is_known_context(j, m, r[i].value))) continue;
         struct reading as_idle = r[i];
         as_idle.stratum = O3_STRATUM_IDLE;
         if (is_new_throttle(m, g, &r[i])) feed_series(j, m, g, &as_idle, s, news);

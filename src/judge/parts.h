@@ -60,7 +60,8 @@ struct model {
     int64_t used;    /* number of its last sample among all */
     int64_t next_id; /* of a setting */
     int64_t n_switches;
-    int64_t n_here; /* samples since the switch */
+    int64_t n_here;     /* samples since the switch */
+    bool has_come_back; /* by that switch, to a setting that was known */
     bool is_unsaved;
     bool has_lost_state; /* it was damaged: saved series may carry the numbers of new settings */
     int n_trail_unsaved;
@@ -116,6 +117,8 @@ struct reading {
     double value; /* success: 1 or 0 */
 };
 size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL_COUNT]);
+
+bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
 
 /* series.c */
 /* False: nothing to tell. */

@@ -105,6 +105,7 @@ static void model(struct codec *c, struct model *m) {
     o3_codec_int(c, &m->next_id, 1, COUNT_MAX);
     o3_codec_int(c, &m->n_switches, 0, COUNT_MAX);
     o3_codec_int(c, &m->n_here, 0, COUNT_MAX);
+    O3_CODEC(c, m->has_come_back, 0, 1);
     settings(c, m->epochs, O3_JUDGE_EPOCHS, &m->epoch);
     settings(c, m->digests, O3_JUDGE_DIGESTS, &m->digest);
     for (int i = 0; i < O3_SIGNAL_COUNT; i++)

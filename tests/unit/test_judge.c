@@ -389,6 +389,9 @@ static void test_switching_back_and_forth_compares_once(void **state) {
     assert_int_equal(n[O3_SIGNAL_DECODE_RATE], 2); /* there, and back */
     assert_int_equal(n[O3_SIGNAL_MEMORY], 2);
     assert_int_equal(t->n_epochs, 19);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1); /* another context: the first time */
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 1);
     O3_ASSERT_NEAR(release_of(t, O3_SIGNAL_DECODE_RATE)->change_ratio, 45.0 / 40 - 1, 0.02); /* the way back */
     o3_judge_free(j);
     told_free(t);
