@@ -7,7 +7,8 @@
 #define WINSOR_SD 1.013 /* sd of Gaussian data / sd after clipping at 2.5 sd */
 #define WINSOR_VAR 1.026
 #define RHO_MAX 0.9
-#define RHO_SE 1.5 /* too small a rho costs false alarms, too large a one a little delay */
+#define RHO_BIAS 3.0 /* the estimate is too small by (1 + 3 rho) / n (Marriott & Pope 1954) */
+#define RHO_SE 1.3   /* too small a rho costs false alarms, too large a one a little delay */
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
@@ -55,14 +56,17 @@ static void refit(const struct o3_drift_pair *y, size_t n, double *mean, double 
 }
 
 void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n) {
-    double mean, sd, cov = 0;
+    double mean, sd, cov = 0, beyond = 0;
     first_guess(y, n, &mean, &sd);
     for (int i = 0; i < FIT_ROUNDS; i++)
         refit(y, n, &mean, &sd);
     double limit = O3_DRIFT_CLIP * sd;
     for (size_t i = 0; i < n; i++)
         if (tells_of_rho(&y[i])) cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
-    *b = (struct o3_drift_baseline){.mean = mean, .var = sd * sd, .cov = cov / (double)n, .n = (int64_t)n};
+    for (size_t i = 0; i < n; i++)
+        beyond += fabs(y[i].now - mean) > limit;
+    *b = (struct o3_drift_baseline){
+        .mean = mean, .var = sd * sd, .cov = cov / (double)n, .beyond = beyond / (double)n, .n = (int64_t)n};
 }
 
 double o3_drift_baseline_weight(const struct o3_drift_baseline *b) {
@@ -74,6 +78,7 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
     double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
     b->n++;
     double gain = fmin(1, y.dt) / o3_drift_baseline_weight(b); /* samples close together know less each */
+    b->beyond += gain * ((fabs(y.now - b->mean) > limit) - b->beyond);
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);
     if (tells_of_rho(&y)) b->cov += gain * (r * before - b->cov);
@@ -81,7 +86,8 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
 }
 
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
-    return fmin(RHO_MAX, fmax(0, b->cov / b->var + RHO_SE / sqrt(o3_drift_baseline_weight(b))));
+    double n = o3_drift_baseline_weight(b);
+    return fmin(RHO_MAX, fmax(0, b->cov / b->var + RHO_SE / sqrt(n) + RHO_BIAS / n));
 }
 
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {

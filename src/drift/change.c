@@ -8,7 +8,9 @@
 #define SPLIT_DROP 6.0 /* twice the log likelihood ratio by which a date may be worse than the best; by simulation */
 #define GATE_SLACK 1.3 /* standard errors by which the effect found may miss the minimum */
 #define RECENT 5
-#define TAIL 5
+#define TAIL 8
+#define TAIL_HEALED 6.0 /* nats by which the newest samples have to speak for the old level */
+#define HEALED_OF 15    /* samples whose level tells the same of a change too small for that */
 #define Z95 1.96
 #define MEDIAN_VARIANCE 1.5707963 /* pi / 2: variance of a median over that of a mean */
 
@@ -40,6 +42,17 @@ struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, 
     return split;
 }
 
+static double tail_of(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
+    double sd = sqrt(d->base.var), size = c->effect / sd, sum = 0, lowest = 0;
+    int64_t n = c->n < TAIL ? c->n : TAIL;
+    for (int64_t i = o3_drift_newest(d); i > o3_drift_newest(d) - n; i--) {
+        double z = direction * (o3_drift_y(d, i) - d->base.mean) / sd;
+        sum += size * (fmin(size + O3_DRIFT_CLIP, fmax(-O3_DRIFT_CLIP, z)) - 0.5 * size);
+        lowest = fmin(lowest, sum);
+    }
+    return lowest / spread_of_mean(d);
+}
+
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction) {
     int64_t lo = o3_drift_lead(d, direction).start - LOOK_BACK;
     if (lo < d->floor) lo = d->floor;
@@ -52,6 +65,7 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
     double n = (double)(c.n < O3_DRIFT_LEVEL_MAX ? c.n : O3_DRIFT_LEVEL_MAX);
     c.error = sqrt(spread_of_mean(d) * d->base.var * (1 / n + 1 / o3_drift_baseline_weight(&d->base)));
     c.recent = direction * (o3_drift_median_of_last(d, c.n < RECENT ? c.n : RECENT) - d->base.mean);
+    c.tail = tail_of(d, direction, &c);
     return c;
 }
 
@@ -59,15 +73,10 @@ bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_chang
     return c->effect > 0 && c->effect + GATE_SLACK * c->error >= d->gate;
 }
 
-double o3_drift_tail(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
-    double sd = sqrt(d->base.var), size = c->effect / sd, sum = 0, lowest = 0;
-    int64_t n = c->n < TAIL ? c->n : TAIL;
-    for (int64_t i = o3_drift_newest(d); i > o3_drift_newest(d) - n; i--) {
-        double z = direction * (o3_drift_y(d, i) - d->base.mean) / sd;
-        sum += size * (fmin(size + O3_DRIFT_CLIP, fmax(-O3_DRIFT_CLIP, z)) - 0.5 * size);
-        lowest = fmin(lowest, sum);
-    }
-    return lowest / spread_of_mean(d);
+bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
+    if (c->tail < -TAIL_HEALED) return true;
+    if (c->n <= HEALED_OF) return c->recent < 0.5 * c->effect;
+    return direction * (o3_drift_level_of_last(d, HEALED_OF) - d->base.mean) < 0.5 * c->effect;
 }
 
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n) {

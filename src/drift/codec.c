@@ -10,6 +10,7 @@
  */
 #define MAGIC "o3drift"
 #define VERSION 2
+#define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
@@ -35,6 +36,7 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_double(out, d->base.mean);
     put_double(out, d->base.var);
     put_double(out, d->base.cov);
+    put_double(out, d->base.beyond);
     put_int(out, d->base.n);
     put_int(out, d->established_wall_ms);
     put_int(out, d->learned);
@@ -84,7 +86,9 @@ static void put_hours(const struct o3_drift_hours *h, struct o3_buf *out) {
 static void put_modes(const struct o3_drift_modes *m, struct o3_buf *out) {
     o3_buf_adds(out, "\nmodes");
     put_int(out, m->n);
+    put_int(out, m->direction);
     put_int(out, m->suspected);
+    put_int(out, m->ended);
     put_double(out, m->depth);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         put_int(out, m->log[i].index);
@@ -145,6 +149,7 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     d->base.mean = read_double(r, -SHIFT_MAX, SHIFT_MAX);
     d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
+    d->base.beyond = read_double(r, 0, 1);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
@@ -170,7 +175,7 @@ static void read_change(struct reader *r, struct o3_drift *d) {
 static void read_bank(struct reader *r, struct o3_drift *d) {
     read_name(r, "bank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double cap = O3_DRIFT_CAP * d->h[i];
+        double cap = O3_DRIFT_CAP * CAUTION_MAX * d->h[i];
         for (int side = 0; side < 2; side++) {
             d->bank.side[side][i].sum = read_double(r, 0, cap);
             d->bank.side[side][i].start = read_int(r, d->first, d->next);
@@ -205,7 +210,9 @@ static void read_modes(struct reader *r, struct o3_drift *d) {
     struct o3_drift_modes *m = &d->modes;
     read_name(r, "modes");
     m->n = read_int(r, 0, INDEX_MAX);
+    m->direction = (int)read_int(r, -1, 1);
     m->suspected = read_int(r, d->first, d->next);
+    m->ended = read_int(r, d->first, d->next);
     m->depth = read_double(r, 0, SHIFT_MAX);
     for (int i = 0; i < O3_DRIFT_EXCURSIONS; i++) {
         m->log[i].index = read_int(r, 0, d->next);

@@ -9,9 +9,8 @@
 #define CROSSING_MIN 3  /* samples after the change time before a change is suspected */
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
-#define RETURN_ERRORS 4 /* standard errors of the level that make up the minimum effect when a return is believed */
+#define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
-#define TAIL_HEALED 6.0 /* nats at which they have it healed */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
 /* A change must also last this share of confirm_samples intervals: while samples come more often than usual, ten of
@@ -93,6 +92,7 @@ void o3_drift_mark_gap(struct o3_drift *d) {
 static void forget_change(struct o3_drift *d) {
     d->direction = 0;
     d->is_slow = false;
+    d->modes.direction = 0;
     d->change_index = d->change_wall_ms = d->change_lo_ms = d->change_hi_ms = 0;
     d->level = 0;
 }
@@ -105,7 +105,7 @@ void o3_drift_reset(struct o3_drift *d) {
     d->gap = true;
     forget_change(d);
     o3_drift_hours_clear(d);
-    d->modes = (struct o3_drift_modes){.suspected = d->next};
+    d->modes = (struct o3_drift_modes){.suspected = d->next, .ended = d->next};
     for (int i = 0; i < O3_DRIFT_BANK; i++)
         d->back[i] = 0;
     o3_drift_evidence_clear(d);
@@ -154,15 +154,14 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
     d->level = c->level;
 }
 
-static bool lasts(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
+static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
     return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
-           o3_drift_tail(d, direction, c) >= -TAIL_DOUBT &&
-           o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
+           c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
 }
 
 /* It has lasted longer than the known excursions like it. */
 static bool is_no_mode(const struct o3_drift *d) {
-    double needed = o3_drift_modes_persistence(d, d->direction);
+    double needed = o3_drift_modes_persistence(d);
     return needed <= 0 || o3_drift_duration(d, d->modes.suspected) >= needed;
 }
 
@@ -179,16 +178,17 @@ static enum o3_drift_event watch_side(struct o3_drift *d, int direction) {
     struct o3_drift_change c = o3_drift_find_change(d, direction);
     if (c.n < CROSSING_MIN || !o3_drift_reaches_gate(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, direction, &c);
-    o3_drift_modes_begin(d);
-    o3_drift_modes_deepen(d, c.effect);
-    if (lasts(d, direction, &c) && is_no_mode(d)) return confirm(d);
+    o3_drift_modes_note(d, direction, &c);
+    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
     d->state = O3_DRIFT_SUSPECT;
     return O3_DRIFT_EV_SUSPECT;
 }
 
 static enum o3_drift_event watch(struct o3_drift *d) {
     enum o3_drift_event ev = watch_side(d, 1);
-    return ev ? ev : watch_side(d, -1);
+    if (!ev) ev = watch_side(d, -1);
+    if (!ev) o3_drift_modes_watch(d);
+    return ev;
 }
 
 /* STABLE, at the end of an hour: the last hours against the frozen reference. */
@@ -197,11 +197,12 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
     if (!o3_drift_slow_find(d, &c)) return O3_DRIFT_EV_NONE;
     d->direction = c.direction;
     d->is_slow = true;
+    d->modes.direction = 0; /* no excursion */
+    d->modes.depth = fabs(c.effect);
     d->change_index = c.index;
     d->change_wall_ms = c.wall_ms;
     d->change_lo_ms = c.lo_ms;
     d->change_hi_ms = c.hi_ms;
-    o3_drift_modes_begin(d);
     d->level = o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX);
     d->base.mean = d->level - c.effect; /* it had followed the change */
     o3_drift_evidence_clear(d);
@@ -212,11 +213,11 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
 static enum o3_drift_event judge(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, d->direction);
     note_change(d, d->direction, &c);
-    o3_drift_modes_deepen(d, c.effect);
-    if (lasts(d, d->direction, &c) && is_no_mode(d)) return confirm(d);
+    o3_drift_modes_note(d, d->direction, &c);
+    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
     if (o3_drift_reaches_gate(d, &c)) {
-        bool healed = c.recent < 0.5 * c.effect || o3_drift_tail(d, d->direction, &c) < -TAIL_HEALED;
-        return c.n > CROSSING_MIN && healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
+        bool healed = c.n > CROSSING_MIN && o3_drift_healed(d, d->direction, &c);
+        return healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
     }
     bool in_sight = o3_drift_lead(d, d->direction).ratio >= QUIET;
     return in_sight && c.n < SMALL_AFTER ? O3_DRIFT_EV_NONE : O3_DRIFT_EV_WENT_AWAY;
@@ -237,10 +238,10 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
-/* As many that noise does not hide the rest of a small change. */
+/* As many that chance alone does not move the level of the change back to the reference: a small change needs more. */
 static int64_t return_samples(const struct o3_drift *d) {
-    double rho = o3_drift_baseline_rho(&d->base);
-    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(d->gate * d->gate, 1e-12);
+    double rho = o3_drift_baseline_rho(&d->base), effect = fmax(d->modes.depth, d->gate);
+    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(effect * effect, 1e-12);
     return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
 }
 
@@ -259,8 +260,9 @@ static enum o3_drift_event follow(struct o3_drift *d) {
     if (fired && is_back(d)) return O3_DRIFT_EV_RECOVERED;
     if (o3_drift_lead(d, -d->direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, -d->direction);
-    if (!lasts(d, -d->direction, &c)) return O3_DRIFT_EV_NONE;
+    if (!lasts(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, -d->direction, &c);
+    o3_drift_modes_note(d, d->direction, &c);
     return confirm(d);
 }
 

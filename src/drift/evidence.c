@@ -2,13 +2,21 @@
 #include <math.h>
 #include "drift/parts.h"
 
-/* The error of a young baseline's mean and sd makes its scores too large, the more so the more they are correlated; so
- * its thresholds are raised. Found by simulation, see src/doc/drift.md. */
-#define YOUNG 8.0
+/* Thresholds hold for Gaussian scores of a known baseline. They are raised by what makes large sums more likely than
+ * that: the error of a young baseline, the more so the more the samples are correlated; what whitening leaves of the
+ * correlation; tails. Found by simulation together with the factors of bank.c, see src/doc/drift.md. */
+#define YOUNG 9.0
+#define YOUNG_FOR 300.0 /* samples, and from then on the less */
+#define CORRELATED 0.2
+#define CORRELATED_MAX 0.3
+#define TAILS 1.8
+#define BEYOND_GAUSS 0.0124
 
-static double young_factor(const struct o3_drift *d) {
-    double rho = o3_drift_baseline_rho(&d->base);
-    return 1 + YOUNG * sqrt((1 + rho) / (1 - rho)) / (double)(d->base.n > 1 ? d->base.n : 1);
+static double caution(const struct o3_drift_baseline *b) {
+    double rho = o3_drift_baseline_rho(b), n = (double)(b->n > 1 ? b->n : 1);
+    double young = YOUNG * sqrt((1 + rho) / (1 - rho)) / (n * (1 + n / YOUNG_FOR));
+    double correlated = CORRELATED * fmin(CORRELATED_MAX, fmax(0, b->cov / b->var));
+    return 1 + young + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
 }
 
 void o3_drift_evidence_clear(struct o3_drift *d) {
@@ -17,12 +25,12 @@ void o3_drift_evidence_clear(struct o3_drift *d) {
 
 void o3_drift_evidence_add(struct o3_drift *d) {
     double z = o3_drift_score(&d->base, o3_drift_pair_at(d, o3_drift_newest(d)), 0);
-    o3_drift_bank_add(&d->bank, d->h, z, o3_drift_newest(d));
+    o3_drift_bank_add(&d->bank, d->h, O3_DRIFT_CAP * caution(&d->base), z, o3_drift_newest(d));
 }
 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->h, direction);
-    lead.ratio /= young_factor(d);
+    lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio / caution(&d->base));
     return lead;
 }
 

@@ -9,11 +9,11 @@
 #define O3_DRIFT_BANK 3        /* CUSUMs per direction */
 #define O3_DRIFT_CLIP 2.5      /* scores and learned residuals, in sd: a freak sample counts as no more than this */
 #define O3_DRIFT_SD_FLOOR 1e-6 /* relative; a constant series is judged by the minimum effect alone */
-#define O3_DRIFT_CAP 1.5       /* S/h stops here, so that a long change does not need as long to be forgotten */
-#define O3_DRIFT_MEMORY 1000   /* weight of the past in the baseline, samples */
-#define O3_DRIFT_LAG 20        /* a sample joins the baseline this many samples late, when it is known to be clean */
-#define O3_DRIFT_LEVEL_MAX 60  /* newest samples of a change that its level is the median of */
-#define O3_DRIFT_FOLLOW 30     /* the same while CONFIRMED; also those of view.recent_median */
+#define O3_DRIFT_CAP 1.5     /* the statistic stops here, so that a long change does not need as long to be forgotten */
+#define O3_DRIFT_MEMORY 1000 /* weight of the past in the baseline, samples */
+#define O3_DRIFT_LAG 20      /* a sample joins the baseline this many samples late, when it is known to be clean */
+#define O3_DRIFT_LEVEL_MAX 60 /* newest samples of a change that its level is the median of */
+#define O3_DRIFT_FOLLOW 30    /* the same while CONFIRMED; also those of view.recent_median */
 #define O3_DRIFT_N0_MAX 240
 #define O3_DRIFT_LEVEL_CLIP 1.5   /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
 #define O3_DRIFT_GAP_INTERVALS 3  /* a longer step, or one back in time, takes the predecessor away */
@@ -43,7 +43,8 @@ struct o3_drift_lead {
     int64_t start; /* of that CUSUM */
 };
 void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
-void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double z, int64_t index);
+/* S/h stops at cap. */
+void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double cap, double z, int64_t index);
 struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
 
 /* A value and its predecessor, which a gap takes away. */
@@ -56,6 +57,7 @@ struct o3_drift_pair {
  * consistent again for Gaussian data. */
 struct o3_drift_baseline {
     double mean, var, cov;
+    double beyond; /* share of the residuals that were clipped; of Gaussian ones 0.0124 are */
     int64_t n;
 };
 /* y[i].before is y[i - 1].now where there is one. n in 2..O3_DRIFT_N0_MAX. */
@@ -97,8 +99,10 @@ struct o3_drift_excursion {
 struct o3_drift_modes {
     struct o3_drift_excursion log[O3_DRIFT_EXCURSIONS];
     int64_t n;         /* ever */
-    int64_t suspected; /* index at which the present change was suspected */
-    double depth;      /* its largest effect so far, positive */
+    int direction;     /* of the present excursion; 0 without one */
+    int64_t suspected; /* sample at which it was noticed */
+    int64_t ended;     /* first sample after the newest that was logged */
+    double depth;      /* of the present one so far, positive */
 };
 
 struct o3_drift {
@@ -151,33 +155,6 @@ void o3_drift_evidence_add(struct o3_drift *d);                              /* 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* fires at ratio >= 1 */
 struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
 
-/* ---- hours.c ---- */
-void o3_drift_hours_clear(struct o3_drift *d);
-bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
-
-/* ---- season.c ---- */
-#define O3_DRIFT_HOUR_MS INT64_C(3600000)
-int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
-void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
-
-/* ---- modes.c ---- */
-void o3_drift_modes_begin(struct o3_drift *d);                 /* the newest sample brought a suspicion */
-void o3_drift_modes_deepen(struct o3_drift *d, double effect); /* it goes on */
-void o3_drift_modes_end(struct o3_drift *d, int64_t end);      /* it healed; `end` is the first sample after it */
-/* Intervals after the suspicion that a change like the present one has to last; 0 when it is no known mode. */
-double o3_drift_modes_persistence(const struct o3_drift *d, int direction);
-int o3_drift_modes_count(const struct o3_drift *d);
-
-/* ---- slow.c ---- */
-struct o3_drift_slow_change {
-    int direction;
-    double effect; /* signed */
-    int64_t index, wall_ms, lo_ms, hi_ms;
-};
-void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t n); /* an hour that ended */
-bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret);
-void o3_drift_slow_shift(struct o3_drift *d, double shift); /* moves the reference */
-
 /* ---- drift.c, report.c ---- */
 void o3_drift_derive(struct o3_drift *d); /* gate and h from params */
 struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
@@ -191,12 +168,12 @@ struct o3_drift_change {
     double effect;         /* level - baseline mean, positive in the direction asked for */
     double error;          /* standard error of the effect */
     double recent;         /* effect of the median of the last 5 */
+    double tail;           /* smallest log likelihood ratio, change against none, of the newest 1, 2 .. 8 samples: very
+                            * negative when the old level is back */
 };
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
 bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c);
-/* Smallest log likelihood ratio, change against none, of the newest 1, 2 .. TAIL samples: very negative when the old
- * level is back. */
-double o3_drift_tail(const struct o3_drift *d, int direction, const struct o3_drift_change *c);
+bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_drift_change *c);
 /* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
  * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. The
  * interval, where asked for: all splits whose likelihood is not much smaller. */
@@ -206,5 +183,33 @@ struct o3_drift_split {
 struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
 /* 95 % half width of level - mean for a level of n samples. */
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
+
+/* ---- hours.c ---- */
+void o3_drift_hours_clear(struct o3_drift *d);
+bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
+
+/* ---- season.c ---- */
+#define O3_DRIFT_HOUR_MS INT64_C(3600000)
+int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
+void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
+
+/* ---- modes.c ---- */
+/* The newest sample is part of an excursion in this direction, which may be known already. */
+void o3_drift_modes_note(struct o3_drift *d, int direction, const struct o3_drift_change *c);
+void o3_drift_modes_end(struct o3_drift *d, int64_t end); /* it healed; `end` is the first sample after it */
+void o3_drift_modes_watch(struct o3_drift *d); /* STABLE: notes and ends excursions too short for a suspicion */
+/* Intervals that a change like the present one has to last after it was noticed; 0 when it is no known mode. */
+double o3_drift_modes_persistence(const struct o3_drift *d);
+int o3_drift_modes_count(const struct o3_drift *d);
+
+/* ---- slow.c ---- */
+struct o3_drift_slow_change {
+    int direction;
+    double effect; /* signed */
+    int64_t index, wall_ms, lo_ms, hi_ms;
+};
+void o3_drift_slow_add(struct o3_drift *d, int64_t hour, int16_t median, int64_t n); /* an hour that ended */
+bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret);
+void o3_drift_slow_shift(struct o3_drift *d, double shift); /* moves the reference */
 
 #endif

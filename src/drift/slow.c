@@ -81,6 +81,7 @@ bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *r
     const struct o3_drift_hours *h = &d->hours;
     double v[COMPARED], lo = HUGE_VAL, hi = -HUGE_VAL, samples = 0;
     int n = 0;
+    if (d->gate <= 0) return false; /* nothing tells a slow change from the error of the reference */
     /* the hour before `now` is the newest that ended */
     for (int64_t hour = h->now - 1; hour >= h->now - WITHIN && n < COMPARED; hour--) {
         if (h->difference[slot_of(hour)] == O3_DRIFT_UNKNOWN) continue;
@@ -95,7 +96,6 @@ bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *r
     lo = fmin(lo, effect - noise);
     hi = fmax(hi, effect + noise);
     if (lo < d->gate && hi > -d->gate) return false;
-    if (lo <= 0 && hi >= 0) return false; /* without a minimum effect */
     *ret = (struct o3_drift_slow_change){.direction = effect > 0 ? 1 : -1, .effect = effect};
     date(d, ret);
     return true;
