@@ -112,6 +112,7 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    o3_drift_rank_put(d, out);
     put_hours(&d->hours, out);
     put_modes(&d->modes, out);
     put_ring(d, out);
@@ -250,6 +251,7 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    o3_drift_rank_read(&r, d);
     read_hours(&r, d);
     read_modes(&r, d);
     read_ring(&r, d);

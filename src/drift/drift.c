@@ -294,6 +294,7 @@ static void close_change(struct o3_drift *d, enum o3_drift_event ev) {
     if (healed) o3_drift_modes_end(d, ev == O3_DRIFT_EV_RECOVERED ? d->change_index : o3_drift_newest(d) - 1);
     /* A lasting but small change keeps its evidence: it may grow. */
     if (healed) {
+        o3_drift_rank_exclude(d, d->rank.changed, o3_drift_newest(d) - 2);
         o3_drift_evidence_clear(d);
         resume_learning(d);
     }
@@ -313,6 +314,7 @@ void o3_drift_acknowledge(struct o3_drift *d) {
     d->learned = d->resumed = d->next;
     d->floor = d->next - n;
     d->state = O3_DRIFT_STABLE;
+    o3_drift_rank_exclude(d, d->first, d->floor);
     forget_change(d);
     o3_drift_evidence_clear(d);
 }

@@ -328,9 +328,9 @@ static void false_alarms_stay_within_the_budget(void **state) {
 static bool script(int i, struct o3_rand *r) {
     double u = o3_rand_uniform(r);
     if (i >= 200 && i < 230) return false;
-    if (i >= 300 && i < 600) return u >= 0.4;
-    if (i >= 800 && i < 806) return false;
-    return u >= 0.02;
+    if (i >= 300 && i < 500) return u >= 0.4;
+    if (i >= 900 && i < 905) return false;
+    return u >= 0.01;
 }
 
 static void encode(const struct o3_success *s, struct o3_buf *out) {
@@ -340,7 +340,7 @@ static void encode(const struct o3_success *s, struct o3_buf *out) {
 
 static void restart_anywhere_changes_nothing(void **state) {
     (void)state;
-    enum { N = 1000 };
+    enum { N = 1100 };
     struct o3_success_params p = o3_success_params_default();
     struct o3_success *straight = o3_success_new(&p), *restarted = o3_success_new(&p);
     struct o3_rand r;
