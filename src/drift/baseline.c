@@ -16,6 +16,7 @@
 /* Pairs that tell of the autocorrelation at one interval. */
 #define LAG_MIN 0.5
 #define LAG_MAX 1.5
+#define CLOSE 0.75 /* intervals; samples nearer to each other are taken while a change is suspected */
 
 static bool tells_of_rho(const struct o3_drift_pair *y) {
     return y->has_before && y->dt >= LAG_MIN && y->dt <= LAG_MAX;
@@ -98,6 +99,10 @@ double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y,
         double r = y.dt == 1 ? rho : o3_pow(rho, y.dt);
         e -= r * clip(y.before - centre, O3_DRIFT_CLIP * sd);
         noise = 1 - r * r;
+        if (y.dt < CLOSE) { /* here the surplus of rho costs too much variance to be left out */
+            double found = o3_pow(fmin(rho, fmax(0, b->cov / b->var)), y.dt);
+            noise += 2 * r * (r - found);
+        }
         mean_error *= (1 - r) * (1 - r); /* what whitening leaves of it */
     }
     double t = e / (sd * sqrt(noise + mean_error));
