@@ -183,29 +183,23 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
 
 /* ---- what a person says ---- */
 
-/* Only what has changed: a level that is judged normal needs no word. */
-static uint32_t changed_signals(const struct o3_sidecar *s, const struct model *m) {
-    uint32_t bits = 0;
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-            struct o3_series_view v;
-            o3_judge_view(s->judge, m->ps.name, (enum o3_signal)sig, (enum o3_stratum)st, &v);
-            bool has_changed = v.drift.state == O3_DRIFT_SUSPECT || v.drift.state == O3_DRIFT_CONFIRMED;
-            if (v.exists && has_changed) bits |= UINT32_C(1) << sig;
-        }
-    return bits;
+static bool has_changed(const struct o3_series_view *v) {
+    return v->exists && (v->drift.state == O3_DRIFT_SUSPECT || v->drift.state == O3_DRIFT_CONFIRMED);
 }
 
-static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, bool is_done) {
-    struct o3_series_view v;
+/* The level that a word of now accepts; NaN: nothing has changed. */
+static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
     for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+        struct o3_series_view v;
         o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
-        if (v.exists) return is_done && isfinite(v.drift.baseline) ? v.drift.baseline : v.drift.recent_median;
+        if (!has_changed(&v)) continue;
+        bool is_share = sig == O3_SIGNAL_SUCCESS; /* its changes are differences */
+        return is_share ? v.drift.baseline + v.drift.change_ratio : v.drift.baseline * (1 + v.drift.change_ratio);
     }
     return (double)NAN;
 }
 
-static int write_answer(const struct o3_sidecar *s, const struct model *m, uint32_t bits, bool is_done,
+static int write_answer(const struct model *m, uint32_t bits, const double level[O3_SIGNAL_COUNT], bool is_done,
                         struct o3_buf *out) {
     o3_buf_adds(out, "{\"model\": ");
     o3_buf_add_quoted(out, m->ps.name);
@@ -214,12 +208,11 @@ static int write_answer(const struct o3_sidecar *s, const struct model *m, uint3
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
         if (!(bits & (UINT32_C(1) << sig))) continue;
         char text[64];
-        double level = level_of(s, m, (enum o3_signal)sig, is_done);
-        o3_signal_value_text((enum o3_signal)sig, level, text, sizeof text);
+        o3_signal_value_text((enum o3_signal)sig, level[sig], text, sizeof text);
         o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
                     o3_signal_name((enum o3_signal)sig));
-        if (isfinite(level))
-            o3_buf_add_double(out, level);
+        if (isfinite(level[sig]))
+            o3_buf_add_double(out, level[sig]);
         else
             o3_buf_adds(out, "null");
         o3_buf_addf(out, ", \"text\": \"%s\"}", text);
@@ -235,14 +228,18 @@ int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *
     if (!m) return o3_err_set(e, O3_E_NOT_FOUND, "no model \"%.128s\" is known", model);
     if (signal && !o3_signal_parse(signal, &sig))
         return o3_err_set(e, O3_E_USAGE, "no signal is called \"%.40s\"", signal);
-    uint32_t bits = changed_signals(s, m);
-    if (signal) bits &= UINT32_C(1) << sig;
+    uint32_t bits = 0; /* only what has changed: a level that is judged normal needs no word */
+    double level[O3_SIGNAL_COUNT];
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
+        level[i] = level_of(s, m, (enum o3_signal)i);
+        if (!isnan(level[i]) && (!signal || i == (int)sig)) bits |= UINT32_C(1) << i;
+    }
     if (!bits)
         return o3_err_set(e, O3_E_NO_CHANGE, "no change of %s of %.128s is suspected or confirmed",
                           signal ? signal : "any signal", m->ps.name);
     m->acknowledged |= bits;
     bool is_done = o3_sc_look_now(s, m, now);
-    return write_answer(s, m, bits, is_done, out);
+    return write_answer(m, bits, level, is_done, out);
 }
 
 /* ---- the judge itself ---- */

@@ -73,7 +73,7 @@ def test_a_changed_level_is_accepted(start):
     accepted = json.loads(done.stdout)
     assert accepted["model"] == MODEL and [s["signal"] for s in accepted["signals"]] == ["decode_rate"]
     assert 15 < accepted["signals"][0]["level"] < 33
-    assert sidecar.metrics().get("o3_drift_detected", model=MODEL, signal="decode_rate") == 0
+    sidecar.wait_metric("o3_drift_detected", lambda v: v == 0, model=MODEL, signal="decode_rate")  # with the probe that may run
     assert run_o3("ack", MODEL, "--signal", "decode_rate", "--config.file", sidecar.config_path, "--url", sidecar.url).returncode == 1
 
     rest = run_o3("ack", MODEL, "--config.file", sidecar.config_path, "--url", sidecar.url)
