@@ -12,6 +12,9 @@
  * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
  * epoch takes its baseline up again.
  *
+ * A throttled sample is held against the idle level, too, while the throttled level is not known yet and no sample was
+ * throttled before the idle one was: a machine that begins to slow itself down has changed.
+ *
  * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
  * Nothing but a sample is evidence: pauses are no sign of health.
  *

@@ -13,7 +13,7 @@ const double o3_drift_k[O3_DRIFT_BANK] = {0.25, 0.5, 1.0};
  * overlap, so that fewer alarms come than a sum over them says: the factor is below 1. Interpolated in ln(ARL0). */
 static const struct {
     double arl0, factor;
-} FACTORS[] = {{1440, 0.334}, {10080, 0.345}, {43200, 0.312}, {525600, 0.270}};
+} FACTORS[] = {{1440, 0.334}, {10080, 0.345}, {43200, 0.312}, {525600, 0.255}};
 
 void o3_cusum_add(struct o3_cusum *c, double z, double k, int64_t index) {
     c->sum += z - k;

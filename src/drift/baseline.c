@@ -16,6 +16,7 @@
 /* Pairs that tell of the autocorrelation at one interval. */
 #define LAG_MIN 0.5
 #define LAG_MAX 1.5
+#define CLOSE 0.75 /* intervals; samples nearer to each other are taken while a change is suspected */
 
 static bool tells_of_rho(const struct o3_drift_pair *y) {
     return y->has_before && y->dt >= LAG_MIN && y->dt <= LAG_MAX;
@@ -96,8 +97,16 @@ double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y,
     double noise = 1, mean_error = (1 + rho) / (1 - rho) / n; /* variances in units of sd^2 */
     if (y.has_before) {
         double r = y.dt == 1 ? rho : o3_pow(rho, y.dt);
-        e -= r * clip(y.before - centre, O3_DRIFT_CLIP * sd);
+        double limit = O3_DRIFT_CLIP * sd;
         noise = 1 - r * r;
+        if (y.dt < CLOSE) {
+            /* The surplus of rho costs too much variance here to be left out, and an excursion of the noise lasts for
+             * many samples: clipped, each of them would look like news. */
+            double found = o3_pow(fmin(rho, fmax(0, b->cov / b->var)), y.dt);
+            noise += 2 * r * (r - found);
+            limit /= sqrt(y.dt);
+        }
+        e -= r * clip(y.before - centre, limit);
         mean_error *= (1 - r) * (1 - r); /* what whitening leaves of it */
     }
     double t = e / (sd * sqrt(noise + mean_error));

@@ -13,11 +13,13 @@
 #define WORD_MAX 64
 
 static inline void put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_addf(out, " %" PRId64, v);
+    o3_buf_add(out, " ", 1);
+    o3_buf_add_int(out, v);
 }
 
 static inline void put_double(struct o3_buf *out, double v) {
-    o3_buf_addf(out, " %a", v);
+    o3_buf_add(out, " ", 1);
+    o3_buf_add_hex(out, v);
 }
 
 struct reader {

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "judge/codec.h"
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/text.h"
@@ -29,7 +28,8 @@ void o3_codec_name(struct codec *c, const char *name) {
 
 void o3_codec_int(struct codec *c, int64_t *v, int64_t lo, int64_t hi) {
     if (c->out) {
-        o3_buf_addf(c->out, " %" PRId64, *v);
+        o3_buf_adds(c->out, " ");
+        o3_buf_add_int(c->out, *v);
         return;
     }
     char word[WORD_SIZE];
@@ -43,7 +43,8 @@ void o3_codec_int(struct codec *c, int64_t *v, int64_t lo, int64_t hi) {
 
 void o3_codec_double(struct codec *c, double *v) {
     if (c->out) {
-        o3_buf_addf(c->out, " %a", *v);
+        o3_buf_adds(c->out, " ");
+        o3_buf_add_hex(c->out, *v);
         return;
     }
     char word[WORD_SIZE], *end = word;

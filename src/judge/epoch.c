@@ -154,12 +154,25 @@ static bool is_context_far(const struct o3_judge *j, const struct o3_drift_view 
     return v->state != O3_DRIFT_LEARNING && fabs(v->baseline - num_ctx) > j->p.min_effect * num_ctx;
 }
 
+static bool has_baseline(const struct series *x) {
+    struct o3_drift_view v;
+    if (!o3_series_exists(x)) return false;
+    o3_series_view(x, &v);
+    return v.state != O3_DRIFT_LEARNING;
+}
+
+/* Its speed is known: it is not there for the first time. */
+static bool is_settled(const struct setting *g) {
+    return g && (has_baseline(&g->series[O3_SIGNAL_DECODE_RATE][O3_STRATUM_IDLE]) ||
+                 has_baseline(&g->series[O3_SIGNAL_TTFT][O3_STRATUM_IDLE]));
+}
+
 /* Users who ask with different contexts make them take turns: the first time is news, the next ones are not. What is
  * back at the reference is told to the detector all the same. */
 bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx) {
     const struct series *x = context_series(m);
     struct o3_drift_view v;
-    if (!m->has_come_back || !x || !o3_series_exists(x)) return false;
+    if (!m->has_come_back || !is_settled(m->epoch) || !x || !o3_series_exists(x)) return false;
     o3_series_view(x, &v);
     return is_context_far(j, &v, num_ctx);
 }

@@ -61,6 +61,30 @@ static const struct o3_cause_member *find(const struct o3_evidence_input *in, en
     return NULL;
 }
 
+/* Both lines as one, when the second begins `shift` hours after the first. */
+static struct o3_cause_line pooled(const struct o3_cause_line *a, const struct o3_cause_line *b, double shift) {
+    double n = a->n + b->n, weight = (double)a->n * b->n / n;
+    double dt = b->hours + shift - a->hours, dy = b->log_rate - a->log_rate;
+    return (struct o3_cause_line){.n = a->n + b->n,
+                                  .hours2 = a->hours2 + b->hours2 + weight * dt * dt,
+                                  .product = a->product + b->product + weight * dt * dy,
+                                  .log_rate2 = a->log_rate2 + b->log_rate2 + weight * dy * dy};
+}
+
+/* Log likelihood of one falling line for all samples against a level before and another since; 0: no fall, or too
+ * little to tell. */
+static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s) {
+    const int least = 15;
+    const double least_hours = 1;
+    double shift = ((double)s->from_wall_ms - (double)b->from_wall_ms) / 3600e3;
+    double span = ((double)s->to_wall_ms - (double)b->from_wall_ms) / 3600e3;
+    if (b->line.n < least || s->line.n < least || !(span >= least_hours) || !(shift > 0)) return 0;
+    struct o3_cause_line l = pooled(&b->line, &s->line, shift);
+    if (!(l.product < 0)) return 0;
+    double of_step = b->line.log_rate2 + s->line.log_rate2, of_slope = l.log_rate2 - l.product * l.product / l.hours2;
+    return of_step > 0 && of_slope > 0 ? 0.5 * l.n * o3_log(of_step / of_slope) : 0;
+}
+
 /* ---- where the model is ---- */
 
 static void gpu_share(const struct o3_evidence_input *in, int sense, struct o3_evidence *ret) {
@@ -94,7 +118,8 @@ void o3_evidence_cpu_fallback(const struct o3_evidence_input *in, struct o3_evid
     double fell = slowdown(in), implied = s->decode_tps * s->bytes_per_token;
     if (!claims_gpu || implied > most_of_a_processor) return;
     const struct o3_cause_member *m = find(in, O3_SIGNAL_DECODE_RATE);
-    double doubt = m && m->is_slow ? 0.2 : 1; /* a fallback is a step */
+    bool creeps = (m && m->is_slow) || slope_evidence(b, s) > 0.5;
+    double doubt = creeps ? 0.1 : 1; /* a fallback is a step */
     if (isfinite(s->efficiency)) {
         if (s->efficiency >= least_of_a_gpu) return;
         tell(ret, doubt * grade(fell, 1.5, 3), 1,
@@ -253,30 +278,6 @@ void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence
     tell(ret, support * grade(fabs(wait), 0.05, 0.5), wait > 0 ? 1 : -1,
          "wait for a slot %.3g -> %.3g s, %s -> %s user requests an hour", b->queue_s, s->queue_s,
          figure(or_zero(b->user_requests_per_h), from), figure(or_zero(s->user_requests_per_h), to));
-}
-
-/* Both lines as one, when the second begins `shift` hours after the first. */
-static struct o3_cause_line pooled(const struct o3_cause_line *a, const struct o3_cause_line *b, double shift) {
-    double n = a->n + b->n, weight = (double)a->n * b->n / n;
-    double dt = b->hours + shift - a->hours, dy = b->log_rate - a->log_rate;
-    return (struct o3_cause_line){.n = a->n + b->n,
-                                  .hours2 = a->hours2 + b->hours2 + weight * dt * dt,
-                                  .product = a->product + b->product + weight * dt * dy,
-                                  .log_rate2 = a->log_rate2 + b->log_rate2 + weight * dy * dy};
-}
-
-/* Log likelihood of one falling line for all samples against a level before and another since; 0: no fall, or too
- * little to tell. */
-static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s) {
-    const int least = 15;
-    const double least_hours = 1;
-    double shift = ((double)s->from_wall_ms - (double)b->from_wall_ms) / 3600e3;
-    double span = ((double)s->to_wall_ms - (double)b->from_wall_ms) / 3600e3;
-    if (b->line.n < least || s->line.n < least || !(span >= least_hours) || !(shift > 0)) return 0;
-    struct o3_cause_line l = pooled(&b->line, &s->line, shift);
-    if (!(l.product < 0)) return 0;
-    double of_step = b->line.log_rate2 + s->line.log_rate2, of_slope = l.log_rate2 - l.product * l.product / l.hours2;
-    return of_step > 0 && of_slope > 0 ? 0.5 * l.n * o3_log(of_step / of_slope) : 0;
 }
 
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret) {

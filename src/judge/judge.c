@@ -227,7 +227,7 @@ static const struct series *series_of(const struct o3_judge *j, const char *mode
 
 /* Of the level now: the changed one while a change stands. */
 static double efficiency(const struct model *m, const struct o3_drift_view *v) {
-    const struct o3_sample *s = m->n_trail ? &m->trail[m->n_trail - 1] : NULL;
+    const struct o3_sample *s = m && m->n_trail ? &m->trail[m->n_trail - 1] : NULL;
     if (!s || s->around.weight_bytes <= 0) return (double)NAN;
     return o3_roofline_efficiency(v->recent_median, (double)s->around.weight_bytes, s->around.bandwidth_bytes_per_s);
 }

@@ -11,9 +11,11 @@
 #define O3_JUDGE_LOADED 4       /* and of them those whose series are in memory; the others are saved */
 #define O3_JUDGE_DIGESTS 4      /* the same for what is judged across the settings of a digest */
 #define O3_JUDGE_COMPARED 8     /* settings that one was compared with, newest first */
-#define O3_JUDGE_TRAIL 160      /* newest samples of a model, kept for their surroundings */
-#define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full */
-#define O3_JUDGE_SAVE_EVERY 20  /* samples */
+#define O3_JUDGE_TRAIL 160      /* samples of a model, kept for their surroundings: the older, the fewer */
+#define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full, */
+#define O3_JUDGE_TRAIL_WHOLE 64 /* the newest without a gap, */
+#define O3_JUDGE_TRAIL_MS (3 * INT64_C(86400000)) /* and none that is older */
+#define O3_JUDGE_SAVE_EVERY 20                    /* samples */
 #define O3_JUDGE_INTERVAL_MS 60000
 #define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
 

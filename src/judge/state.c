@@ -290,9 +290,16 @@ static void circumstances(struct codec *c, struct o3_circumstances *x) {
                                &x->efficiency,
                                &x->decode_tps,
                                &x->bytes_per_token,
-                               &x->uptime_s};
+                               &x->uptime_s,
+                               &x->line.hours,
+                               &x->line.log_rate,
+                               &x->line.hours2,
+                               &x->line.product,
+                               &x->line.log_rate2};
     for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
         o3_codec_double(c, doubles[i]);
+    O3_CODEC(c, x->n_loads, 0, INT32_MAX);
+    O3_CODEC(c, x->line.n, 0, O3_CIRCUMSTANCES_MAX);
 }
 
 static void incident(struct codec *c, struct kept_incident *k) {

@@ -1,15 +1,56 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The newest samples of a model, kept for what they tell of its surroundings, and what they say about an incident. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "judge/parts.h"
 
+/* What happened since the sample before goes to the next one that stays. */
+static void merge_into(struct o3_sample *next, const struct o3_sample *gone) {
+    int64_t *const to[] = {&next->around.n_loads, &next->around.n_user_requests, &next->around.swapped_bytes,
+                           &next->around.n_throttled, &next->around.n_quota};
+    const int64_t from[] = {gone->around.n_loads, gone->around.n_user_requests, gone->around.swapped_bytes,
+                            gone->around.n_throttled, gone->around.n_quota};
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+        if (from[i] > 0 && (*to[i] < 0 || __builtin_add_overflow(*to[i], from[i], to[i]))) *to[i] = from[i];
+    next->flags |= gone->flags & O3_SAMPLE_THROTTLED;
+}
+
+/* How little is lost without a sample: the time that its neighbours leave, relative to how long ago it was. */
+static double loss_of(const struct model *m, size_t i, int64_t now_ms) {
+    double gap = (double)m->trail[i + 1].wall_ms - (double)m->trail[i - 1].wall_ms;
+    double age = (double)now_ms - (double)m->trail[i].wall_ms;
+    return fmax(gap, 1) / fmax(age, 1);
+}
+
+static void drop(struct model *m, size_t i) {
+    if (i > 0) merge_into(&m->trail[i + 1], &m->trail[i]);
+    memmove(m->trail + i, m->trail + i + 1, (m->n_trail - i - 1) * sizeof *m->trail);
+    m->n_trail--;
+}
+
+/* The older, the fewer: a small change is found hours after it began, and needs a time before it. */
+static void thin(struct model *m, int64_t now_ms) {
+    while (m->n_trail > O3_JUDGE_TRAIL_KEPT) {
+        size_t least = 0;
+        double oldest_ms = (double)now_ms - (double)m->trail[0].wall_ms;
+        if (oldest_ms >= 0 && oldest_ms <= (double)O3_JUDGE_TRAIL_MS) {
+            double loss = INFINITY;
+            for (size_t i = 1; i + O3_JUDGE_TRAIL_WHOLE < m->n_trail; i++) {
+                double x = loss_of(m, i, now_ms);
+                if (x < loss) {
+                    loss = x;
+                    least = i;
+                }
+            }
+        }
+        drop(m, least);
+    }
+}
+
 void o3_trail_add(struct model *m, const struct o3_sample *s) {
     if (!m->trail && !(m->trail = calloc(O3_JUDGE_TRAIL, sizeof *m->trail))) return;
-    if (m->n_trail == O3_JUDGE_TRAIL) {
-        memmove(m->trail, m->trail + (O3_JUDGE_TRAIL - O3_JUDGE_TRAIL_KEPT), O3_JUDGE_TRAIL_KEPT * sizeof *m->trail);
-        m->n_trail = O3_JUDGE_TRAIL_KEPT;
-    }
+    if (m->n_trail == O3_JUDGE_TRAIL) thin(m, s->wall_ms);
     m->trail[m->n_trail++] = *s;
     m->n_trail_unsaved++;
 }

@@ -7,6 +7,7 @@
 #define SHOW_WAIT_NS (200LL * O3_NS_PER_MS)
 #define EXPIRY_GUARD_MS 30000 /* no probe this close to the unload of an idle model */
 #define GAUGE_INTERVALS 3
+#define CHANGED_LINGER_PART 10
 #define SOCKETS_AHEAD_NS (10LL * O3_NS_PER_S)
 
 int o3_sc_n_loaded(const struct o3_sidecar *s) {
@@ -54,9 +55,13 @@ void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now n
     m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
 }
 
+/* A model that has changed, because it lost its GPU for example, may be well again after the next load: it is held
+ * hardly longer than users hold it. */
 static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
     if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return false;
-    return now_ns - m->last_user_ns > s->config->probe_linger_ms * O3_NS_PER_MS;
+    int64_t linger_ms = s->config->probe_linger_ms;
+    if (o3_judge_n_confirmed(s->judge, m->ps.name) > 0) linger_ms /= CHANGED_LINGER_PART;
+    return now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
 }
 
 static bool has_budget(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {

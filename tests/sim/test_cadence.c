@@ -2,6 +2,7 @@
 /* How often the server is asked and at what cost, that a suspicion makes it quicker for a while, what is seen without
  * asking, and what a sample tells of its surroundings. */
 #include <limits.h>
+#include "o3/gate.h"
 #include "sim/rig.h"
 
 #define MODEL "sim-small:latest"
@@ -290,6 +291,88 @@ static void test_a_long_pause_is_a_gap_for_probes(void **state) {
     rig_free(r);
 }
 
+/* ---- what is no disturbance ---- */
+
+static void ask_long(struct rig *r, const char *model, int n_words) {
+    O3_AUTO_BUF body;
+    o3_buf_init(&body, 1 << 20);
+    o3_buf_addf(&body, "{\"model\":\"%s\",\"options\":{\"num_predict\":20,\"num_ctx\":32768},\"prompt\":\"%d", model,
+                n_words);
+    for (int i = 0; i < n_words; i++)
+        o3_buf_adds(&body, " word");
+    o3_buf_adds(&body, "\"}");
+    uint64_t id = o3_world_request(r->c->world, r->c->now_ns, "POST", "/api/generate", o3_buf_str(&body), body.len);
+    r->users[r->n_users++] = id;
+    r->c->n_foreign_sockets = r->n_users;
+}
+
+/* To put a user's long state aside takes longer than an idle server's answer; nobody was before the probe. */
+static void test_a_state_put_aside_is_no_queue(void **state) {
+    (void)state;
+    struct o3_world_params gpu = quick_gpu();
+    struct rig *r = rig_new("probe: {linger: 30d, prefill_interval: 7d}\n", &gpu);
+    rig_preload(r, MODEL, 32768);
+    int n_slow = 0, n_busy = 0;
+    for (int i = 1; i <= 20; i++) {
+        rig_run_until(r, i * 3 * RIG_MINUTE_MS);
+        ask_long(r, MODEL, 12000 + i);
+        while (r->n_users > 0)
+            rig_run_until(r, r->c->now_ns / 1000000 + 1000);
+        int n = r->n_samples;
+        while (r->n_samples == n)
+            rig_run_until(r, r->c->now_ns / 1000000 + 1000);
+        n_slow += r->last_sample.queue_ns > O3_GATE_QUEUE_WAIT_NS;
+        n_busy += (r->last_sample.flags & O3_SAMPLE_BUSY) != 0;
+        assert_true(r->last_sample.flags & O3_SAMPLE_AFTER_OTHER);
+    }
+    if (n_slow < 10 || n_busy > 2) fail_msg("%d slow, %d busy", n_slow, n_busy);
+    rig_free(r);
+}
+
+/* A quota that is there to stay is a change that users feel, no passing state. */
+static void test_throttling_that_lasts_is_a_change(void **state) {
+    (void)state;
+    struct o3_world_params cpu = {.seed = 1, .noise_cv = 0.03, .cores = 8};
+    struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d}\n", &cpu);
+    rig_world_event(r, "at 20m quota 4 cores");
+    rig_preload(r, MODEL, 8192);
+    rig_run_until(r, 20 * RIG_MINUTE_MS);
+    assert_false(r->last_sample.flags & O3_SAMPLE_THROTTLED);
+    assert_int_equal(r->last_sample.around.n_throttled, 0);
+    int n = r->n_samples;
+    while (r->n_samples == n)
+        rig_run_until(r, r->c->now_ns / 1000000 + 1000);
+    rig_run_until(r, r->c->now_ns / 1000000 + 15000);
+    assert_true(r->last_sample.flags & O3_SAMPLE_THROTTLED);
+    assert_true(r->last_sample.around.n_throttled > 0);
+    rig_run_until(r, 25 * RIG_MINUTE_MS);
+    assert_false(r->last_sample.flags & O3_SAMPLE_THROTTLED);
+    assert_true(r->last_sample.around.n_throttled > 0);
+    rig_free(r);
+}
+
+/* A runner that lost its GPU is well again after the next load: probes do not keep it. */
+static void test_a_changed_model_is_hardly_held(void **state) {
+    (void)state;
+    struct o3_world_params gpu = quick_gpu();
+    gpu.keep_alive_ms = 24 * RIG_HOUR_MS;
+    struct rig *r = rig_new("probe: {linger: 10m, prefill_interval: 7d}\n", &gpu);
+    rig_world_event(r, "at 90m decode -30 %");
+    rig_preload(r, MODEL, 8192);
+    int n[2] = {0};
+    for (int m = 6; m <= 150; m += 6) {
+        rig_run_until(r, m * RIG_MINUTE_MS);
+        int before = r->n_samples;
+        rig_user_generate(r, MODEL, 10, "\"num_ctx\":8192");
+        rig_run_until(r, (m + 6) * RIG_MINUTE_MS - 1000);
+        n[m > 120] = r->n_samples - before;
+        if (m == 84) assert_in_range(n[0], 5, 6);
+    }
+    assert_non_null(rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate"));
+    assert_in_range(n[1], 1, 2);
+    rig_free(r);
+}
+
 /* ---- surroundings ---- */
 
 static int64_t file_bytes(struct rig *r, const char *model) {
@@ -394,6 +477,9 @@ int main(void) {
         cmocka_unit_test(test_looks_while_users_are_served),
         cmocka_unit_test(test_the_first_sample_has_no_predecessor),
         cmocka_unit_test(test_a_long_pause_is_a_gap_for_probes),
+        cmocka_unit_test(test_a_state_put_aside_is_no_queue),
+        cmocka_unit_test(test_throttling_that_lasts_is_a_change),
+        cmocka_unit_test(test_a_changed_model_is_hardly_held),
         cmocka_unit_test(test_a_sample_tells_its_surroundings),
         cmocka_unit_test(test_a_reload_is_counted_and_begins_anew),
     };

@@ -292,7 +292,8 @@ static int rank_of_fall(double fall, bool is_step, uint64_t seed, enum o3_cause 
     o3_rand_seed(&r, seed);
     for (int i = 0; i < N; i++) {
         double at = is_step ? i >= CHANGE : (double)i / N;
-        v[i] = (struct o3_sample){.wall_ms = 1790000000000 + i * 60000LL, .num_ctx = 4096};
+        v[i] = (struct o3_sample){
+            .wall_ms = 1790000000000 + i * 60000LL, .num_ctx = 4096, .size_bytes = 1 << 30, .vram_bytes = 1 << 30};
         o3_surroundings_init(&v[i].around);
         v[i].around.loaded_wall_ms = v[0].wall_ms - 3600000;
         v[i].decode_tps = 40 * exp(-fall * at + 0.04 * o3_rand_normal(&r));
@@ -328,6 +329,9 @@ static void a_slope_is_told_from_a_step(void **state) {
     assert_true(n_small_step < RUNS / 20);
     assert_true(n_slope > RUNS * 9 / 10);
     assert_true(n_nothing < RUNS / 10);
+    enum o3_cause first; /* however far it has come */
+    rank_of_fall(2, false, seed, &first);
+    assert_int_equal(first, O3_CAUSE_UPTIME);
 }
 
 static void each_unexplained_member_counts_against(void **state) {
