@@ -232,7 +232,8 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
     tell(ctx, &ev);
 }
 
-static void on_save(void *ctx, const char *key, const char *value, size_t n) {
+/* Of a model that leaves the judge's memory; nothing else needs to be kept. */
+static void on_keep(void *ctx, const char *key, const char *value, size_t n) {
     struct logs *l = ctx;
     o3_states_put(&l->states, key, value, n);
 }
@@ -302,9 +303,10 @@ static int new_judge(struct logs *l, struct o3_err *e) {
                                .release = on_release,
                                .epoch = on_epoch,
                                .acknowledged = on_acknowledged,
-                               .save = on_save,
-                               .take = on_take};
+                               .take = on_take,
+                               .keep = on_keep};
     o3_judge_params_of(l->replay->values, &p);
+    p.max_models = REPLAY_FILES_MAX; /* whoever leaves memory comes back as it was: this changes no verdict */
     return o3_judge_new(&p, &ops, &l->judge, e);
 }
 
