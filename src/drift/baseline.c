@@ -8,7 +8,7 @@
 #define WINSOR_VAR 1.026
 #define RHO_MAX 0.9
 #define RHO_BIAS 3.0 /* the estimate is too small by (1 + 3 rho) / n (Marriott & Pope 1954) */
-#define RHO_SE 1.3   /* too small a rho costs false alarms, too large a one a little delay */
+#define RHO_SE 1.3   /* standard errors added: too small a rho costs false alarms, too large a one a little delay */
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
@@ -87,8 +87,8 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
 }
 
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
-    double n = o3_drift_baseline_weight(b);
-    return fmin(RHO_MAX, fmax(0, b->cov / b->var + RHO_SE / sqrt(n) + RHO_BIAS / n));
+    double n = o3_drift_baseline_weight(b), found = fmin(RHO_MAX, fmax(-RHO_MAX, b->cov / b->var));
+    return fmin(RHO_MAX, fmax(0, found + RHO_SE * sqrt((1 - found * found) / n) + RHO_BIAS / n));
 }
 
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {

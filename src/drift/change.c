@@ -19,27 +19,42 @@ static double spread_of_mean(const struct o3_drift *d) {
     return (1 + rho) / (1 - rho);
 }
 
-struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction) {
-    double limit = SPLIT_CLIP * sqrt(d->base.var), sum = 0, best = 0;
-    double gain[O3_DRIFT_RING]; /* twice the log likelihood ratio of a change at that sample, times the variance */
-    int64_t newest = o3_drift_newest(d);
-    struct o3_drift_split split = {.index = newest, .lo = newest, .hi = newest};
-    for (int64_t i = newest; i >= lo; i--) {
-        double deviation = direction * (o3_drift_y(d, i) - centre);
-        sum += deviation > limit ? limit : deviation < -limit ? -limit : deviation;
-        double g = gain[newest - i] = sum > 0 ? sum * sum / (double)(newest - i + 1) : 0;
-        if (g < best || g <= 0) continue;
-        best = g;
-        split.index = i;
-    }
-    double enough = best - SPLIT_DROP * d->base.var * spread_of_mean(d);
-    split.lo = split.hi = split.index;
-    for (int64_t i = lo; i <= newest; i++) {
-        if (gain[newest - i] < enough) continue;
-        if (i < split.lo) split.lo = i;
-        if (i > split.hi) split.hi = i;
+static double clipped(double deviation, double limit) {
+    return deviation > limit ? limit : deviation < -limit ? -limit : deviation;
+}
+
+/* The likelihood of a change at sample i grows with (sum of the deviations since) ^ 2 / count; compared without
+ * division.
+ */
+int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction) {
+    double limit = SPLIT_CLIP * sqrt(d->base.var), sum = 0, best_sum = 0, best_n = 1, n = 0;
+    int64_t split = o3_drift_newest(d);
+    for (int64_t i = split; i >= lo; i--) {
+        sum += clipped(direction * (o3_drift_y(d, i) - centre), limit);
+        n++;
+        if (sum <= 0 || sum * sum * best_n < best_sum * best_sum * n) continue;
+        best_sum = sum;
+        best_n = n;
+        split = i;
     }
     return split;
+}
+
+void o3_drift_split_interval(const struct o3_drift *d, int64_t from, double centre, int direction, int64_t split,
+                             int64_t *lo, int64_t *hi) {
+    double limit = SPLIT_CLIP * sqrt(d->base.var), sum = 0, sums[O3_DRIFT_RING];
+    int64_t newest = o3_drift_newest(d);
+    for (int64_t i = newest; i >= from; i--)
+        sums[newest - i] = sum += clipped(direction * (o3_drift_y(d, i) - centre), limit);
+    double best = sums[newest - split], drop = SPLIT_DROP * d->base.var * spread_of_mean(d);
+    double enough = fmax(0, best) * best / (double)(newest - split + 1) - drop;
+    *lo = *hi = split;
+    for (int64_t i = from; i <= newest; i++) {
+        double at = sums[newest - i];
+        if (fmax(0, at) * at < enough * (double)(newest - i + 1)) continue;
+        if (i < *lo) *lo = i;
+        if (i > *hi) *hi = i;
+    }
 }
 
 static double tail_of(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
@@ -57,8 +72,7 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
     int64_t lo = o3_drift_lead(d, direction).start - LOOK_BACK;
     if (lo < d->floor) lo = d->floor;
     if (lo < o3_drift_oldest(d)) lo = o3_drift_oldest(d);
-    struct o3_drift_split split = o3_drift_best_split(d, lo, d->base.mean, direction);
-    struct o3_drift_change c = {.index = split.index, .lo = split.lo, .hi = split.hi};
+    struct o3_drift_change c = {.from = lo, .index = o3_drift_best_split(d, lo, d->base.mean, direction)};
     c.n = d->next - c.index;
     c.level = o3_drift_level_of_last(d, c.n);
     c.effect = direction * (c.level - d->base.mean);

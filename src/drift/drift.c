@@ -145,12 +145,18 @@ static void resume_learning(struct o3_drift *d) {
     if (d->learned < from) d->learned = d->resumed = from;
 }
 
+static void date_change(struct o3_drift *d, int64_t from, double centre, int direction, int64_t index) {
+    int64_t lo, hi;
+    o3_drift_split_interval(d, from, centre, direction, index, &lo, &hi);
+    d->change_index = index;
+    d->change_wall_ms = o3_drift_wall_at(d, index);
+    d->change_lo_ms = o3_drift_wall_at(d, lo);
+    d->change_hi_ms = o3_drift_wall_at(d, hi);
+}
+
 static void note_change(struct o3_drift *d, int direction, const struct o3_drift_change *c) {
     d->direction = direction;
-    d->change_index = c->index;
-    d->change_wall_ms = o3_drift_wall_at(d, c->index);
-    d->change_lo_ms = o3_drift_wall_at(d, c->lo);
-    d->change_hi_ms = o3_drift_wall_at(d, c->hi);
+    date_change(d, c->from, d->base.mean, direction, c->index);
     d->level = c->level;
 }
 
@@ -280,11 +286,7 @@ static void note_return(struct o3_drift *d) {
     int64_t lo = d->change_index + 1;
     if (lo < o3_drift_oldest(d)) lo = o3_drift_oldest(d);
     double middle = 0.5 * (d->level + d->base.mean);
-    struct o3_drift_split split = o3_drift_best_split(d, lo, middle, -d->direction);
-    d->change_index = split.index;
-    d->change_wall_ms = o3_drift_wall_at(d, split.index);
-    d->change_lo_ms = o3_drift_wall_at(d, split.lo);
-    d->change_hi_ms = o3_drift_wall_at(d, split.hi);
+    date_change(d, lo, middle, -d->direction, o3_drift_best_split(d, lo, middle, -d->direction));
     d->level = o3_drift_median_of_last(d, d->params.confirm_samples);
 }
 

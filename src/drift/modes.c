@@ -60,7 +60,8 @@ void o3_drift_modes_watch(struct o3_drift *d) {
     for (int direction = -1; direction <= 1; direction += 2) {
         bool noticed = m->direction == direction;
         if (m->direction && !noticed) continue;
-        if (!noticed && o3_drift_lead(d, direction).ratio < NOTICED) continue;
+        double ratio = o3_drift_lead(d, direction).ratio;
+        if (!noticed && (ratio < NOTICED || ratio >= 1)) continue; /* from 1 on it would be suspected, were it clear */
         struct o3_drift_change c = o3_drift_find_change(d, direction);
         if (noticed && (c.effect <= 0 || o3_drift_healed(d, direction, &c)))
             o3_drift_modes_end(d, o3_drift_newest(d) - 1);

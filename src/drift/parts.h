@@ -141,7 +141,13 @@ struct o3_drift {
 void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms);
 int64_t o3_drift_newest(const struct o3_drift *d);
 int64_t o3_drift_oldest(const struct o3_drift *d); /* index of the oldest sample of this epoch in the ring */
-double o3_drift_y(const struct o3_drift *d, int64_t index);
+static inline size_t o3_drift_slot(int64_t index) {
+    return (size_t)index % O3_DRIFT_RING;
+}
+static inline double o3_drift_y(const struct o3_drift *d, int64_t index) {
+    size_t slot = o3_drift_slot(index);
+    return (double)d->y[slot] - O3_DRIFT_SEASON_UNIT * d->season_of[slot];
+}
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
 /* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
@@ -175,25 +181,25 @@ void o3_drift_fill_report(const struct o3_drift *d, enum o3_drift_event ev, stru
 
 /* ---- change.c: where a change in a direction began, and what it amounts to ---- */
 struct o3_drift_change {
-    int64_t index, lo, hi; /* first changed sample, and its interval */
-    int64_t n;             /* samples since */
-    double level;          /* robust mean since */
-    double effect;         /* level - baseline mean, positive in the direction asked for */
-    double error;          /* standard error of the effect */
-    double recent;         /* effect of the median of the last 5 */
-    double tail;           /* smallest log likelihood ratio, change against none, of the newest 1, 2 .. 8 samples: very
-                            * negative when the old level is back */
+    int64_t from;  /* where the search began */
+    int64_t index; /* first changed sample */
+    int64_t n;     /* samples since */
+    double level;  /* robust mean since */
+    double effect; /* level - baseline mean, positive in the direction asked for */
+    double error;  /* standard error of the effect */
+    double recent; /* effect of the median of the last 5 */
+    double tail;   /* smallest log likelihood ratio, change against none, of the newest 1, 2 .. 8 samples: very
+                    * negative when the old level is back */
 };
 struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direction);
 bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c);
 bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_drift_change *c);
 /* First index in [lo, newest] from which on the values lie `direction` of `centre`: the split with the largest
- * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. The
- * interval, where asked for: all splits whose likelihood is not much smaller. */
-struct o3_drift_split {
-    int64_t index, lo, hi;
-};
-struct o3_drift_split o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
+ * (sum of winsorised deviations) / sqrt(count), which is the maximum likelihood one for a known mean before. */
+int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre, int direction);
+/* Profile likelihood interval of that split: all splits from `from` on that are not much less likely. */
+void o3_drift_split_interval(const struct o3_drift *d, int64_t from, double centre, int direction, int64_t split,
+                             int64_t *lo, int64_t *hi);
 /* 95 % half width of level - mean for a level of n samples. */
 double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
 

@@ -6,15 +6,6 @@
 #define WALL_MAX_MS (INT64_C(1) << 60)
 #define DT_MIN 0.05 /* intervals; samples are not believed to be closer */
 
-static size_t slot_of(int64_t index) {
-    return (size_t)(index % O3_DRIFT_RING);
-}
-
-double o3_drift_y(const struct o3_drift *d, int64_t index) {
-    size_t slot = slot_of(index);
-    return (double)d->y[slot] - O3_DRIFT_SEASON_UNIT * d->season_of[slot];
-}
-
 int64_t o3_drift_newest(const struct o3_drift *d) {
     return d->next - 1;
 }
@@ -25,7 +16,7 @@ int64_t o3_drift_oldest(const struct o3_drift *d) {
 }
 
 void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms) {
-    size_t slot = slot_of(d->next);
+    size_t slot = o3_drift_slot(d->next);
     uint64_t bit = UINT64_C(1) << (slot % 64);
     wall_ms = wall_ms > WALL_MAX_MS ? WALL_MAX_MS : wall_ms < -WALL_MAX_MS ? -WALL_MAX_MS : wall_ms;
     int64_t step_ms = wall_ms - d->last_wall_ms;
@@ -41,7 +32,7 @@ void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms) {
 }
 
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index) {
-    size_t slot = slot_of(index);
+    size_t slot = o3_drift_slot(index);
     bool gap = d->gaps[slot / 64] >> (slot % 64) & 1;
     struct o3_drift_pair y = {.now = o3_drift_y(d, index), .dt = 1, .has_before = !gap && index > o3_drift_oldest(d)};
     y.before = y.now;
@@ -54,7 +45,7 @@ struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index) {
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index) {
     int64_t wall_ms = d->last_wall_ms;
     for (int64_t i = d->next - 1; i > index; i--)
-        wall_ms -= d->step_ms[slot_of(i)];
+        wall_ms -= d->step_ms[o3_drift_slot(i)];
     return wall_ms;
 }
 
@@ -62,7 +53,7 @@ double o3_drift_duration(const struct o3_drift *d, int64_t index) {
     double interval_ms = (double)d->params.interval_ms, sum = 0;
     if (index < o3_drift_oldest(d)) index = o3_drift_oldest(d);
     for (int64_t i = d->next - 1; i > index; i--) {
-        double step = d->step_ms[slot_of(i)] / interval_ms;
+        double step = d->step_ms[o3_drift_slot(i)] / interval_ms;
         sum += step <= 0 ? 1 : fmin(step, O3_DRIFT_GAP_INTERVALS);
     }
     return sum;
