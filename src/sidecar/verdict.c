@@ -26,12 +26,17 @@ void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m) {
         o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
 }
 
-static void show_values(struct o3_sidecar *s, const char *const *l, const char *const *ld,
+static bool is_measured(enum o3_signal sig) { /* the others are exact readings, or a share */
+    return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT ||
+           sig == O3_SIGNAL_LOAD_TIME;
+}
+
+static void show_values(struct o3_sidecar *s, const char *const *l, const char *const *ld, bool has_spread,
                         const struct o3_drift_view *v) {
     o3_metric_set(s->metrics, O3_M_BASELINE_SAMPLES, l, (double)v->baseline_n);
     if (v->state == O3_DRIFT_LEARNING) return;
     o3_metric_set(s->metrics, O3_M_BASELINE_VALUE, l, v->baseline);
-    o3_metric_set(s->metrics, O3_M_BASELINE_STDDEV, l, v->baseline_sd);
+    if (has_spread) o3_metric_set(s->metrics, O3_M_BASELINE_STDDEV, l, v->baseline_sd);
     o3_metric_set(s->metrics, O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS, l, (double)v->established_wall_ms / 1000.0);
     o3_metric_set(s->metrics, O3_M_DRIFT_STATISTIC, ld, v->statistic);
     o3_metric_set(s->metrics, O3_M_DRIFT_THRESHOLD, ld, v->threshold);
@@ -51,7 +56,8 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         is_suspect |= v.drift.state == O3_DRIFT_SUSPECT;
         is_confirmed |= v.drift.state == O3_DRIFT_CONFIRMED;
         if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
-        if (st == O3_STRATUM_IDLE) show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), &v.drift);
+        if (st == O3_STRATUM_IDLE)
+            show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), is_measured(sig), &v.drift);
         if (sig == O3_SIGNAL_DECODE_RATE && st == O3_STRATUM_IDLE && isfinite(v.efficiency))
             o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
     }
