@@ -134,7 +134,7 @@ static void tell_result(struct demo *d) {
 static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     struct demo *d = ctx;
     (void)wall_ms;
-    const char *model = text_field(f, n, "model"), *signal = text_field(f, n, "signal");
+    const char *model = text_field(f, n, "model");
     if (ev == O3_EV_STARTED) {
         printf("metrics        http://%s/metrics\nstatus page    http://%s/\nsimulator      %s\nresults        "
                "%s\npreset file    %s\n",
@@ -149,18 +149,14 @@ static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const stru
         printf("%s is loaded, context %.0f\n", model, number_field(f, n, "context"));
     } else if (ev == O3_EV_BASELINE_SET) {
         print_time(d);
-        printf("%s of %s: normal level %.4g\n", signal, model, number_field(f, n, "value"));
+        printf("%s\n", text_field(f, n, "text"));
     } else if (ev == O3_EV_DRIFT_SUSPECT) {
         print_time(d);
-        printf("%s of %s may have changed (%+.0f %%); waiting for confirmation\n", signal, model,
-               number_field(f, n, "change_ratio") * 100);
+        printf("%s; waiting for confirmation\n", text_field(f, n, "text"));
     } else if (ev == O3_EV_DRIFT_CONFIRMED) {
         d->is_confirmed = true;
         print_time(d);
-        printf("VERDICT: %s of %s changed %+.1f %%: %.4g -> %.4g, 95 %% interval %+.1f to %+.1f %%, since %s, n=%.0f\n",
-               signal, model, number_field(f, n, "change_ratio") * 100, number_field(f, n, "from"),
-               number_field(f, n, "to"), number_field(f, n, "change_lo") * 100, number_field(f, n, "change_hi") * 100,
-               text_field(f, n, "since"), number_field(f, n, "n"));
+        printf("VERDICT: %s\n", text_field(f, n, "text"));
     } else if (ev == O3_EV_PRESET_WRITTEN) {
         print_time(d);
         printf("preset file written: %s\n", text_field(f, n, "reason"));
