@@ -5,6 +5,7 @@
  * Errors are sticky: after one the buffer takes nothing more and `err` says why, so a writer may check once at the end.
  */
 #include <stddef.h>
+#include <stdint.h>
 #include "o3/err.h"
 
 struct o3_buf {
@@ -21,6 +22,9 @@ int o3_buf_adds(struct o3_buf *b, const char *s);
 int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
 /* Shortest decimal text that reads back as the same double; NaN, +Inf, -Inf as Prometheus spells them. */
 int o3_buf_add_double(struct o3_buf *b, double v);
+int o3_buf_add_int(struct o3_buf *b, int64_t v);
+/* Exactly, as a hex float of C: "-0x1.8p+3", "nan", "inf", "-inf". */
+int o3_buf_add_hex(struct o3_buf *b, double v);
 /* A string of JSON with its quotes. Bytes that are not UTF-8 become U+FFFD, control characters are escaped. */
 int o3_buf_add_quoted(struct o3_buf *b, const char *s);
 /* Text for HTML and SVG, attributes too: markup is escaped, control characters but newline become spaces, and what is

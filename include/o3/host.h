@@ -49,4 +49,50 @@ int64_t o3_proc_boot_time_s(const char *stat_text); /* "btime" of /proc/stat; -1
 int64_t
 o3_proc_max_open_files(const char *limits_text); /* soft limit in /proc/PID/limits; INT64_MAX unlimited, -1 absent */
 
+/* --- what slows a host down --- */
+
+/* Share of the last 10 s in which some, or all, work waited (PSI); NaN unknown. */
+struct o3_host_pressure {
+    double some, full;
+};
+/* In the order of the metric label `resource`. */
+enum o3_host_resource { O3_HOST_CPU, O3_HOST_MEMORY, O3_HOST_IO, O3_HOST_RESOURCE_COUNT };
+const char *o3_host_resource_name(enum o3_host_resource r); /* "cpu": also the file in /proc/pressure */
+
+/* One look. -1, NaN and "": unknown. Counters go on from wherever they stand; only differences mean something. */
+struct o3_host_state {
+    struct o3_host_pressure pressure[O3_HOST_RESOURCE_COUNT];
+    int64_t memory_available_bytes;
+    int64_t swapped_in_bytes; /* counter */
+    int64_t n_heat;           /* counter: times a processor slowed itself down because of heat */
+    int64_t n_quota;          /* counter: periods in which the runner's CPU quota ran out; unknown of a runner that is
+                                 not seen */
+    uint64_t quota_id;        /* tells whose n_quota is: counters of two control groups say nothing about each other */
+    int64_t memory_limit_bytes; /* of the runner's control group, else of ours; INT64_MAX: none */
+    double cpu_quota_cores;     /* likewise; INFINITY: none */
+    char gpu[64];               /* "NVIDIA GeForce RTX 4090, driver 550.54.14" */
+};
+void o3_host_state_init(struct o3_host_state *s); /* all unknown */
+struct o3_surroundings;
+/* What of a sample's surroundings the host tells: pressure, memory, the devices, and counts since the look before.
+ * before: NULL or unknown: counts are 0. A counter that fell began anew. The rest of out stays. */
+void o3_host_state_fill(const struct o3_host_state *now, const struct o3_host_state *before,
+                        struct o3_surroundings *out);
+
+bool o3_psi_parse(const char *text, struct o3_host_pressure *ret); /* /proc/pressure/X */
+/* The value of a line "key value", as in /proc/vmstat and a control group's cpu.stat; -1 absent. */
+int64_t o3_keyed_count(const char *text, const char *key);
+int64_t o3_count_parse(const char *text); /* a file of one number; -1 when it is none */
+/* cpu.max: "400000 100000" is 4 cores, "max 100000" INFINITY; NaN when it is neither. */
+double o3_cgroup_cpu_max(const char *text);
+int64_t o3_cgroup_memory_max(const char *text); /* memory.max; INT64_MAX: none, -1 unknown */
+/* The path in the unified hierarchy of /proc/PID/cgroup. False when there is none, or it lies outside of what this
+ * mount shows. */
+bool o3_cgroup_path(const char *text, char *out, size_t size);
+/* /proc/driver/nvidia/gpus/X/information and /proc/driver/nvidia/version; printable text only. */
+bool o3_nvidia_model(const char *information, char *out, size_t size);
+bool o3_nvidia_driver(const char *version, char *out, size_t size);
+/* n devices, all named `model` unless others are among them. */
+void o3_gpu_text(int n, const char *model, bool has_others, const char *driver, char out[64]);
+
 #endif

@@ -12,11 +12,21 @@
  * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
  * epoch takes its baseline up again.
  *
+ * A throttled sample is held against the idle level, too, while the throttled level is not known yet and no sample was
+ * throttled before the idle one was: a machine that begins to slow itself down has changed.
+ *
  * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
  * Nothing but a sample is evidence: pauses are no sign of health.
  *
+ * A context that was in force before, in a setting that is remembered, is no news when it comes back.
+ *
+ * Strata apply to decode_rate, prefill_rate and ttft; everything else is judged under `idle` whatever went on. Samples
+ * of warm-up, tainted, incomplete or implausible ones never reach a rate; a load is measured in the warm-up all the
+ * same. memory, gpu_ratio and context are read exactly, and a load is rare: their baselines need 10 samples at most.
+ *
  * False-alarm budget: one false alarm (CONFIRMED that is none) per budget_ms for all series together. A series created
- * when n_models share the budget gets ARL0 = n_models x O3_SIGNAL_COUNT x budget_ms / interval_ms samples. */
+ * when n_models share the budget gets ARL0 = n_models x O3_SIGNAL_COUNT x budget_ms / interval_ms samples, with the
+ * interval at which this signal is measured; where it is rarer than said (loads), there are fewer false alarms. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -33,7 +43,8 @@ struct o3_judge_params {
     int confirm_samples, n0;
     enum o3_drift_detector detector;
     bool has_season;
-    int max_models;
+    int max_models;              /* beyond it the one without samples for longest is saved and given up */
+    int64_t prefill_interval_ms; /* between two prefill samples; 0: as the others */
 };
 
 struct o3_verdict {
@@ -41,13 +52,23 @@ struct o3_verdict {
     enum o3_signal signal;
     enum o3_stratum stratum;
     struct o3_drift_report report; /* event, level, change, when */
+    double budget_ms;              /* one false alarm is expected in this time */
 };
 
 /* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. */
 #define O3_INCIDENT_MEMBERS_MAX 16
+enum o3_member_end {
+    O3_MEMBER_STANDS,
+    O3_MEMBER_RECOVERED,
+    O3_MEMBER_ACKNOWLEDGED,
+    O3_MEMBER_LEFT /* another setting runs since confirm_samples samples; that heals nothing, and the member stands
+                    * again when its setting is back */
+};
 struct o3_incident_member {
-    struct o3_verdict verdict; /* the newest of the series */
-    bool is_over;              /* recovered, acknowledged, or its epoch was left */
+    struct o3_verdict verdict; /* the newest of the series that confirmed a change */
+    bool is_over;              /* end is not STANDS */
+    enum o3_member_end end;
+    int64_t setting; /* number of the epoch, or of the digest, among those of the model */
 };
 enum o3_incident_change { O3_INCIDENT_OPENED, O3_INCIDENT_CHANGED, O3_INCIDENT_CLOSED };
 struct o3_incident {
@@ -60,7 +81,7 @@ struct o3_incident {
     struct o3_incident_member member[O3_INCIDENT_MEMBERS_MAX];
     int n_causes;
     struct o3_cause_found cause[O3_CAUSES_MAX];
-    char text[480]; /* what changed, since when, by how much, how sure, probably why */
+    char text[640]; /* what changed, since when, by how much, how sure, probably why */
 };
 
 /* The level before and after a change of epoch; one for each signal that both have. */
@@ -73,32 +94,41 @@ struct o3_release {
     double before, after;  /* in the signal's unit */
     double change_ratio, change_lo, change_hi; /* 95 % */
     int64_t n_before, n_after;
-    bool is_ours; /* we changed the setting (tuning) */
+    double drifted; /* before, at the end: a confirmed change away from `before`, the reference; NaN else */
+    bool is_ours;   /* we changed the setting (tuning) */
 };
 
-/* None may call back into the judge. */
+/* None may change the judge; its views may be asked. */
 struct o3_judge_ops {
-    void *ctx;
+    void *ctx;                                              /* any of these may be NULL */
     void (*verdict)(void *ctx, const struct o3_verdict *v); /* every event but NONE */
     void (*incident)(void *ctx, const struct o3_incident *i, enum o3_incident_change change);
     void (*release)(void *ctx, const struct o3_release *r);
     /* A new epoch was entered; reason as in o3_release. */
     void (*epoch)(void *ctx, const char *model, const char *reason);
     void (*acknowledged)(void *ctx, const char *model, enum o3_signal signal, double level);
-    /* Small named states. take: false when there is none; it is then owned by the judge and may be dropped there. */
+    /* Small named states, their names begin with "judge/". take: false when there is none; it is then owned by the
+     * judge and may be dropped there. */
     void (*save)(void *ctx, const char *key, const char *value, size_t n); /* n = 0 deletes */
     bool (*take)(void *ctx, const char *key, struct o3_buf *ret);
+    /* As save, of what leaves the judge's memory and is taken again later by the same judge. NULL: save is enough. */
+    void (*keep)(void *ctx, const char *key, const char *value, size_t n);
 };
 
 struct o3_judge;
 O3_MUST_CHECK int o3_judge_new(const struct o3_judge_params *p, const struct o3_judge_ops *ops, struct o3_judge **ret,
                                struct o3_err *e);
 void o3_judge_free(struct o3_judge *j);
+/* Takes up the saved incidents, as new does, where there was nothing to take up yet when the judge was made. */
+void o3_judge_resume(struct o3_judge *j);
 /* Takes effect on what exists where that is possible (min_effect, confirm_samples); the rest on new series. */
 void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p);
 /* Feeds one sample; calls ops for what follows from it, in a fixed order: epoch, acknowledged, verdicts, releases,
  * incidents. */
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
+/* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
+ */
+void o3_judge_expect(struct o3_judge *j, const char *model);
 /* Saves the series that changed since they were saved; all: else only those with many unsaved samples. */
 void o3_judge_save(struct o3_judge *j, bool all);
 /* The model left memory of its owner: its series are saved and given up. */
@@ -109,7 +139,7 @@ struct o3_series_view {
     struct o3_drift_view drift;
     double efficiency;
 };
-/* Of the present epoch. */
+/* Of the present epoch, which is that of the newest sample. */
 void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
                    struct o3_series_view *ret);
 bool o3_judge_is_suspect(const struct o3_judge *j, const char *model); /* any series of its present epoch */

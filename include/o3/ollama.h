@@ -51,6 +51,7 @@ struct o3_ollama_show {
         vocab_size;                               /* -1 absent */
     int64_t head_count, key_length, value_length; /* -1 absent */
     int64_t head_count_kv; /* sum over layers when an array, else value x block_count; -1 absent */
+    int64_t expert_count, expert_used_count, expert_feed_forward_length; /* of a mixture of experts; -1 absent */
     int64_t parameter_num_ctx, parameter_num_batch, parameter_num_thread,
         parameter_num_gpu; /* PARAMETER lines of the Modelfile; -1 absent */
     bool can_embed_only, can_think, has_capabilities;

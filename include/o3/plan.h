@@ -23,10 +23,27 @@ const char *o3_decode_prompt(void);
  * serves them. */
 int o3_prefill_prompt(uint64_t nonce, int64_t n_words, struct o3_buf *out);
 
-/* About a second of decode, half a second of prefill, within limits; then constant for the life of a runner. */
+/* About a second of decode, half a second of prefill, within limits. */
 int64_t o3_decode_tokens_for(double decode_tps);
 /* In words of our prompt, of which the tokenizer made `tokens` out of `words` in the trial. */
 int64_t o3_prefill_words_for(double prefill_tps, int64_t max_tokens, int64_t words, int64_t tokens);
+
+/* What the probes of one kind may cost together. A day's tokens are shared: a third is for prefill probes, the rest for
+ * decode probes. */
+#define O3_PREFILL_SHARE (1.0 / 3)
+#define O3_DECODE_SHARE (2.0 / 3)
+struct o3_probe_means {
+    int64_t interval_ms; /* at which they shall last */
+    int n_models;        /* that share them */
+    int64_t tokens_per_day;
+    double max_busy_ratio;
+};
+/* Decode tokens of a probe: about a second's worth, or as many as last at that interval, in tokens and in time the
+ * server is busy, if that is less; at least O3_DECODE_TOKENS_MIN. overhead_s: what a probe takes besides decoding. */
+int64_t o3_decode_tokens_within(double decode_tps, double overhead_s, const struct o3_probe_means *m);
+/* The longest prompt of a prefill probe that lasts, of which `besides` more tokens are used for each probe; at most
+ * max_tokens. */
+int64_t o3_prefill_tokens_within(int64_t max_tokens, int64_t besides, const struct o3_probe_means *m);
 
 /* The options to name in a request so that nothing is loaded again: num_ctx as /api/ps lists it matches an automatic
  * and an explicit load alike; num_batch and num_thread only when the runner's command line (NULL: not readable) shows
@@ -45,7 +62,7 @@ int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int 
 
 /* The interval at which `share` of a day's limit of tokens lasts for n_models probes of so many tokens each, at most a
  * day; 0 where there is no limit. */
-int64_t o3_token_interval_ms(int64_t tokens, int n_models, int64_t limit, double share);
+int64_t o3_token_interval_ms(double tokens, int n_models, int64_t limit, double share);
 
 /* Tokens of the last 24 hours, in hourly cells. limit 0 = none. Times are wall clock, so that the count outlives a
  * restart; a clock set back spends in the newest cell. */

@@ -43,7 +43,9 @@ enum o3_sample_flag {
     O3_SAMPLE_AFTER_OTHER = 32,
     O3_SAMPLE_AFTER_GAP = 64, /* first sample of this model after a restart of the runner or of ours, a clock jump, or a
                                * pause: it has no predecessor */
-    O3_SAMPLE_THROTTLED = 128 /* the host or device slowed itself down meanwhile: stratum of its own */
+    /* The host or device slowed itself down meanwhile, and not for long yet: stratum of its own. What lasts is flagged
+     * no longer: it is a change of level, which users feel. */
+    O3_SAMPLE_THROTTLED = 128
 };
 /* Flags that keep all of a sample out of the idle baseline. */
 #define O3_SAMPLE_REJECTED                                                                                             \
@@ -67,6 +69,7 @@ struct o3_surroundings {
     int64_t n_user_requests; /* that were seen to end, of this model */
     int64_t swapped_bytes;   /* that the host read back from swap */
     int64_t n_throttled;     /* times a processor slowed down because of heat, or the quota ran out */
+    int64_t n_quota;         /* of n_throttled: the quota ran out */
     /* the host at the time */
     double pressure_cpu, pressure_memory,
         pressure_io; /* share of the last 10 s in which some task waited (PSI), 0..1 */

@@ -51,10 +51,10 @@ struct o3_scenario_expect {
     int64_t from_ns, to_ns; /* BY: seen within; NEVER: not seen within; AT: to_ns */
     /* BY and NEVER: an event of tables/events.def ("drift_confirmed", or "confirmed slower": an event and a direction)
      */
-    enum o3_event_id event;
-    int direction; /* of a drift event: +1 faster (a rate rose, a latency fell), -1 slower; 0: either */
-    char signal[32], model[129], reason[64]; /* "": any; reason: a part of that field of the event */
-    enum o3_expect_while during;             /* NEVER */
+    enum o3_event_id event, also; /* also: another that is meant as well, else the same */
+    int direction;                /* of a drift event: +1 faster (a rate rose, a latency fell), -1 slower; 0: either */
+    char signal[32], cause[32], model[129], reason[64]; /* "": any; reason: a part of that field of the event */
+    enum o3_expect_while during;                        /* NEVER */
     /* AT: a metric of the exposition compared with a number */
     char metric[256]; /* "o3_ollama_up" or with labels, as in the exposition */
     char op[3];       /* "=", "<", ">", "<=", ">=", "!="; "": the metric must be absent */
@@ -106,7 +106,7 @@ const char *o3_scenario_month(void);
 struct o3_expect_seen { /* one event of the sidecar, as far as expectations look at it */
     int64_t mono_ns;
     enum o3_event_id event;
-    const char *model, *signal, *reason; /* "" none */
+    const char *model, *signal, *reason, *cause; /* "" none; cause: NULL is none too */
     double change_ratio;
     bool is_unstable, is_down, is_busy, is_stuck; /* the state of things at that moment */
 };

@@ -62,6 +62,8 @@ struct o3_sidecar_ops {
     /* The runners that live now. Thorough: search all processes; else it is enough to look whether those found by the
      * last thorough search still live, as long as all of them do. */
     size_t (*sense_runners)(void *ctx, bool is_thorough, struct o3_runner_cmdline *out, size_t max);
+    /* What slows the host down, now; asked for each sample, and as a probe begins. NULL: nothing is known. */
+    void (*sense_host)(void *ctx, struct o3_host_state *ret);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);
     /* Presets of one model changed: write defaults/<model>.yaml and, when `file` is set, the configured preset file.
@@ -101,9 +103,17 @@ void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns);
 void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now);
 bool o3_sidecar_is_probing(const struct o3_sidecar *s); /* a probe streams: heavy work may wait */
 
+/* A person calls the present level of a signal (NULL: of all that are suspected or confirmed to have changed) the
+ * normal one. It is part of the model's next sample, which is taken at once when the model is loaded. out: JSON, what
+ * was accepted, and the levels. O3_E_NOT_FOUND: no such model; O3_E_NO_CHANGE: nothing has changed; O3_E_USAGE: no such
+ * signal. */
+O3_MUST_CHECK int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
+                                         struct o3_buf *out, struct o3_err *e);
+
 /* For the HTTP API: JSON documents of the state in memory. */
 int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out);
 int o3_sidecar_models_json(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out);
+int o3_sidecar_incidents_json(const struct o3_sidecar *s, struct o3_buf *out); /* newest first */
 int o3_sidecar_presets_json(const struct o3_sidecar *s, struct o3_buf *out);
 /* O3_E_NOT_FOUND when the model has no such preset. */
 int o3_sidecar_preset_json(const struct o3_sidecar *s, const char *model, enum o3_preset_name name, struct o3_buf *out);

@@ -133,6 +133,9 @@ double o3_world_expected(const struct o3_world *w, const char *model, enum o3_wo
 uint64_t o3_world_setting(const struct o3_world *w, const char *model);
 /* The ports that the living runners listen on, as the machine's table of sockets would show them; how many. */
 size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max);
+/* What a sidecar on that machine would read in /proc and /sys: src/sim/README.md. Looking changes nothing. */
+struct o3_host_state;
+void o3_world_host(const struct o3_world *w, int64_t mono_ns, struct o3_host_state *ret);
 /* The next moment after mono_ns at which an event begins or ends; INT64_MAX none. */
 int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns);
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret);

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "app/daemon_internal.h"
+#include "app/places.h"
 
 #define METRICS_BYTES_MAX (32u << 20)
 #define JSON_BYTES_MAX (16u << 20)
@@ -74,8 +75,7 @@ static void set_self_metrics(struct o3_daemon *d) {
     o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
-    int64_t available = o3_host_memory_available_bytes("/proc");
-    if (available >= 0) o3_metric_set(d->metrics, O3_M_HOST_MEMORY_AVAILABLE_BYTES, O3_NO_LABELS, (double)available);
+    o3_daemon_set_host_metrics(d);
 }
 
 static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {
@@ -151,14 +151,21 @@ static void get_preset(struct o3_daemon *d, struct o3_request *rq) {
         reply_json(d, rq, r, &b);
 }
 
+static void get_incidents(struct o3_daemon *d, struct o3_request *rq) {
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    int r = o3_sidecar_incidents_json(d->sidecar, &b);
+    reply_json(d, rq, r, &b);
+}
+
 /* ---- what is stored ---- */
 
 struct stored_job {
     struct o3_daemon *daemon;
-    struct o3_request *rq; /* NULL once its client is gone */
-    char model[O3_MODEL_NAME_SIZE];
+    struct o3_request *rq;                    /* NULL once its client is gone */
+    char model[O3_MODEL_NAME_SIZE], name[64]; /* "" all; name: of events */
     int64_t since_ms;
-    size_t max;
+    size_t max, n;
     struct o3_buf json;
     struct o3_err err;
     int result;
@@ -181,6 +188,8 @@ static void run_samples(void *job) {
 static void add_event(void *ctx, const struct o3_store_event *ev) {
     struct stored_job *j = ctx;
     if (j->model[0] && strcmp(ev->model, j->model)) return;
+    if ((j->name[0] && strcmp(ev->name, j->name)) || j->n == j->max) return;
+    j->n++;
     if (j->json.p[j->json.len - 1] != '[') o3_buf_adds(&j->json, ",\n");
     o3_buf_adds(&j->json, ev->json);
 }
@@ -188,7 +197,8 @@ static void add_event(void *ctx, const struct o3_store_event *ev) {
 static void run_events(void *job) {
     struct stored_job *j = job;
     o3_buf_adds(&j->json, "{\"events\":[");
-    j->result = o3_store_each_event(j->daemon->store, j->since_ms, j->max, add_event, j, &j->err);
+    /* The newest of those that are meant: all are looked at. */
+    j->result = o3_store_each_event(j->daemon->store, j->since_ms, STORED_MAX, add_event, j, &j->err);
     o3_buf_adds(&j->json, "]}\n");
 }
 
@@ -205,26 +215,16 @@ static void done_stored(void *job) {
     free(j);
 }
 
-/* since: Unix seconds, an RFC 3339 time, or a duration before now. */
-static bool parse_since(const char *text, int64_t now_ms, int64_t *ret_ms) {
-    int64_t v;
-    double seconds;
-    if (o3_duration_parse(text, &v))
-        *ret_ms = now_ms - v;
-    else if (o3_rfc3339_parse(text, &v))
-        *ret_ms = v;
-    else if (o3_double_parse(text, &seconds) && seconds >= 0 && seconds < 1e11)
-        *ret_ms = (int64_t)(seconds * 1000);
-    else
-        return false;
-    return true;
+/* Ollama prints "name:latest" for what people call "name". */
+static void full_name(const char *model, char out[O3_MODEL_NAME_SIZE]) {
+    snprintf(out, O3_MODEL_NAME_SIZE, "%s%s", model, strchr(model, ':') || !*model ? "" : ":latest");
 }
 
 static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *run) {
     const char *model = o3_request_query(rq, "model"), *since = o3_request_query(rq, "since"),
-               *limit = o3_request_query(rq, "limit");
+               *limit = o3_request_query(rq, "limit"), *name = o3_request_query(rq, "name");
     int64_t since_ms = 0, max = STORED_DEFAULT;
-    if (since && !parse_since(since, o3_now_read().wall_ms, &since_ms)) {
+    if (since && !o3_since_parse(since, o3_now_read().wall_ms, &since_ms)) {
         o3_daemon_reply_json_error(d, rq, 400,
                                    "since: expected Unix seconds, an RFC 3339 time, or a duration such as 1h");
         return;
@@ -241,8 +241,8 @@ static void get_stored(struct o3_daemon *d, struct o3_request *rq, o3_job_fn *ru
     struct stored_job *j = calloc(1, sizeof *j);
     if (j) {
         *j = (struct stored_job){.daemon = d, .rq = rq, .since_ms = since_ms, .max = (size_t)max};
-        /* Ollama prints "name:latest" for what people call "name". */
-        if (model) snprintf(j->model, sizeof j->model, "%s%s", model, strchr(model, ':') || !*model ? "" : ":latest");
+        if (model) full_name(model, j->model);
+        if (name) o3_str_copy(j->name, sizeof j->name, name);
         o3_buf_init(&j->json, JSON_BYTES_MAX);
     }
     if (!j || o3_loop_submit(d->loop, run, done_stored, j) < 0) {
@@ -289,6 +289,34 @@ static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
     o3_daemon_reload(d, "http", false);
 }
 
+/* ---- acknowledgements ---- */
+
+static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
+    const char *model = o3_request_query(rq, "model");
+    if (!d->values->web_token[0]) {
+        o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
+        return;
+    }
+    if (!is_token_right(d, rq)) {
+        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
+        return;
+    }
+    if (!model || !*model) {
+        o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL, and &signal=SIGNAL for one signal only");
+        return;
+    }
+    char name[O3_MODEL_NAME_SIZE];
+    struct o3_err e = {0};
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, JSON_BYTES_MAX);
+    full_name(model, name);
+    int r = o3_sidecar_acknowledge(d->sidecar, name, o3_request_query(rq, "signal"), o3_now_read(), &b, &e);
+    if (r == O3_E_NOT_FOUND || r == O3_E_NO_CHANGE || r == O3_E_USAGE)
+        o3_daemon_reply_json_error(d, rq, r == O3_E_NOT_FOUND ? 404 : r == O3_E_NO_CHANGE ? 409 : 400, e.text);
+    else
+        reply_json(d, rq, r, &b);
+}
+
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error) {
     static const char TEXT[] = "reloaded\n";
     if (error)
@@ -324,6 +352,8 @@ static const struct route ROUTES[] = {
     {"GET", "/api/v1/models", "api", get_models},
     {"GET", "/api/v1/samples", "api", get_samples},
     {"GET", "/api/v1/events", "api", get_events},
+    {"GET", "/api/v1/incidents", "api", get_incidents},
+    {"POST", "/api/v1/ack", "api", post_ack},
     {"GET", "/api/v1/presets", "api", get_presets},
     {"GET", "/api/v1/preset", "api", get_preset},
 };

@@ -52,6 +52,9 @@ struct o3_daemon {
     size_t n_runners;
     unsigned listening_families; /* O3_HOST_TCP, O3_HOST_TCP6: where Ollama's listener was seen */
     int64_t all_sockets_at_ns;
+    struct o3_host_state host; /* the last look */
+    int64_t host_at_ns;        /* 0 none yet */
+    struct o3_host_rest host_rest;
 
     /* results and store; the store belongs to the job thread while the loop runs */
     char results_path[1024], store_path[1100];
@@ -83,6 +86,8 @@ void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_f
 /* daemon_ollama.c: the sidecar's ops that reach Ollama and its host */
 void o3_daemon_fill_ollama_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
 void o3_daemon_set_ollama(struct o3_daemon *d);
+/* A look at the host that is no older than that; borrowed until the next one. */
+const struct o3_host_state *o3_daemon_host(struct o3_daemon *d, int64_t max_age_ns);
 
 /* daemon_results.c: files and store */
 void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
@@ -95,6 +100,9 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
                            size_t n);
 /* Replaces a file as a whole and makes its folder first. Blocking: inside jobs. */
 O3_MUST_CHECK int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct o3_err *e);
+
+/* host_metrics.c */
+void o3_daemon_set_host_metrics(struct o3_daemon *d);
 
 /* daemon_env.c */
 void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version);

@@ -102,12 +102,32 @@ static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdlin
     return n;
 }
 
+/* Limits and quota are those of the runner that was found first: runners share the server's control group. */
+const struct o3_host_state *o3_daemon_host(struct o3_daemon *d, int64_t max_age_ns) {
+    static const struct o3_host_roots ROOTS = {PROC_ROOT, "/sys"};
+    int64_t now_ns = o3_now_read().mono_ns;
+    if (d->host_at_ns && now_ns - d->host_at_ns < max_age_ns) return &d->host;
+    o3_host_read_state(&ROOTS, d->n_runners ? d->runners[0].pid : 0, now_ns, &d->host_rest, &d->host);
+    d->host_at_ns = now_ns;
+    return &d->host;
+}
+
+/* A server elsewhere has another host. */
+static void sense_host(void *ctx, struct o3_host_state *ret) {
+    struct o3_daemon *d = ctx;
+    if (d->is_ollama_local)
+        *ret = *o3_daemon_host(d, 0);
+    else
+        o3_host_state_init(ret);
+}
+
 void o3_daemon_fill_ollama_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops) {
     (void)d;
     ops->call_start = call_start;
     ops->call_cancel = call_cancel;
     ops->sense_sockets = sense_sockets;
     ops->sense_runners = sense_runners;
+    ops->sense_host = sense_host;
 }
 
 /* Sockets and processes tell about Ollama only when it runs on this host's network: a loopback address. */

@@ -7,6 +7,7 @@
 #include <string.h>
 #include <unistd.h>
 #include "app/daemon_internal.h"
+#include "app/places.h"
 #include "io/file.h"
 
 #define FLUSH_EVERY_NS (10LL * O3_NS_PER_S)
@@ -79,17 +80,8 @@ static void sweep_temps(const struct o3_daemon *d) {
 }
 
 void o3_daemon_set_paths(struct o3_daemon *d) {
-    const char *state = getenv("STATE_DIRECTORY"), *results = d->values->results_path;
-    if (results[0])
-        o3_str_copy(d->results_path, sizeof d->results_path, results);
-    else if (state && *state) /* systemd lists several as a:b; the first one is ours */
-        snprintf(d->results_path, sizeof d->results_path, "%.*s/o3_results", (int)strcspn(state, ":"), state);
-    else
-        o3_str_copy(d->results_path, sizeof d->results_path, "./o3_results");
-    if (d->values->store_path[0])
-        o3_str_copy(d->store_path, sizeof d->store_path, d->values->store_path);
-    else
-        snprintf(d->store_path, sizeof d->store_path, "%s/o3.db", d->results_path);
+    o3_results_folder(d->values, d->results_path, sizeof d->results_path);
+    o3_store_file(d->values, d->store_path, sizeof d->store_path);
     d->stems = calloc(O3_DAEMON_STEMS_MAX, sizeof *d->stems);
     sweep_temps(d);
     learn_stems(d);
@@ -502,7 +494,7 @@ static void restore_preset(void *ctx, const char *key, const char *value, size_t
 
 /* What is small and matters most comes first: the sidecar keeps a bounded amount. */
 void o3_daemon_restore(struct o3_daemon *d) {
-    static const char *const PREFIXES[] = {"wanted/", "strike/", "sizes/", "series/"};
+    static const char *const PREFIXES[] = {"wanted/", "strike/", "sizes/", "judge/"};
     if (!d->store) return;
     struct o3_err e;
     int r = o3_store_each(d->store, "preset/", restore_preset, d, &e);

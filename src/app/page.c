@@ -91,6 +91,26 @@ static void add_verdict(struct o3_buf *out, const json_t *status) {
     o3_buf_adds(out, "</p>");
 }
 
+/* What stands changed, in the words of the verdict: what, since when, by how much, how sure, probably why. */
+static void add_incident(struct o3_buf *out, const json_t *i) {
+    if (!json_is_true(json_object_get(i, "open"))) return;
+    o3_buf_addf(out, "<p><span class=\"bad\">Incident %.0f</span> since ", number_of(i, "id"));
+    o3_buf_add_html(out, text_of(i, "since"));
+    o3_buf_adds(out, ": ");
+    o3_buf_add_html(out, text_of(i, "text"));
+    o3_buf_adds(out, "</p>");
+}
+
+static void add_incidents(const struct o3_sidecar *s, struct o3_buf *out) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 4u << 20);
+    if (o3_sidecar_incidents_json(s, &text) < 0) return;
+    json_t *root = json_loadb(text.p, text.len, 0, NULL), *i;
+    size_t n;
+    json_array_foreach(json_object_get(root, "incidents"), n, i) add_incident(out, i);
+    json_decref(root);
+}
+
 int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
     O3_AUTO_BUF text;
     o3_buf_init(&text, 16u << 20);
@@ -102,13 +122,15 @@ int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf 
     if (status && models) {
         o3_buf_adds(out, HEAD);
         add_verdict(out, status);
+        add_incidents(s, out);
         o3_buf_adds(out, "<table><tr><th>Model</th><th>Verdict</th><th>Probed every</th></tr>");
         size_t i;
         json_t *m;
         json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
         o3_buf_adds(out, "</table><p><a href=\"/metrics\">metrics</a> · <a href=\"/api/v1/status\">status</a> · "
                          "<a href=\"/api/v1/models\">models</a> · <a href=\"/api/v1/samples\">samples</a> · "
-                         "<a href=\"/api/v1/events\">events</a> · <a href=\"/api/v1/presets\">presets</a> · <a "
+                         "<a href=\"/api/v1/events\">events</a> · <a href=\"/api/v1/incidents\">incidents</a> · "
+                         "<a href=\"/api/v1/presets\">presets</a> · <a "
                          "href=\"/config\">configuration</a></p>"
                          "<p class=\"dim\">o3 " O3_VERSION "</p></body></html>\n");
     }

@@ -68,6 +68,48 @@ int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) {
     return 0;
 }
 
+/* Writes backwards from `end`; returns the first character. */
+static char *decimal_before(char *end, uint64_t v) {
+    do
+        *--end = (char)('0' + v % 10);
+    while (v /= 10);
+    return end;
+}
+
+int o3_buf_add_int(struct o3_buf *b, int64_t v) {
+    char text[24], *end = text + sizeof text;
+    char *p = decimal_before(end, v < 0 ? -(uint64_t)v : (uint64_t)v);
+    if (v < 0) *--p = '-';
+    return o3_buf_add(b, p, (size_t)(end - p));
+}
+
+int o3_buf_add_hex(struct o3_buf *b, double v) {
+    static const char DIGITS[] = "0123456789abcdef";
+    enum { FRACTION_DIGITS = 13, EXPONENT_BIAS = 1023 };
+    if (isnan(v)) return o3_buf_adds(b, "nan");
+    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "inf" : "-inf");
+    uint64_t bits;
+    memcpy(&bits, &v, sizeof bits);
+    uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1);
+    int biased = (int)(bits >> 52 & 0x7ff);
+    int exponent = biased ? biased - EXPONENT_BIAS : fraction ? 1 - EXPONENT_BIAS : 0;
+    char text[40], *end = text + sizeof text;
+    char *p = decimal_before(end, (uint64_t)abs(exponent));
+    *--p = exponent < 0 ? '-' : '+';
+    *--p = 'p';
+    int n = FRACTION_DIGITS;
+    for (; n && !(fraction & 15); n--)
+        fraction >>= 4;
+    for (int i = 0; i < n; i++, fraction >>= 4)
+        *--p = DIGITS[fraction & 15];
+    if (n) *--p = '.';
+    *--p = biased ? '1' : '0';
+    *--p = 'x';
+    *--p = '0';
+    if (bits >> 63) *--p = '-';
+    return o3_buf_add(b, p, (size_t)(end - p));
+}
+
 int o3_buf_add_double(struct o3_buf *b, double v) {
     if (isnan(v)) return o3_buf_adds(b, "NaN");
     if (isinf(v)) return o3_buf_adds(b, v > 0 ? "+Inf" : "-Inf");

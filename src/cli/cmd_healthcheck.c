@@ -10,17 +10,6 @@ static const char HELP[] =
     "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--ready] [--json]\n"
     "Asks the sidecar that listens on web.listen whether it is healthy (or ready). Exit status: 0 yes, 1 no.\n";
 
-static void print_url(const char *listen, const char *page, char *out, size_t size) {
-    /* Listening on all addresses means: on loopback too. */
-    const char *colon = strrchr(listen, ':');
-    int n = colon ? (int)(colon - listen) : 0;
-    bool is_any = n == 0 || !strncmp(listen, "0.0.0.0", 7) || !strncmp(listen, "[::]", 4);
-    if (is_any)
-        snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
-    else
-        snprintf(out, size, "http://%s%s", listen, page);
-}
-
 static int ask(const char *url, bool is_json) {
     struct o3_exchanger x;
     struct o3_err e;
@@ -74,7 +63,7 @@ int o3_cmd_healthcheck(int argc, char **argv) {
         return 2;
     }
     char url[400];
-    print_url(o3_config_values(config)->web_listen, is_ready ? "/-/ready" : "/-/healthy", url, sizeof url);
+    o3_own_url(o3_config_values(config)->web_listen, is_ready ? "/-/ready" : "/-/healthy", url, sizeof url);
     o3_config_free(config);
     return ask(url, is_json);
 }

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "app/config_source.h"
+#include "app/places.h"
 #include "cli/commands.h"
 #include "io/file.h"
 #include "o3/preset.h"
@@ -221,14 +222,7 @@ static int results_folder(const struct o3_config_args *args, const char *given, 
         report_file("o3 preset", o3_config_source_path(args->file), &e);
         return r;
     }
-    const char *configured = o3_config_values(c)->results_path;
-    const char *state = getenv("STATE_DIRECTORY");
-    if (*configured)
-        o3_str_copy(out, PATH_SIZE, configured);
-    else if (state && *state) /* systemd lists several as a:b; the first one is ours */
-        snprintf(out, PATH_SIZE, "%.*s/o3_results", (int)strcspn(state, ":"), state);
-    else
-        o3_str_copy(out, PATH_SIZE, "o3_results");
+    o3_results_folder(o3_config_values(c), out, PATH_SIZE);
     o3_config_free(c);
     return 0;
 }

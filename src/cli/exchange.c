@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "cli/exchange.h"
+#include <stdio.h>
+#include <string.h>
 #include "o3/text.h"
 
 #define END_WITHIN_MS 900
@@ -88,4 +90,15 @@ void o3_exchanger_sleep(struct o3_exchanger *x, int64_t ms) {
     int64_t until_ns = o3_now_read().mono_ns + ms * O3_NS_PER_MS;
     for (int64_t left_ns; !x->signo && (left_ns = until_ns - o3_now_read().mono_ns) > 0;)
         o3_loop_once(x->loop, (int)(left_ns / O3_NS_PER_MS) + 1);
+}
+
+void o3_own_url(const char *listen, const char *page, char *out, size_t size) {
+    /* Listening on all addresses means: on loopback too. */
+    const char *colon = strrchr(listen, ':');
+    int n = colon ? (int)(colon - listen) : 0;
+    bool is_any = n == 0 || !strncmp(listen, "0.0.0.0", 7) || !strncmp(listen, "[::]", 4);
+    if (is_any)
+        snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
+    else
+        snprintf(out, size, "http://%s%s", listen, page);
 }

@@ -27,5 +27,7 @@ struct o3_exchange {
 void o3_exchange_run(struct o3_exchanger *x, const struct o3_http_req *rq, struct o3_exchange *inout);
 /* Waits, or until a signal. */
 void o3_exchanger_sleep(struct o3_exchanger *x, int64_t ms);
+/* Of a page of the sidecar that listens there (web.listen). */
+void o3_own_url(const char *listen, const char *page, char *out, size_t size);
 
 #endif

@@ -1,31 +1,20 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <inttypes.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
-#include <string.h>
 #include "drift/parts.h"
-#include "o3/text.h"
+#include "drift/state_text.h"
 
 /* "o3drift 2", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
  * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
  */
 #define MAGIC "o3drift"
 #define VERSION 2
-#define WORD_MAX 64
 #define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
 #define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
 #define SHIFT_MAX (2 * LOG_MAX + 10) /* of two values, and a season */
-
-static void put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_addf(out, " %" PRId64, v);
-}
-
-static void put_double(struct o3_buf *out, double v) {
-    o3_buf_addf(out, " %a", v);
-}
 
 static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_addf(out, MAGIC " %d\nparams", VERSION);
@@ -124,49 +113,11 @@ static void put_ring(const struct o3_drift *d, struct o3_buf *out) {
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out) {
     put_head(d, out);
     put_change(d, out);
+    o3_drift_rank_put(d, out);
     put_hours(&d->hours, out);
     put_modes(&d->modes, out);
     put_ring(d, out);
     return out->err;
-}
-
-struct reader {
-    const char *p, *end;
-    bool bad; /* sticky; everything read afterwards is 0 */
-};
-
-/* The next word, NUL-terminated; "" at the end or after an error. */
-static void read_word(struct reader *r, char word[WORD_MAX]) {
-    size_t n = 0;
-    while (r->p < r->end && (*r->p == ' ' || *r->p == '\n'))
-        r->p++;
-    while (r->p < r->end && *r->p != ' ' && *r->p != '\n' && n < WORD_MAX - 1)
-        word[n++] = *r->p++;
-    word[n] = '\0';
-    if (!n || n == WORD_MAX - 1) r->bad = true;
-    if (r->bad) word[0] = '\0';
-}
-
-static void read_name(struct reader *r, const char *name) {
-    char word[WORD_MAX];
-    read_word(r, word);
-    if (strcmp(word, name)) r->bad = true;
-}
-
-static int64_t read_int(struct reader *r, int64_t lo, int64_t hi) {
-    char word[WORD_MAX];
-    int64_t v = 0;
-    read_word(r, word);
-    if (r->bad || !o3_int_parse(word, &v) || v < lo || v > hi) r->bad = true;
-    return r->bad ? 0 : v;
-}
-
-static double read_double(struct reader *r, double lo, double hi) {
-    char word[WORD_MAX], *end = word;
-    read_word(r, word);
-    double v = strtod(word, &end);
-    if (end == word || *end || !(v >= lo && v <= hi)) r->bad = true;
-    return r->bad ? 0 : v;
 }
 
 static void read_params(struct reader *r, struct o3_drift *d) {
@@ -301,6 +252,7 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
     read_baseline(&r, d);
     read_change(&r, d);
     read_bank(&r, d);
+    o3_drift_rank_read(&r, d);
     read_hours(&r, d);
     read_modes(&r, d);
     read_ring(&r, d);

@@ -4,6 +4,7 @@
 /* The parts of a drift detector. All values are natural logarithms of the signal: a relative change is a shift.
  * Sample indices count from the first sample the detector ever took; the ring keeps the newest O3_DRIFT_RING of them.
  */
+#include "drift/rank.h"
 #include "o3/drift.h"
 
 #define O3_DRIFT_BANK 3        /* CUSUMs per direction */
@@ -122,6 +123,7 @@ struct o3_drift {
     int64_t resumed; /* samples before it are no predecessors for learning */
     int64_t floor;   /* no change is dated before this sample */
     struct o3_drift_bank bank;
+    struct o3_rank rank;        /* used by detector RANK alone */
     double back[O3_DRIFT_BANK]; /* one-sided CUSUMs towards the reference, while CONFIRMED */
     int direction;              /* of the change; 0 while there is none */
     bool is_slow;
@@ -161,6 +163,17 @@ void o3_drift_evidence_add(struct o3_drift *d);                              /* 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* fires at ratio >= 1 */
 struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
 
+/* ---- rank_series.c: what evidence.c, the codec and the end of a change ask of detector RANK ---- */
+struct reader;
+void o3_drift_rank_clear(struct o3_drift *d);
+void o3_drift_rank_add(struct o3_drift *d);
+struct o3_drift_lead o3_drift_rank_lead(const struct o3_drift *d, int direction);
+bool o3_drift_rank_judges(const struct o3_drift *d);
+void o3_drift_rank_restart(struct o3_drift *d);                           /* the change in sight is over */
+void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to); /* these are no reference */
+void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out);
+void o3_drift_rank_read(struct reader *r, struct o3_drift *d);
+
 /* ---- drift.c, report.c ---- */
 void o3_drift_derive(struct o3_drift *d); /* gate and h from params */
 struct o3_drift_params o3_drift_params_clamp(struct o3_drift_params p);
@@ -187,8 +200,8 @@ int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre,
 /* Profile likelihood interval of that split: all splits from `from` on that are not much less likely. */
 void o3_drift_split_interval(const struct o3_drift *d, int64_t from, double centre, int direction, int64_t split,
                              int64_t *lo, int64_t *hi);
-/* 95 % half width of level - mean for a level of n samples. */
-double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
+/* 95 % half width of level - mean for a level, or a median, of n samples. */
+double o3_drift_effect_error(const struct o3_drift *d, int64_t n, bool is_median);
 
 /* ---- hours.c ---- */
 int16_t o3_drift_rounded(double units); /* half away from 0, saturating, never O3_DRIFT_UNKNOWN */

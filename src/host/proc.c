@@ -2,10 +2,9 @@
 #include <stdlib.h>
 #include <string.h>
 #include "o3/host.h"
-#include "o3/text.h"
+#include "host/text.h"
 
-/* What follows `name` where it begins a line; NULL when no line begins so. */
-static const char *after_line_start(const char *text, const char *name) {
+const char *o3_host_after_line_start(const char *text, const char *name) {
     size_t n = strlen(name);
     for (const char *line = text; line; line = strchr(line, '\n')) {
         line += *line == '\n';
@@ -14,8 +13,7 @@ static const char *after_line_start(const char *text, const char *name) {
     return NULL;
 }
 
-/* A decimal number after blanks; -1 when there is none or it does not fit. The rest goes to *end. */
-static int64_t take_number(const char *s, const char **end) {
+int64_t o3_host_take_number(const char *s, const char **end) {
     while (*s == ' ' || *s == '\t')
         s++;
     int64_t v = 0;
@@ -27,9 +25,9 @@ static int64_t take_number(const char *s, const char **end) {
 }
 
 static int64_t kib_of(const char *text, const char *field) {
-    for (const char *p = text; (p = after_line_start(p, field)); p = strchr(p, '\n')) {
+    for (const char *p = text; (p = o3_host_after_line_start(p, field)); p = strchr(p, '\n')) {
         const char *end;
-        int64_t v = *p == ':' ? take_number(p + 1, &end) : -1;
+        int64_t v = *p == ':' ? o3_host_take_number(p + 1, &end) : -1;
         if (v >= 0) return strncmp(end, " kB", 3) ? -1 : v;
         if (*p == ':' || !strchr(p, '\n')) return -1;
     }
@@ -53,7 +51,7 @@ bool o3_proc_stat_parse(const char *stat_text, struct o3_proc_stat *ret) {
         p = p ? strchr(p, ' ') : NULL;
         if (!p) return false;
         p++;
-        v[field] = take_number(p, NULL);
+        v[field] = o3_host_take_number(p, NULL);
     }
     if (v[USER] < 0 || v[SYSTEM] < 0 || v[START] < 0) return false;
     *ret = (struct o3_proc_stat){v[USER], v[SYSTEM], v[START]};
@@ -61,13 +59,13 @@ bool o3_proc_stat_parse(const char *stat_text, struct o3_proc_stat *ret) {
 }
 
 int64_t o3_proc_boot_time_s(const char *stat_text) {
-    const char *p = after_line_start(stat_text, "btime ");
-    return p ? take_number(p, NULL) : -1;
+    const char *p = o3_host_after_line_start(stat_text, "btime ");
+    return p ? o3_host_take_number(p, NULL) : -1;
 }
 
 int64_t o3_proc_max_open_files(const char *limits_text) {
-    const char *p = after_line_start(limits_text, "Max open files ");
+    const char *p = o3_host_after_line_start(limits_text, "Max open files ");
     if (!p) return -1;
     p += strspn(p, " ");
-    return strncmp(p, "unlimited", 9) ? take_number(p, NULL) : INT64_MAX;
+    return strncmp(p, "unlimited", 9) ? o3_host_take_number(p, NULL) : INT64_MAX;
 }

@@ -12,7 +12,6 @@
 enum {
     MAX_PIDS = 4096,
     MAX_FDS_COUNTED = 65536,
-    MAX_TEXT = 64 * 1024,
     MAX_CMDLINE = 16 * 1024,
     CHUNK = 8 * 1024,
     PAGE = 4096,
@@ -24,9 +23,10 @@ static bool join(char out[PATH_MAX], const char *root, const char *rest) {
     return (size_t)snprintf(out, PATH_MAX, "%s/%s", root, rest) < PATH_MAX;
 }
 
-static bool read_text(const char *root, const char *rest, struct o3_buf *out) {
+bool o3_host_read_text(const char *root, const char *rest, struct o3_buf *out) {
     char path[PATH_MAX];
-    return join(path, root, rest) && o3_file_read(path, MAX_TEXT, out, NULL) == 0;
+    o3_buf_clear(out);
+    return join(path, root, rest) && o3_file_read(path, O3_HOST_TEXT_MAX, out, NULL) == 0;
 }
 
 /* --- sockets --- */
@@ -149,31 +149,28 @@ static int64_t count_fds(const char *root) {
 static void read_times(const char *root, struct o3_buf *b, struct o3_host_self *ret) {
     struct o3_proc_stat stat;
     long hz = sysconf(_SC_CLK_TCK);
-    o3_buf_clear(b);
-    if (hz <= 0 || !read_text(root, "self/stat", b) || !o3_proc_stat_parse(o3_buf_str(b), &stat)) return;
+    if (hz <= 0 || !o3_host_read_text(root, "self/stat", b) || !o3_proc_stat_parse(o3_buf_str(b), &stat)) return;
     ret->cpu_seconds = (double)(stat.user_ticks + stat.system_ticks) / (double)hz;
-    o3_buf_clear(b);
-    int64_t boot_s = read_text(root, "stat", b) ? o3_proc_boot_time_s(o3_buf_str(b)) : -1;
+    int64_t boot_s = o3_host_read_text(root, "stat", b) ? o3_proc_boot_time_s(o3_buf_str(b)) : -1;
     if (boot_s >= 0) ret->start_time_s = (double)boot_s + (double)stat.start_ticks / (double)hz;
 }
 
 void o3_host_read_self(const char *root, struct o3_host_self *ret) {
     *ret = (struct o3_host_self){-1, -1, -1, -1, -1, -1};
     O3_AUTO_BUF b;
-    o3_buf_init(&b, MAX_TEXT);
-    if (read_text(root, "self/status", &b)) {
+    o3_buf_init(&b, O3_HOST_TEXT_MAX);
+    if (o3_host_read_text(root, "self/status", &b)) {
         ret->rss_kib = o3_proc_status_kib(o3_buf_str(&b), "VmRSS");
         ret->rss_anon_kib = o3_proc_status_kib(o3_buf_str(&b), "RssAnon");
     }
-    o3_buf_clear(&b);
-    if (read_text(root, "self/limits", &b)) ret->max_fds = o3_proc_max_open_files(o3_buf_str(&b));
+    if (o3_host_read_text(root, "self/limits", &b)) ret->max_fds = o3_proc_max_open_files(o3_buf_str(&b));
     ret->open_fds = count_fds(root);
     read_times(root, &b, ret);
 }
 
 int64_t o3_host_memory_available_bytes(const char *root) {
     O3_AUTO_BUF b;
-    o3_buf_init(&b, MAX_TEXT);
-    int64_t kib = read_text(root, "meminfo", &b) ? o3_meminfo_kib(o3_buf_str(&b), "MemAvailable") : -1;
+    o3_buf_init(&b, O3_HOST_TEXT_MAX);
+    int64_t kib = o3_host_read_text(root, "meminfo", &b) ? o3_meminfo_kib(o3_buf_str(&b), "MemAvailable") : -1;
     return kib < 0 || kib > INT64_MAX / 1024 ? -1 : kib * 1024;
 }

@@ -26,4 +26,21 @@ struct o3_host_self {
 void o3_host_read_self(const char *root, struct o3_host_self *ret);
 int64_t o3_host_memory_available_bytes(const char *root); /* -1 unknown */
 
+/* --- host_sensors.c: what slows the host down --- */
+struct o3_host_roots {
+    const char *proc, *sys; /* "/proc" and "/sys" outside tests */
+};
+enum o3_host_sensor { O3_SENSOR_PRESSURE, O3_SENSOR_SWAP, O3_SENSOR_HEAT, O3_SENSOR_CGROUP, O3_SENSOR_COUNT };
+/* What was not there the last time, and until when that is believed. All zero at first. */
+struct o3_host_rest {
+    int64_t until_ns[O3_SENSOR_COUNT], gpu_until_ns, runner_pid;
+    char gpu[64];
+};
+/* Some ten small files, more where a processor has heat counters: about 64. runner_pid: <= 0 unknown. */
+void o3_host_read_state(const struct o3_host_roots *roots, int64_t runner_pid, int64_t now_ns,
+                        struct o3_host_rest *rest, struct o3_host_state *ret);
+/* The whole of root/rest, replacing what out holds; false when it cannot be read or is longer. */
+#define O3_HOST_TEXT_MAX (64 * 1024)
+bool o3_host_read_text(const char *root, const char *rest, struct o3_buf *out);
+
 #endif

@@ -447,6 +447,8 @@ static unsigned set_method(struct o3_xfer *x, const struct o3_http_req *rq) {
     bool is_post = !strcmp(rq->method, "POST");
     unsigned bad = curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER,
                                     is_post ? x->http->post_headers : x->http->get_headers);
+    bad |= curl_easy_setopt(x->easy, CURLOPT_XOAUTH2_BEARER, rq->bearer);
+    bad |= curl_easy_setopt(x->easy, CURLOPT_HTTPAUTH, rq->bearer ? CURLAUTH_BEARER : CURLAUTH_NONE);
     if (is_post) {
         bad |= curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
         bad |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, x->body ? x->body : "");

@@ -18,6 +18,7 @@ struct o3_http_req {
     const char *url;
     const char *body;
     size_t body_len;               /* copied; JSON */
+    const char *bearer;            /* token of an Authorization header; NULL none */
     int64_t connect_timeout_ms;    /* 0: 5 s; also bounds the name lookup */
     int64_t first_byte_timeout_ms; /* of the body, from the start; 0: none */
     int64_t total_timeout_ms;      /* 0: 10 min */

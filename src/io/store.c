@@ -5,7 +5,6 @@
 #include <limits.h>
 #include <sqlite3.h>
 #include <stdatomic.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,6 +12,7 @@
 #include <time.h>
 #include <unistd.h>
 #include "o3/buf.h"
+#include "io/store_schema.h"
 #include "o3/text.h"
 
 enum {
@@ -27,7 +27,7 @@ enum {
     MAX_PRUNE_BATCHES = 1000,
     MAX_SAMPLES = 1000000,
     MAX_EVENTS = 10000,
-    MAX_STATES = 2000, /* 64 models with four settings of three signals are 800 */
+    MAX_STATES = 6000, /* 64 models, each with 84 series and a few more */
     MAX_VALUE_BYTES = 8 * 1024 * 1024
 };
 
@@ -36,68 +36,6 @@ struct o3_store {
     int lock_fd;
     atomic_bool is_hurried;
 };
-
-/* Step n leads from user_version n to n + 1. Never edited once released: a change is a new step.
- * sample.kind is enum o3_probe_kind, sample.outcome enum o3_outcome; NULL stands for -1 (integers) and NaN (reals). */
-static const char *const MIGRATIONS[] = {
-    "CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (name, digest));"
-    "CREATE TABLE sample ("
-    " id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, mono_ns INTEGER NOT NULL,"
-    " model_id INTEGER NOT NULL REFERENCES model (id),"
-    " kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),"
-    " outcome INTEGER NOT NULL CHECK (outcome BETWEEN 0 AND 10),"
-    " flags INTEGER NOT NULL, http_status INTEGER NOT NULL,"
-    " num_ctx INTEGER, num_batch INTEGER, num_predict INTEGER,"
-    " ttft_ns INTEGER, ttfc_ns INTEGER, wall_ns INTEGER,"
-    " total_ns INTEGER, load_ns INTEGER, prompt_eval_ns INTEGER, eval_ns INTEGER,"
-    " prompt_eval_count INTEGER, eval_count INTEGER, queue_ns INTEGER,"
-    " size_bytes INTEGER, vram_bytes INTEGER,"
-    " decode_tps REAL, prefill_tps REAL, tpot_s REAL, detail TEXT NOT NULL);"
-    "CREATE INDEX sample_by_time ON sample (wall_ms);"
-    "CREATE INDEX sample_by_model ON sample (model_id, wall_ms);"
-    "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, wall_ms INTEGER NOT NULL) WITHOUT ROWID;"
-    "CREATE TABLE event (id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, name TEXT NOT NULL, model TEXT NOT NULL,"
-    " json TEXT NOT NULL);"
-    "CREATE INDEX event_by_time ON event (wall_ms);",
-};
-enum { NEWEST_VERSION = sizeof MIGRATIONS / sizeof *MIGRATIONS };
-
-/* The optional numbers of a sample, in the order of the statements below. */
-#define INT_COLUMNS(X)                                                                                                 \
-    X(num_ctx)                                                                                                         \
-    X(num_batch)                                                                                                       \
-    X(num_predict)                                                                                                     \
-    X(ttft_ns)                                                                                                         \
-    X(ttfc_ns)                                                                                                         \
-    X(wall_ns)                                                                                                         \
-    X(total_ns)                                                                                                        \
-    X(load_ns)                                                                                                         \
-    X(prompt_eval_ns)                                                                                                  \
-    X(eval_ns)                                                                                                         \
-    X(prompt_eval_count)                                                                                               \
-    X(eval_count)                                                                                                      \
-    X(queue_ns)                                                                                                        \
-    X(size_bytes)                                                                                                      \
-    X(vram_bytes)
-#define REAL_COLUMNS(X) X(decode_tps) X(prefill_tps) X(tpot_s)
-#define AS_NAME(c) ", " #c
-#define AS_PLACE(c) ", ?"
-#define AS_OFFSET(c) offsetof(struct o3_sample, c),
-
-static const size_t INT_OFFSETS[] = {INT_COLUMNS(AS_OFFSET)};
-static const size_t REAL_OFFSETS[] = {REAL_COLUMNS(AS_OFFSET)};
-enum { N_INTS = sizeof INT_OFFSETS / sizeof *INT_OFFSETS, N_REALS = sizeof REAL_OFFSETS / sizeof *REAL_OFFSETS };
-#define NUMBER_NAMES INT_COLUMNS(AS_NAME) REAL_COLUMNS(AS_NAME)
-
-static const char INSERT_MODEL[] = "INSERT OR IGNORE INTO model (name, digest) VALUES (?, ?)";
-static const char INSERT_SAMPLE[] =
-    "INSERT INTO sample (model_id, wall_ms, mono_ns, kind, outcome, flags, http_status, detail" NUMBER_NAMES
-    ") VALUES ((SELECT id FROM model WHERE name = ? AND digest = ?), ?, ?, ?, ?, ?, ?, ?" INT_COLUMNS(AS_PLACE)
-        REAL_COLUMNS(AS_PLACE) ")";
-static const char SELECT_SAMPLES[] =
-    "SELECT name, digest, wall_ms, mono_ns, kind, outcome, flags, http_status, detail" NUMBER_NAMES
-    " FROM sample JOIN model ON model.id = model_id WHERE wall_ms >= ?1 AND (?2 = '' OR name = ?2)"
-    " ORDER BY wall_ms DESC, sample.id DESC LIMIT ?3";
 
 /* --- errors and statements --- */
 
@@ -219,9 +157,9 @@ static int check_owner(struct o3_store *s, int64_t *version, struct o3_err *e) {
     if (r) return r;
     if (id != APPLICATION_ID && (id || *version || n_tables))
         return o3_err_set(e, O3_E_STORE, "the file is a database of another program");
-    if (*version <= NEWEST_VERSION && *version >= 0) return 0;
+    if (*version <= O3_STORE_VERSION && *version >= 0) return 0;
     return o3_err_set(e, O3_E_STORE_NEWER, "the store has version %lld, this program knows up to %d",
-                      (long long)*version, (int)NEWEST_VERSION);
+                      (long long)*version, (int)O3_STORE_VERSION);
 }
 
 static int migrate_one(struct o3_store *s, int64_t from, struct o3_err *e) {
@@ -245,8 +183,10 @@ static int migrate(struct o3_store *s, struct o3_err *e) {
                  "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; PRAGMA wal_autocheckpoint=128;"
                  "PRAGMA journal_size_limit=1048576; PRAGMA foreign_keys=ON",
                  "set up", e);
-    for (; !r && version < NEWEST_VERSION; version++)
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 0, NULL); /* a migration may rewrite the schema's text */
+    for (; !r && version < O3_STORE_VERSION; version++)
         r = migrate_one(s, version, e);
+    sqlite3_db_config(s->db, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
     return r;
 }
 
@@ -278,6 +218,70 @@ int o3_store_open(const char *path, struct o3_store **ret, struct o3_err *e) {
     return hand_over(s, r, ret);
 }
 
+/* --- open for reading --- */
+
+/* The path as SQLite's URI of a file that nobody changes: for a store in a folder that cannot be written to, where
+ * SQLite cannot make the files it reads a live one with. */
+static bool immutable_uri(const char *path, char *out, size_t size) {
+    static const char HEX[] = "0123456789abcdef";
+    size_t n = (size_t)snprintf(out, size, "file:");
+    for (const unsigned char *p = (const unsigned char *)path; *p && n + 20 < size; p++) {
+        bool is_plain = (*p >= '0' && *p <= '9') || (*p >= 'A' && *p <= 'Z') || (*p >= 'a' && *p <= 'z') ||
+                        strchr("/._-", *p);
+        if (is_plain) {
+            out[n++] = (char)*p;
+            continue;
+        }
+        out[n++] = '%';
+        out[n++] = HEX[*p >> 4];
+        out[n++] = HEX[*p & 15];
+    }
+    return (size_t)snprintf(out + n, size - n, "?immutable=1") < size - n && n + 20 < size;
+}
+
+/* Somebody writes, or was killed while writing. */
+static bool has_log(const char *path) {
+    char name[PATH_MAX];
+    return (size_t)snprintf(name, sizeof name, "%s-wal", path) >= sizeof name || access(name, F_OK) == 0;
+}
+
+static int check_readable(struct o3_store *s, struct o3_err *e) {
+    int64_t version = 0;
+    int r = check_owner(s, &version, e);
+    if (r) return r;
+    if (version < O3_STORE_VERSION)
+        return o3_err_set(
+            e, O3_E_STORE,
+            "the store has version %lld, this program needs %d: the next start of \"o3 serve\" migrates it",
+            (long long)version, (int)O3_STORE_VERSION);
+    /* One look at everything: what is read later belongs together. */
+    return exec(s, "PRAGMA query_only=ON; BEGIN", "read", e);
+}
+
+static int open_unwritable(struct o3_store *s, const char *path, struct o3_err *e) {
+    char uri[4096];
+    if (!immutable_uri(path, uri, sizeof uri)) return o3_err_set(e, O3_E_IO, "the name of the store is too long");
+    sqlite3_close_v2(s->db);
+    s->db = NULL;
+    int r = open_db(s, uri, SQLITE_OPEN_READONLY | SQLITE_OPEN_URI, e);
+    return r ? r : check_readable(s, e);
+}
+
+int o3_store_open_read(const char *path, struct o3_store **ret, struct o3_err *e) {
+    struct o3_err unused;
+    if (!e) e = &unused;
+    if (access(path, R_OK) < 0)
+        return o3_err_set(e, errno == ENOENT || errno == ENOTDIR ? O3_E_NOT_FOUND : O3_E_IO, "cannot read %.150s: %s",
+                          path, strerror(errno));
+    struct o3_store *s = new_store(e);
+    if (!s) return O3_E_NOMEM;
+    int r = open_db(s, path, SQLITE_OPEN_READONLY, e);
+    if (!r) r = check_readable(s, e);
+    bool is_unwritable = r && ((e->sys & 0xff) == SQLITE_CANTOPEN || (e->sys & 0xff) == SQLITE_READONLY);
+    if (is_unwritable && !has_log(path)) r = open_unwritable(s, path, e);
+    return hand_over(s, r, ret);
+}
+
 void o3_store_close(struct o3_store *s) {
     if (!s) return;
     sqlite3_close_v2(s->db);
@@ -288,32 +292,50 @@ void o3_store_close(struct o3_store *s) {
 
 /* --- samples --- */
 
-static int64_t *int_field(struct o3_sample *v, size_t i) {
-    return (int64_t *)(void *)((char *)v + INT_OFFSETS[i]);
+static int64_t *int_at(struct o3_sample *v, size_t offset) {
+    return (int64_t *)(void *)((char *)v + offset);
 }
 
-static double *real_field(struct o3_sample *v, size_t i) {
-    return (double *)(void *)((char *)v + REAL_OFFSETS[i]);
+static double *real_at(struct o3_sample *v, size_t offset) {
+    return (double *)(void *)((char *)v + offset);
 }
 
-static unsigned bind_numbers(sqlite3_stmt *st, int at, struct o3_sample v) {
+static unsigned bind_int(sqlite3_stmt *st, int at, int64_t value, bool is_null) {
+    return (unsigned)(is_null ? sqlite3_bind_null(st, at) : sqlite3_bind_int64(st, at, value));
+}
+
+/* `v` must outlive the statement's run. */
+static unsigned bind_columns(sqlite3_stmt *st, int at, struct o3_sample *v) {
+    struct o3_sample unknown;
+    o3_surroundings_init(&unknown.around);
     unsigned bad = 0;
-    for (size_t i = 0; i < N_INTS; i++, at++)
-        bad |= (unsigned)(*int_field(&v, i) < 0 ? sqlite3_bind_null(st, at)
-                                                : sqlite3_bind_int64(st, at, *int_field(&v, i)));
+    for (size_t i = 0; i < N_INTS; i++, at++) {
+        int64_t value = *int_at(v, INT_OFFSETS[i]);
+        bad |= bind_int(st, at, value, value < 0);
+    }
     for (size_t i = 0; i < N_REALS; i++, at++)
-        bad |= (unsigned)sqlite3_bind_double(st, at, *real_field(&v, i)); /* SQLite stores NaN as NULL */
+        bad |= (unsigned)sqlite3_bind_double(st, at, *real_at(v, REAL_OFFSETS[i])); /* SQLite stores NaN as NULL */
+    for (size_t i = 0; i < N_AROUND_INTS; i++, at++) {
+        int64_t value = *int_at(v, AROUND_INT_OFFSETS[i]);
+        bad |= bind_int(st, at, value, value == *int_at(&unknown, AROUND_INT_OFFSETS[i]));
+    }
+    for (size_t i = 0; i < N_AROUND_TEXTS; i++, at++) {
+        const char *text = (const char *)v + AROUND_TEXTS[i].offset;
+        bad |= *text ? bind_text(st, at, text) : (unsigned)sqlite3_bind_null(st, at);
+    }
     return bad;
 }
 
 static int add_sample(struct o3_store *s, sqlite3_stmt *model, sqlite3_stmt *sample, const struct o3_sample *v,
                       struct o3_err *e) {
+    struct o3_sample copy = *v;
     unsigned bad = bind_text(model, 1, v->model) | bind_text(model, 2, v->digest);
     bad |= bind_text(sample, 1, v->model) | bind_text(sample, 2, v->digest) | bind_text(sample, 9, v->detail);
     const int64_t fixed[] = {v->wall_ms, v->mono_ns, v->kind, v->outcome, v->flags, v->http_status};
     for (int i = 0; i < (int)(sizeof fixed / sizeof *fixed); i++)
         bad |= (unsigned)sqlite3_bind_int64(sample, 3 + i, fixed[i]);
-    bad |= bind_numbers(sample, 10, *v);
+    bad |= (unsigned)sqlite3_bind_int64(sample, 10, v->acknowledged);
+    bad |= bind_columns(sample, 11, &copy);
     if (bad) return fail(s, "write to", e);
     int r = run(s, model, e);
     return r ? r : run(s, sample, e);
@@ -336,6 +358,20 @@ static void column_text(sqlite3_stmt *st, int i, char *out, size_t size) {
     o3_str_copy(out, size, text ? text : "");
 }
 
+static void read_columns(sqlite3_stmt *st, int at, struct o3_sample *v) {
+    o3_surroundings_init(&v->around);
+    for (size_t i = 0; i < N_INTS; i++, at++)
+        *int_at(v, INT_OFFSETS[i]) = sqlite3_column_type(st, at) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at);
+    for (size_t i = 0; i < N_REALS; i++, at++)
+        *real_at(v, REAL_OFFSETS[i]) = sqlite3_column_type(st, at) == SQLITE_NULL ? __builtin_nan("")
+                                                                                  : sqlite3_column_double(st, at);
+    for (size_t i = 0; i < N_AROUND_INTS; i++, at++)
+        if (sqlite3_column_type(st, at) != SQLITE_NULL)
+            *int_at(v, AROUND_INT_OFFSETS[i]) = sqlite3_column_int64(st, at);
+    for (size_t i = 0; i < N_AROUND_TEXTS; i++, at++)
+        column_text(st, at, (char *)v + AROUND_TEXTS[i].offset, AROUND_TEXTS[i].size);
+}
+
 /* The file may have been edited: what no sample can hold is refused, not believed. */
 static bool read_sample(sqlite3_stmt *st, struct o3_sample *v) {
     *v = (struct o3_sample){0};
@@ -350,13 +386,25 @@ static bool read_sample(sqlite3_stmt *st, struct o3_sample *v) {
     v->flags = (uint32_t)sqlite3_column_int64(st, 6);
     v->http_status = sqlite3_column_int(st, 7);
     column_text(st, 8, v->detail, sizeof v->detail);
-    int at = 9;
-    for (size_t i = 0; i < N_INTS; i++, at++)
-        *int_field(v, i) = sqlite3_column_type(st, at) == SQLITE_NULL ? -1 : sqlite3_column_int64(st, at);
-    for (size_t i = 0; i < N_REALS; i++, at++)
-        *real_field(v, i) = sqlite3_column_type(st, at) == SQLITE_NULL ? __builtin_nan("")
-                                                                       : sqlite3_column_double(st, at);
+    v->acknowledged = (uint32_t)sqlite3_column_int64(st, 9);
+    read_columns(st, 10, v);
     return true;
+}
+
+int o3_store_each_sample(struct o3_store *s, const char *model, int64_t since_ms, int64_t until_ms,
+                         void (*fn)(void *ctx, const struct o3_sample *v), void *ctx, struct o3_err *e) {
+    AUTO_STATEMENT *st = NULL;
+    int r = prepare(s, SELECT_IN_TIME, &st, e);
+    if (r) return r;
+    unsigned bad = (unsigned)sqlite3_bind_int64(st, 1, since_ms) | bind_text(st, 2, model);
+    bad |= (unsigned)sqlite3_bind_int64(st, 3, until_ms) | (unsigned)sqlite3_bind_int64(st, 4, MAX_SAMPLES);
+    if (bad) return fail(s, "read", e);
+    int step;
+    while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+        struct o3_sample v;
+        if (read_sample(st, &v)) fn(ctx, &v);
+    }
+    return step == SQLITE_DONE ? 0 : fail(s, "read", e);
 }
 
 static void reverse(struct o3_sample *v, size_t n) {

@@ -9,6 +9,9 @@
 
 struct o3_store;
 O3_MUST_CHECK int o3_store_open(const char *path, struct o3_store **ret, struct o3_err *e);
+/* Only to read, also while a sidecar writes: no lock, no migration, and what is read is of one moment. NOT_FOUND: no
+ * such file; STORE: not a store, or one that has yet to be migrated; STORE_NEWER. */
+O3_MUST_CHECK int o3_store_open_read(const char *path, struct o3_store **ret, struct o3_err *e);
 void o3_store_close(struct o3_store *s);
 /* From any thread, also while a call runs: from now on another program's lock is hardly waited for. NULL is allowed. */
 void o3_store_hurry(struct o3_store *s);
@@ -18,6 +21,10 @@ O3_MUST_CHECK int o3_store_add_samples(struct o3_store *s, const struct o3_sampl
  */
 O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, size_t max,
                                    struct o3_sample **ret, size_t *ret_n, struct o3_err *e);
+/* Those with since_ms <= wall_ms < until_ms, oldest first, without holding them all; at most
+ * a million. Model "" = all. */
+O3_MUST_CHECK int o3_store_each_sample(struct o3_store *s, const char *model, int64_t since_ms, int64_t until_ms,
+                                       void (*fn)(void *ctx, const struct o3_sample *v), void *ctx, struct o3_err *e);
 /* Small named states (detectors, reload strikes, presets): whole old or whole new. */
 O3_MUST_CHECK int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t n, int64_t wall_ms,
                                struct o3_err *e);
@@ -37,7 +44,7 @@ O3_MUST_CHECK int o3_store_each_event(struct o3_store *s, int64_t since_ms, size
                                       void (*fn)(void *ctx, const struct o3_store_event *ev), void *ctx,
                                       struct o3_err *e);
 /* Deletes samples older than before_ms and keeps the file bounded: a million samples, ten thousand
- * events, the two thousand states written last. */
+ * events, the six thousand states written last. */
 O3_MUST_CHECK int o3_store_prune(struct o3_store *s, int64_t before_ms, struct o3_err *e);
 
 #endif

@@ -157,6 +157,9 @@ static void take_info(const json_t *info, struct o3_ollama_show *s) {
     s->context_length = get_count(info, a, "context_length");
     s->embedding_length = get_count(info, a, "embedding_length");
     s->feed_forward_length = get_count(info, a, "feed_forward_length");
+    s->expert_count = get_count(info, a, "expert_count");
+    s->expert_used_count = get_count(info, a, "expert_used_count");
+    s->expert_feed_forward_length = get_count(info, a, "expert_feed_forward_length");
     s->vocab_size = get_count(info, a, "vocab_size");
     s->head_count = get_count(info, a, "attention.head_count");
     s->key_length = get_count(info, a, "attention.key_length");

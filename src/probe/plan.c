@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/plan.h"
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/config.h"
@@ -38,6 +39,30 @@ int64_t o3_prefill_words_for(double prefill_tps, int64_t max_tokens, int64_t wor
     return clamp(wanted * words_per_token, O3_PREFILL_WORDS_MIN, max_tokens);
 }
 
+/* INFINITY where there is no limit. */
+static double tokens_a_probe(const struct o3_probe_means *m, double share) {
+    if (m->tokens_per_day <= 0 || m->n_models <= 0) return (double)INFINITY;
+    const double day_ms = 86400e3;
+    return (double)m->tokens_per_day * share * (double)m->interval_ms / (day_ms * m->n_models);
+}
+
+int64_t o3_decode_tokens_within(double decode_tps, double overhead_s, const struct o3_probe_means *m) {
+    const double busy_margin = 0.9;     /* probes differ: the slow ones, too, shall fit */
+    const double prompt_tokens = 1 + 1; /* the last of a cached prompt, and now and then a prompt that is not cached */
+    double wanted = (double)o3_decode_tokens_for(decode_tps);
+    double affordable = tokens_a_probe(m, O3_DECODE_SHARE) - prompt_tokens;
+    if (affordable < wanted) wanted = affordable;
+    double busy_s = busy_margin * m->max_busy_ratio * (double)m->interval_ms / 1000 /
+                    (m->n_models > 0 ? m->n_models : 1);
+    double in_time = 1 + (busy_s - overhead_s) * decode_tps; /* the first one comes with the prompt */
+    if (in_time < wanted) wanted = in_time;
+    return clamp(wanted, O3_DECODE_TOKENS_MIN, O3_DECODE_TOKENS_MAX);
+}
+
+int64_t o3_prefill_tokens_within(int64_t max_tokens, int64_t besides, const struct o3_probe_means *m) {
+    return clamp(tokens_a_probe(m, O3_PREFILL_SHARE) - (double)besides, O3_PREFILL_WORDS_MIN, max_tokens);
+}
+
 struct o3_runner_options o3_options_in_force(int64_t context_length, const struct o3_runner_cmdline *runner) {
     struct o3_runner_options o = O3_RUNNER_OPTIONS_NONE;
     o.num_ctx = context_length;
@@ -65,10 +90,10 @@ int64_t o3_effective_interval_ms(int64_t interval_ms, double probe_seconds, int 
     return needed_ms > (double)interval_ms ? (int64_t)needed_ms : interval_ms;
 }
 
-int64_t o3_token_interval_ms(int64_t tokens, int n_models, int64_t limit, double share) {
+int64_t o3_token_interval_ms(double tokens, int n_models, int64_t limit, double share) {
     if (limit <= 0) return 0;
     const double day_ms = 86400e3;
-    double needed_ms = (double)tokens * n_models * day_ms / ((double)limit * share);
+    double needed_ms = tokens * n_models * day_ms / ((double)limit * share);
     return (int64_t)(needed_ms < day_ms ? needed_ms : day_ms);
 }
 

@@ -46,6 +46,23 @@ bool o3_outcome_is_failure(enum o3_outcome o) {
     return OUTCOMES[o].is_failure;
 }
 
+void o3_surroundings_init(struct o3_surroundings *s) {
+    *s = (struct o3_surroundings){
+        .parallel = -1,
+        .preset_num_ctx = -1,
+        .loaded_wall_ms = -1,
+        .weight_bytes = -1,
+        .bandwidth_bytes_per_s = (double)NAN,
+        .interval_ms = -1,
+        .n_models = -1,
+        .pressure_cpu = (double)NAN,
+        .pressure_memory = (double)NAN,
+        .pressure_io = (double)NAN,
+        .memory_available_bytes = -1,
+        .other_vram_bytes = -1,
+    };
+}
+
 static bool is_error_status(int http_status) {
     return http_status != 0 && (http_status < 200 || http_status > 299);
 }

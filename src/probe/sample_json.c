@@ -6,6 +6,7 @@
 #include <stddef.h>
 #include <string.h>
 #include "o3/sample.h"
+#include "o3/signal.h"
 #include "o3/text.h"
 #include "base/json.h"
 
@@ -18,6 +19,7 @@ static const struct {
     {O3_SAMPLE_WARMUP, "warmup"},           {O3_SAMPLE_BUSY, "busy"},
     {O3_SAMPLE_TAINTED, "tainted"},         {O3_SAMPLE_INCOMPLETE, "incomplete"},
     {O3_SAMPLE_IMPLAUSIBLE, "implausible"}, {O3_SAMPLE_AFTER_OTHER, "after_other"},
+    {O3_SAMPLE_AFTER_GAP, "after_gap"},     {O3_SAMPLE_THROTTLED, "throttled"},
 };
 enum { N_FLAGS = sizeof FLAGS / sizeof *FLAGS };
 
@@ -33,6 +35,31 @@ static const struct {
 #undef COUNT
 };
 enum { N_COUNTS = sizeof COUNTS / sizeof *COUNTS };
+
+/* Members of "around". One that is unknown, or a count of 0, is left out: then it is as o3_surroundings_init leaves it.
+ */
+#define AROUND(field) {#field, offsetof(struct o3_surroundings, field)}
+static const struct {
+    const char *name;
+    size_t offset;
+} AROUND_INTEGERS[] =
+    {
+        AROUND(parallel),         AROUND(preset_num_ctx), AROUND(loaded_wall_ms), AROUND(weight_bytes),
+        AROUND(interval_ms),      AROUND(n_models),       AROUND(n_loads),        AROUND(n_user_requests),
+        AROUND(swapped_bytes),    AROUND(n_throttled),    AROUND(n_quota),        AROUND(memory_available_bytes),
+        AROUND(other_vram_bytes),
+},
+  AROUND_REALS[] = {
+      AROUND(bandwidth_bytes_per_s),
+      AROUND(pressure_cpu),
+      AROUND(pressure_memory),
+      AROUND(pressure_io),
+};
+#undef AROUND
+enum {
+    N_AROUND_INTEGERS = sizeof AROUND_INTEGERS / sizeof *AROUND_INTEGERS,
+    N_AROUND_REALS = sizeof AROUND_REALS / sizeof *AROUND_REALS
+};
 
 static void put(json_t *o, const char *key, json_t *value, int *r) {
     if (json_object_set_new(o, key, value) < 0 && *r == 0) *r = O3_E_NOMEM;
@@ -85,6 +112,34 @@ static int64_t ram_bytes(const struct o3_sample *s) {
     return s->size_bytes > s->vram_bytes ? s->size_bytes - s->vram_bytes : 0;
 }
 
+static json_t *acknowledged_value(uint32_t bits, int *r) {
+    json_t *list = json_array();
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++)
+        if (bits >> i & 1 && json_array_append_new(list, json_string(o3_signal_name((enum o3_signal)i))) < 0)
+            *r = O3_E_NOMEM;
+    return list;
+}
+
+static json_t *around_value(const struct o3_surroundings *s, int *r) {
+    struct o3_surroundings unknown;
+    o3_surroundings_init(&unknown);
+    json_t *o = json_object();
+    if (s->version[0]) put(o, "version", text_value(s->version), r);
+    if (s->gpu[0]) put(o, "gpu", text_value(s->gpu), r);
+    for (size_t i = 0; i < N_AROUND_INTEGERS; i++) {
+        int64_t v, v0;
+        memcpy(&v, (const char *)s + AROUND_INTEGERS[i].offset, sizeof v);
+        memcpy(&v0, (const char *)&unknown + AROUND_INTEGERS[i].offset, sizeof v0);
+        if (v != v0) put(o, AROUND_INTEGERS[i].name, json_integer(v), r);
+    }
+    for (size_t i = 0; i < N_AROUND_REALS; i++) {
+        double v;
+        memcpy(&v, (const char *)s + AROUND_REALS[i].offset, sizeof v);
+        if (isfinite(v)) put(o, AROUND_REALS[i].name, json_real(v), r);
+    }
+    return o;
+}
+
 int o3_sample_encode_json(const struct o3_sample *s, const char *run_id, struct o3_buf *out) {
     char timestamp[32];
     o3_rfc3339_format(s->wall_ms, timestamp, sizeof timestamp);
@@ -114,6 +169,8 @@ int o3_sample_encode_json(const struct o3_sample *s, const char *run_id, struct 
         memcpy(&v, (const char *)s + COUNTS[i].offset, sizeof v);
         if (v >= 0) put(o, COUNTS[i].name, json_integer(v), &r);
     }
+    if (s->acknowledged) put(o, "acknowledged", acknowledged_value(s->acknowledged, &r), &r);
+    put(o, "around", around_value(&s->around, &r), &r);
     if (s->detail[0]) put(o, "detail", text_value(s->detail), &r);
     if (r == 0) return o3_json_write(o, out);
     if (!out->err) out->err = r;
@@ -165,6 +222,32 @@ static bool take_flags(const json_t *o, uint32_t *ret) {
     return json_is_array(list);
 }
 
+/* Lines of earlier versions have none. */
+static bool take_acknowledged(const json_t *o, uint32_t *ret) {
+    const json_t *list = json_object_get(o, "acknowledged");
+    for (size_t i = 0; i < json_array_size(list); i++) {
+        const char *name = json_string_value(json_array_get(list, i));
+        enum o3_signal signal;
+        if (!name || !o3_signal_parse(name, &signal)) return false;
+        *ret |= 1u << signal;
+    }
+    return !list || json_is_array(list);
+}
+
+static void take_around(const json_t *o, struct o3_surroundings *s) {
+    o3_surroundings_init(s);
+    o3_json_copy(o, "version", s->version, sizeof s->version);
+    o3_json_copy(o, "gpu", s->gpu, sizeof s->gpu);
+    for (size_t i = 0; i < N_AROUND_INTEGERS; i++) {
+        int64_t v;
+        if (take_integer(o, AROUND_INTEGERS[i].name, &v)) memcpy((char *)s + AROUND_INTEGERS[i].offset, &v, sizeof v);
+    }
+    for (size_t i = 0; i < N_AROUND_REALS; i++) {
+        double v = take_real(o, AROUND_REALS[i].name);
+        memcpy((char *)s + AROUND_REALS[i].offset, &v, sizeof v);
+    }
+}
+
 static bool take_model(const json_t *o, char out[O3_MODEL_NAME_SIZE]) {
     size_t n;
     const char *s = o3_json_text(o, "model", &n);
@@ -190,6 +273,8 @@ int o3_sample_decode_json(const char *line, size_t n, struct o3_sample *ret, str
     if (!take_kind(o, &s.kind)) return o3_err_set(e, O3_E_PARSE, "the sample's kind is unknown");
     if (!take_outcome(o, &s.outcome)) return o3_err_set(e, O3_E_PARSE, "the sample's outcome is unknown");
     if (!take_flags(o, &s.flags)) return o3_err_set(e, O3_E_PARSE, "the sample's flags are unknown");
+    if (!take_acknowledged(o, &s.acknowledged))
+        return o3_err_set(e, O3_E_PARSE, "the sample's acknowledged signals are unknown");
     if (!take_model(o, s.model)) return o3_err_set(e, O3_E_PARSE, "the sample's model has an unusable name");
     if (!take_integer(o, "wall_ms", &s.wall_ms) || !take_integer(o, "mono_ns", &s.mono_ns))
         return o3_err_set(e, O3_E_PARSE, "the sample has no time");
@@ -209,6 +294,7 @@ int o3_sample_decode_json(const char *line, size_t n, struct o3_sample *ret, str
         int64_t v = o3_json_count(o, COUNTS[i].name);
         memcpy((char *)&s + COUNTS[i].offset, &v, sizeof v);
     }
+    take_around(json_object_get(o, "around"), &s.around);
     *ret = s;
     return 0;
 }

@@ -109,6 +109,14 @@ static size_t sense_runners(void *ctx, bool is_thorough, struct o3_runner_cmdlin
     return n;
 }
 
+static void sense_host(void *ctx, struct o3_host_state *ret) {
+    const struct o3_coupling *c = ctx;
+    if (c->host_unreadable)
+        o3_host_state_init(ret);
+    else
+        o3_world_host(c->world, c->now_ns, ret);
+}
+
 /* ---- what comes out ---- */
 
 static void on_event(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n) {
@@ -201,6 +209,7 @@ int o3_coupling_start(struct o3_coupling *c, struct o3_err *e) {
                                     .call_cancel = call_cancel,
                                     .sense_sockets = sense_sockets,
                                     .sense_runners = sense_runners,
+                                    .sense_host = sense_host,
                                     .event = on_event,
                                     .sample = on_sample,
                                     .write_presets = write_presets,

@@ -61,7 +61,7 @@ struct o3_coupling {
     int64_t wall_shift_ms; /* of the wall clock */
     int n_pooled_sockets;  /* idle connections of clients */
     int n_foreign_sockets; /* connections of the owner's own requests */
-    bool sockets_unreadable;
+    bool sockets_unreadable, host_unreadable;
     struct o3_runner_cmdline runners[O3_COUPLING_RUNNERS_MAX]; /* as the sidecar would read them in /proc */
     size_t n_runners;
     bool is_server_gone;       /* connections are refused before they reach the world */

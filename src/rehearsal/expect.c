@@ -71,9 +71,14 @@ static bool is_during(const struct o3_scenario_expect *x, const struct o3_expect
     return false;
 }
 
+static bool is_kind(const struct o3_scenario_expect *x, const struct o3_expect_seen *e) {
+    return x->event == e->event || x->also == e->event;
+}
+
 static bool is_meant(const struct o3_scenario_expect *x, const struct o3_expect_seen *e) {
-    if (x->event != e->event || e->mono_ns < x->from_ns || e->mono_ns > x->to_ns) return false;
+    if (!is_kind(x, e) || e->mono_ns < x->from_ns || e->mono_ns > x->to_ns) return false;
     if (x->signal[0] && strcmp(x->signal, e->signal) != 0) return false;
+    if (x->cause[0] && (!e->cause || strcmp(x->cause, e->cause) != 0)) return false;
     if (x->model[0] && !o3_grammar_same_model(x->model, e->model)) return false;
     if (x->reason[0] && !strstr(e->reason, x->reason)) return false;
     return (!x->direction || direction_of(e) == x->direction) && is_during(x, e);
@@ -85,8 +90,9 @@ static void describe(const struct o3_expect_seen *e, char *out, size_t size) {
     size_t n = (size_t)snprintf(out, size, "%s at %s", o3_event_row(e->event)->name, at);
     const struct {
         const char *name, *value;
-    } FIELDS[] = {{"model", e->model}, {"signal", e->signal}, {"reason", e->reason}};
-    for (size_t i = 0; i < 3 && n < size; i++)
+    } FIELDS[] = {
+        {"model", e->model}, {"signal", e->signal}, {"reason", e->reason}, {"cause", e->cause ? e->cause : ""}};
+    for (size_t i = 0; i < 4 && n < size; i++)
         if (FIELDS[i].value[0]) n += (size_t)snprintf(out + n, size - n, ", %s %.60s", FIELDS[i].name, FIELDS[i].value);
     if (n < size && e->signal[0] && isfinite(e->change_ratio) && e->change_ratio != 0)
         snprintf(out + n, size - n, ", %+.1f %%", 100 * e->change_ratio);
@@ -96,7 +102,7 @@ void o3_expectations_event(struct o3_expectations *x, const struct o3_expect_see
     for (size_t i = 0; i < x->s->n_expects; i++) {
         const struct o3_scenario_expect *want = &x->s->expects[i];
         struct o3_expect_result *r = &x->results[i];
-        if (want->kind == O3_EXPECT_AT || r->is_decided || want->event != seen->event) continue;
+        if (want->kind == O3_EXPECT_AT || r->is_decided || !is_kind(want, seen)) continue;
         bool is_it = is_meant(want, seen);
         /* Of what is nearly it, the first within the time is the most telling. */
         bool is_within = seen->mono_ns >= want->from_ns && x->near_ns[i] < want->from_ns;

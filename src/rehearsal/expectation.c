@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Lines about what must, or must not, be seen: "by TIME expect ...", "never expect ...", "at TIME expect METRIC ...".
  */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/metrics.h"
@@ -27,29 +28,29 @@ static const struct {
     const char *word;
     enum o3_event_id event;
 } SHORT_NAMES[] = {
-    {"confirmed", O3_EV_DRIFT_CONFIRMED},
-    {"suspected", O3_EV_DRIFT_SUSPECT},
-    {"recovered", O3_EV_DRIFT_RECOVERED},
-    {"went_away", O3_EV_DRIFT_WENT_AWAY},
+    {"confirmed", O3_EV_DRIFT_CONFIRMED}, {"suspected", O3_EV_DRIFT_SUSPECT},  {"recovered", O3_EV_DRIFT_RECOVERED},
+    {"went_away", O3_EV_DRIFT_WENT_AWAY}, {"incident", O3_EV_INCIDENT_OPENED}, /* or changed: the cause may come with
+                                                                                  further members */
 };
 enum { N_SHORT = sizeof SHORT_NAMES / sizeof *SHORT_NAMES };
 
-static int take_event(struct o3_grammar *g, enum o3_event_id *ret) {
+static int take_event(struct o3_grammar *g, struct o3_scenario_expect *x) {
     const char *names[N_SHORT + O3_EVENT_COUNT];
     for (size_t i = 0; i < N_SHORT; i++) {
         names[i] = SHORT_NAMES[i].word;
         if (!o3_words_take(&g->w, names[i])) continue;
-        *ret = SHORT_NAMES[i].event;
+        x->event = x->also = SHORT_NAMES[i].event;
+        if (x->event == O3_EV_INCIDENT_OPENED) x->also = O3_EV_INCIDENT_CHANGED;
         return 0;
     }
     for (size_t i = 0; i < O3_EVENT_COUNT; i++) {
         names[N_SHORT + i] = o3_event_row((enum o3_event_id)i)->name;
         if (!o3_words_take(&g->w, names[N_SHORT + i])) continue;
-        *ret = (enum o3_event_id)i;
+        x->event = x->also = (enum o3_event_id)i;
         return 0;
     }
-    return o3_words_unknown(&g->w, "confirmed, suspected, recovered, went_away or the name of an event", names,
-                            N_SHORT + O3_EVENT_COUNT);
+    return o3_words_unknown(&g->w, "confirmed, suspected, recovered, went_away, incident or the name of an event",
+                            names, N_SHORT + O3_EVENT_COUNT);
 }
 
 /* Whether the event carries the field, by its table. */
@@ -74,23 +75,27 @@ static const char *value_of(struct o3_grammar *g, const char *prefix) {
     return p + n;
 }
 
-static int take_signal(struct o3_grammar *g, struct o3_scenario_expect *x, const char *value) {
-    size_t n;
-    const char *const *names = o3_label_values(O3_M_DRIFT_DETECTED, "signal", &n);
+/* A value of a closed label: `prefix` is its name with "=". */
+static int take_label(struct o3_grammar *g, enum o3_metric metric, const char *prefix, const char *value,
+                      char out[32]) {
+    char label[16];
+    size_t n, len = strlen(prefix);
+    (void)o3_str_copy_n(label, sizeof label, prefix, len - 1);
+    const char *const *names = o3_label_values(metric, label, &n);
     for (size_t i = 0; i < n; i++)
         if (!strcmp(value, names[i])) {
             g->w.next++;
-            (void)o3_str_copy(x->signal, sizeof x->signal, value);
+            (void)o3_str_copy(out, 32, value);
             return 0;
         }
-    char with_name[64][48];
+    char with_name[64][48], what[64];
     const char *all[64];
     for (size_t i = 0; i < n && i < 64; i++) {
         all[i] = with_name[i];
-        (void)o3_str_copy(with_name[i], sizeof with_name[i], "signal=");
-        (void)o3_str_copy(with_name[i] + 7, sizeof with_name[i] - 7, names[i]);
+        snprintf(with_name[i], sizeof with_name[i], "%s%.31s", prefix, names[i]);
     }
-    return o3_words_unknown(&g->w, "a signal like \"signal=decode_rate\"", all, n < 64 ? n : 64);
+    snprintf(what, sizeof what, "a %s like \"%s%.31s\"", label, prefix, names[0]);
+    return o3_words_unknown(&g->w, what, all, n < 64 ? n : 64);
 }
 
 static int take_text(struct o3_grammar *g, char *out, size_t size, const char *value, const char *what) {
@@ -99,11 +104,15 @@ static int take_text(struct o3_grammar *g, char *out, size_t size, const char *v
     return 0;
 }
 
-/* One of signal=, model=, reason~; 1: none of them. */
+/* One of signal=, cause=, model=, reason~; 1: none of them. */
 static int take_filter(struct o3_grammar *g, struct o3_scenario_expect *x) {
     const char *value;
     if ((value = value_of(g, "signal=")))
-        return has_field(x->event, "signal") ? take_signal(g, x, value) : refuse_field(g, x->event, "signal");
+        return has_field(x->event, "signal") ? take_label(g, O3_M_DRIFT_DETECTED, "signal=", value, x->signal)
+                                             : refuse_field(g, x->event, "signal");
+    if ((value = value_of(g, "cause=")))
+        return has_field(x->event, "cause") ? take_label(g, O3_M_DRIFT_CAUSE_INFO, "cause=", value, x->cause)
+                                            : refuse_field(g, x->event, "cause");
     x->model_col = g->w.col[g->w.next];
     if ((value = value_of(g, "model=")))
         return has_field(x->event, "model")
@@ -117,7 +126,7 @@ static int take_filter(struct o3_grammar *g, struct o3_scenario_expect *x) {
 
 /* WHAT: the event, its direction, its filters. */
 static int take_what(struct o3_grammar *g, struct o3_scenario_expect *x) {
-    int r = take_event(g, &x->event);
+    int r = take_event(g, x);
     if (r < 0) return r;
     if (x->event == O3_EV_DRIFT_CONFIRMED || x->event == O3_EV_DRIFT_SUSPECT) {
         if (o3_words_take(&g->w, "slower"))
@@ -132,7 +141,8 @@ static int take_what(struct o3_grammar *g, struct o3_scenario_expect *x) {
 
 static const char *filters_of(const struct o3_scenario_expect *x) {
     bool has_direction = x->event == O3_EV_DRIFT_CONFIRMED || x->event == O3_EV_DRIFT_SUSPECT;
-    return has_direction ? "slower, faster, signal=, model=" : "signal=, model=, reason~";
+    if (has_direction) return "slower, faster, signal=, model=";
+    return has_field(x->event, "cause") ? "cause=, model=" : "signal=, model=, reason~";
 }
 
 static int expected_rest(const struct o3_grammar *g, const struct o3_scenario_expect *x, const char *more) {

@@ -105,7 +105,8 @@ static void note_server(struct o3_rehearsal *r, enum o3_event_id ev) {
 static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     const char *model = text_of(f, n, "model"), *signal = text_of(f, n, "signal");
     int64_t now_ns = r->coupling->now_ns;
-    if (ev == O3_EV_BASELINE_SET) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
+    bool is_idle = !strcmp(text_of(f, n, "stratum"), o3_stratum_name(O3_STRATUM_IDLE));
+    if (ev == O3_EV_BASELINE_SET && is_idle) o3_truth_baseline(&r->truth, &r->run, model, signal, now_ns);
     if (ev == O3_EV_DRIFT_CONFIRMED) {
         o3_truth_look(&r->truth, &r->run, now_ns);
         o3_truth_alarm(&r->truth, &r->run, model, signal, number_of(f, n, "change_ratio"), since_ns(r, f, n), now_ns);
@@ -125,6 +126,7 @@ static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const st
                                   .model = text_of(f, n, "model"),
                                   .signal = text_of(f, n, "signal"),
                                   .reason = text_of(f, n, "reason"),
+                                  .cause = text_of(f, n, "cause"),
                                   .change_ratio = number_of(f, n, "change_ratio"),
                                   .is_down = r->state.is_down,
                                   .is_stuck = r->state.n_stuck > 0,
@@ -173,13 +175,13 @@ static void note_value(struct o3_rehearsal *r, int model, int which, double valu
 static void on_sample(void *ctx, const struct o3_sample *s) {
     struct o3_rehearsal *r = ctx;
     struct o3_run *run = &r->run;
+    o3_truth_exact(&r->truth, run, s);
+    if (s->kind == O3_PROBE_LOOK) return;
     int i = o3_truth_model(&r->truth, run, s->model);
     bool is_failed = o3_outcome_is_failure(s->outcome);
     run->n_probes++;
     run->n_failed_probes += is_failed;
     if (s->wall_ns > 0) run->busy_seconds += (double)s->wall_ns / 1e9;
-    if (s->prompt_eval_count > 0) run->n_probe_tokens += s->prompt_eval_count;
-    if (s->eval_count > 0) run->n_probe_tokens += s->eval_count;
     if (i < 0) return;
     run->models[i].n_probes++;
     run->models[i].n_failed += is_failed;
@@ -192,15 +194,21 @@ static void on_sample(void *ctx, const struct o3_sample *s) {
 }
 
 /* What only the metrics of a sidecar know, before they go with it. */
-static void take_counters(struct o3_rehearsal *r) {
+static int64_t sum_of(const struct o3_rehearsal *r, enum o3_metric metric, const char *label) {
     size_t n;
-    const char *const *reasons = o3_label_values(O3_M_PROBES_SKIPPED, "reason", &n);
+    const char *const *values = o3_label_values(metric, label, &n);
+    int64_t sum = 0;
     for (int m = 0; m < r->run.n_models; m++)
         for (size_t i = 0; i < n; i++) {
-            double v = o3_metric_get(r->coupling->metrics, O3_M_PROBES_SKIPPED,
-                                     O3_L(r->run.models[m].name, reasons[i]));
-            if (isfinite(v)) r->run.n_skipped_probes += (int64_t)v;
+            double v = o3_metric_get(r->coupling->metrics, metric, O3_L(r->run.models[m].name, values[i]));
+            if (isfinite(v)) sum += (int64_t)v;
         }
+    return sum;
+}
+
+static void take_counters(struct o3_rehearsal *r) {
+    r->run.n_skipped_probes += sum_of(r, O3_M_PROBES_SKIPPED, "reason");
+    r->run.n_probe_tokens += sum_of(r, O3_M_PROBE_TOKENS, "type");
 }
 
 /* What it held for true goes with it; suspicions and verdicts are saved. */

@@ -4,7 +4,9 @@
 #include <string.h>
 #include "o3/num.h"
 
-static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft", "prefill_rate"};
+static const char *const NAMES[O3_TRUTH_SIGNALS] = {"decode_rate", "ttft",      "prefill_rate",
+                                                    "memory",      "gpu_ratio", "context"};
+#define N_BASELINE_EXACT 10
 
 int o3_truth_signal_of(const char *name) {
     for (int i = 0; i < O3_TRUTH_SIGNALS; i++)
@@ -29,6 +31,8 @@ int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name) {
     t->models[i].n_prompt = short_prompt;
     t->models[i].open_change = -1;
     o3_str_copy(t->models[i].name, sizeof t->models[i].name, name);
+    for (int sig = 0; sig < O3_TRUTH_SIGNALS; sig++)
+        t->models[i].across[sig].reference = (double)NAN;
     return i;
 }
 
@@ -98,6 +102,21 @@ void o3_truth_sample(struct o3_truth *t, struct o3_run *run, const struct o3_sam
     note(&x->series[O3_TRUTH_TTFT], expected(t, m, O3_TRUTH_TTFT, s->mono_ns), s->mono_ns);
 }
 
+static struct o3_truth_series *series_of(struct o3_truth_model *m, struct o3_truth_setting *x, int sig) {
+    return sig >= O3_TRUTH_GPU_RATIO ? &m->across[sig] : &x->series[sig];
+}
+
+void o3_truth_exact(struct o3_truth *t, struct o3_run *run, const struct o3_sample *s) {
+    int i = o3_truth_model(t, run, s->model);
+    struct o3_truth_setting *x = i < 0 ? NULL : enter(t, &t->models[i], run, s->mono_ns);
+    if (!x || s->outcome != O3_OUTCOME_OK || s->size_bytes <= 0) return;
+    struct o3_truth_model *m = &t->models[i];
+    const double nothing = 0.01; /* as the judge reads a model that is not on the GPU at all */
+    note(series_of(m, x, O3_TRUTH_MEMORY), (double)s->size_bytes, s->mono_ns);
+    note(series_of(m, x, O3_TRUTH_GPU_RATIO), fmax(nothing, (double)s->vram_bytes / (double)s->size_bytes), s->mono_ns);
+    note(series_of(m, x, O3_TRUTH_CONTEXT), (double)s->num_ctx, s->mono_ns);
+}
+
 static int newest_index(const struct o3_truth_series *s, int k) {
     return (s->next_ring - 1 - k + O3_TRUTH_RING) % O3_TRUTH_RING;
 }
@@ -106,8 +125,9 @@ void o3_truth_baseline(struct o3_truth *t, struct o3_run *run, const char *model
     int i = o3_truth_model(t, run, model), sig = o3_truth_signal_of(signal);
     struct o3_truth_setting *x = i < 0 || sig < 0 ? NULL : enter(t, &t->models[i], run, now_ns);
     if (!x) return;
-    struct o3_truth_series *s = &x->series[sig];
-    int n = s->n_ring < t->n_baseline ? s->n_ring : t->n_baseline;
+    struct o3_truth_series *s = series_of(&t->models[i], x, sig);
+    int wanted = sig < O3_TRUTH_EXPECTED || t->n_baseline < N_BASELINE_EXACT ? t->n_baseline : N_BASELINE_EXACT;
+    int n = s->n_ring < wanted ? s->n_ring : wanted;
     double sum = 0;
     for (int k = 0; k < n; k++)
         sum += s->log_value[newest_index(s, k)];
@@ -129,7 +149,7 @@ static double mean_since(const struct o3_truth_series *s, int64_t since_ns) {
 }
 
 static bool is_worse(int sig, double log_ratio) {
-    return sig == O3_TRUTH_TTFT ? log_ratio > 0 : log_ratio < 0;
+    return sig == O3_TRUTH_TTFT || sig == O3_TRUTH_MEMORY ? log_ratio > 0 : log_ratio < 0;
 }
 
 /* The first alarm in the direction of an open change tells it. */
@@ -145,12 +165,13 @@ static void tell_change(struct o3_truth_model *m, struct o3_run *run, int sig, d
 void o3_truth_alarm(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal, double ratio,
                     int64_t since_ns, int64_t now_ns) {
     int i = o3_truth_model(t, run, model), sig = o3_truth_signal_of(signal);
+    if (sig < 0) return;
     struct o3_run_alarm a = {.at_ns = now_ns, .since_ns = since_ns, .model = i, .ratio = ratio};
     a.true_ratio = (double)NAN;
     o3_str_copy(a.signal, sizeof a.signal, signal);
-    const struct o3_truth_setting *x = i < 0 || sig < 0 ? NULL : enter(t, &t->models[i], run, now_ns);
+    struct o3_truth_setting *x = i < 0 ? NULL : enter(t, &t->models[i], run, now_ns);
     if (x) {
-        const struct o3_truth_series *s = &x->series[sig];
+        const struct o3_truth_series *s = series_of(&t->models[i], x, sig);
         double truth = mean_since(s, since_ns) - o3_log(s->reference), told = o3_log1p(ratio);
         a.true_ratio = o3_expm1(truth);
         a.is_true = truth * told > 0 && fabs(truth) >= o3_log1p(t->min_effect) / 2;
@@ -165,7 +186,7 @@ void o3_truth_alarm(struct o3_truth *t, struct o3_run *run, const char *model, c
 static int largest(const struct o3_truth *t, const struct o3_truth_model *m, int64_t now_ns, double *ret_log_ratio) {
     int best = -1;
     *ret_log_ratio = 0;
-    for (int s = 0; s < O3_TRUTH_SIGNALS; s++) {
+    for (int s = 0; s < O3_TRUTH_EXPECTED; s++) {
         double value = expected(t, m, s, now_ns), reference = m->now->series[s].reference;
         if (!(value > 0) || !(reference > 0)) continue;
         double x = o3_log(value / reference);

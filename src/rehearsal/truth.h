@@ -8,9 +8,21 @@
 #include "o3/drift.h"
 #include "o3/run.h"
 #include "o3/sample.h"
+#include "o3/signal.h"
 #include "o3/world.h"
 
-enum o3_truth_signal { O3_TRUTH_DECODE_RATE, O3_TRUTH_TTFT, O3_TRUTH_PREFILL_RATE, O3_TRUTH_SIGNALS };
+/* The first are known of the world; the others are read exactly, and a sample that shows them is the truth. Alarms of
+ * further signals (load_time, success) are not judged. */
+enum o3_truth_signal {
+    O3_TRUTH_DECODE_RATE,
+    O3_TRUTH_TTFT,
+    O3_TRUTH_PREFILL_RATE,
+    O3_TRUTH_EXPECTED, /* how many */
+    O3_TRUTH_MEMORY = O3_TRUTH_EXPECTED,
+    O3_TRUTH_GPU_RATIO, /* this and the next are judged across settings */
+    O3_TRUTH_CONTEXT,
+    O3_TRUTH_SIGNALS
+};
 #define O3_TRUTH_RING 256
 #define O3_TRUTH_SETTINGS 4 /* of a model, that are remembered */
 
@@ -29,9 +41,10 @@ struct o3_truth_model {
     char name[64];
     double n_prompt; /* of the small probes */
     struct o3_truth_setting settings[O3_TRUTH_SETTINGS];
-    struct o3_truth_setting *now; /* in force, or until the model was unloaded */
-    int open_change;              /* index into run.changes, -1 none */
-    bool is_lost;                 /* a change that found no room is open */
+    struct o3_truth_series across[O3_TRUTH_SIGNALS]; /* of the signals that are judged so */
+    struct o3_truth_setting *now;                    /* in force, or until the model was unloaded */
+    int open_change;                                 /* index into run.changes, -1 none */
+    bool is_lost;                                    /* a change that found no room is open */
 };
 struct o3_truth {
     const struct o3_world *world;
@@ -45,6 +58,8 @@ int o3_truth_signal_of(const char *name);
 void o3_truth_init(struct o3_truth *t, const struct o3_world *w, double min_effect, int n_baseline);
 /* The index of that model in the run, added when it is new; -1: no room. */
 int o3_truth_model(struct o3_truth *t, struct o3_run *run, const char *name);
+/* What the list of loaded models showed with this sample. */
+void o3_truth_exact(struct o3_truth *t, struct o3_run *run, const struct o3_sample *s);
 /* A probe's sample was taken into account by the sidecar. */
 void o3_truth_sample(struct o3_truth *t, struct o3_run *run, const struct o3_sample *s);
 void o3_truth_baseline(struct o3_truth *t, struct o3_run *run, const char *model, const char *signal, int64_t now_ns);

@@ -183,6 +183,7 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
      * up closes his own. */
     if (!s->gate.is_busy && s->gate.last_activity_ns + SOCKETS_FRESH_NS < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
+    m->n_user_requests++;
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
@@ -264,7 +265,7 @@ static void set_model_info(struct o3_sidecar *s, const struct model *m) {
 static void forget_model(struct o3_sidecar *s, int i) {
     struct model *m = s->models[i];
     if (s->pending == m) s->pending = NULL;
-    o3_sc_keep_series(s, m);
+    o3_judge_forget(s->judge, m->ps.name);
     o3_sc_keep_presets(s, m);
     o3_metrics_drop_label(s->metrics, "model", m->ps.name);
     s->models[i] = s->models[--s->n_models];
@@ -290,8 +291,13 @@ struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model
     m->session_ms = -1;
     m->probe_seconds = -1;
     m->last_sample_ns = INT64_MIN;
+    for (int i = 0; i < O3_PROBE_KIND_COUNT; i++)
+        m->kind_formed_ns[i] = INT64_MIN;
+    m->formed_ns = now.mono_ns;
+    m->library_bytes = -1;
+    o3_host_state_init(&m->host);
     m->last_user_ns = m->unloaded_ns = now.mono_ns;
-    m->write_at_ns = m->due_ns = INT64_MAX;
+    m->write_at_ns = m->due_ns = m->base_due_ns = INT64_MAX;
     s->models[s->n_models++] = m;
     o3_sc_restore_presets(s, m);
     return m;
@@ -307,7 +313,9 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
-    o3_sc_mark_gap(m);
+    o3_sc_note_load(m, now);
+    if (!s->has_ps) m->n_loads = 0;                                             /* was there before us */
+    m->formed_ns = now.mono_ns;                                                 /* a probe comes first */
     o3_metric_add(s->metrics, O3_M_PROBE_INDUCED_RELOADS, O3_L(m->ps.name), 0); /* 0 is the good news: show it */
     O3_SC_EVENT(s, O3_EV_MODEL_LOADED, O3_F_STR("model", m->ps.name), O3_F_INT("context", m->ps.context_length));
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
@@ -326,18 +334,19 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
     m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
-    o3_sc_save_series(s, m, true);
+    o3_judge_save(s->judge, true);
     set_model_metrics(s, m);
     o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));
 }
 
 /* Somebody's request loaded it again between two looks; unless a probe of ours did, which is told already. */
-static void tell_reload(struct o3_sidecar *s, struct model *m, const char *reason) {
+static void tell_reload(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now) {
     s->runners_due_ns = INT64_MIN;
     m->n_since_load = 0;
     if (m->is_reload_told) return;
     m->is_reload_told = true;
+    o3_sc_note_load(m, now);
     o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
 }
@@ -369,33 +378,33 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     if (!was_loaded)
         model_appeared(s, m, now);
     else if (is_other_digest || is_other_setting) {
-        tell_reload(s, m, "foreign_load");
+        tell_reload(s, m, "foreign_load", now);
     }
     if (!is_same) set_model_metrics(s, m);
     if (!was_loaded) o3_sc_schedule_first(s, m, now);
 }
 
 /* Reads the runners' command lines: the only place where num_batch and num_thread can be seen. */
-static void match_runners(struct o3_sidecar *s, int64_t now_ns) {
+static void match_runners(struct o3_sidecar *s, struct o3_now now) {
     bool has_loaded = false;
     for (int i = 0; i < s->n_models; i++)
         has_loaded |= s->models[i]->is_loaded;
     if (!has_loaded) return;
     struct o3_runner_cmdline found[O3_RUNNERS_MAX];
-    bool is_thorough = now_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
-    if (is_thorough) s->runners_due_ns = now_ns + RUNNERS_EVERY_NS;
+    bool is_thorough = now.mono_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
+    if (is_thorough) s->runners_due_ns = now.mono_ns + RUNNERS_EVERY_NS;
     size_t n = s->ops.sense_runners(s->ops.ctx, is_thorough, found, O3_RUNNERS_MAX);
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
         if (!m->is_loaded || m->show_state != SHOW_KNOWN || !m->show.blob[0] || o3_sc_is_probed(s, m)) continue;
-        const struct o3_runner_cmdline *now = NULL;
+        const struct o3_runner_cmdline *its = NULL;
         for (size_t k = 0; k < n; k++)
-            if (!strcmp(found[k].blob, m->show.blob)) now = &found[k];
-        if (now && m->has_runner && now->port != m->runner.port)
-            tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load");
-        m->is_runner_gone = m->has_runner && !now;
-        if (!now) continue;
-        m->runner = *now;
+            if (!strcmp(found[k].blob, m->show.blob)) its = &found[k];
+        if (its && m->has_runner && its->port != m->runner.port)
+            tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load", now);
+        m->is_runner_gone = m->has_runner && !its;
+        if (!its) continue;
+        m->runner = *its;
         m->has_runner = true;
     }
 }
@@ -493,7 +502,7 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
     s->ps_at_ns = now.mono_ns;
     s->ps_at_wall_ms = now.wall_ms;
     s->ps_due_ns = now.mono_ns + s->config->ollama_poll_interval_ms * O3_NS_PER_MS;
-    match_runners(s, now.mono_ns);
+    match_runners(s, now);
     if (o3_sc_sockets_matter(s, now.mono_ns)) o3_sc_read_sockets(s, now.mono_ns);
     o3_sc_probe_watch(s);
     for (int i = 0; i < s->n_models; i++)
@@ -502,6 +511,8 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
             s->models[i]->is_reload_told = s->models[i]->has_timed_out = false;
         }
     o3_sc_start_pending(s, now);
+    for (int i = 0; i < s->n_models; i++)
+        o3_sc_look(s, s->models[i], now);
 }
 
 static void call_failed(struct o3_sidecar *s, int transport, const char *text, struct o3_now now) {

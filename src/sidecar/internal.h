@@ -1,24 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SIDECAR_INTERNAL_H
 #define O3_SIDECAR_INTERNAL_H
-/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we) -> probing.c
- * (one probe) -> judge.c (sample to verdict) -> publish.c (verdict to preset); report.c tells, sidecar.c holds the ends
- * together. */
+/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we; haste.c:
+ * sooner, on suspicion) -> probing.c (one probe) or around.c (what shows without one) -> judge.c (sample to verdict) ->
+ * publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
 #include "o3/gate.h"
+#include "o3/judge.h"
 #include "o3/plan.h"
 #include "o3/probe.h"
 #include "o3/rand.h"
 #include "o3/sidecar.h"
 #include "o3/stat.h"
 
-#define O3_RESTORED_MAX 512
-#define O3_RESTORED_BYTES_MAX (4 * 1024 * 1024)
+#define O3_RESTORED_MAX 2048
+#define O3_RESTORED_BYTES_MAX (16 * 1024 * 1024)
 #define O3_RUNNERS_MAX 32
 #define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
-
-enum signal { SIGNAL_DECODE_RATE, SIGNAL_TTFT, SIGNAL_PREFILL_RATE, SIGNAL_COUNT };
-extern const char *const SIGNAL_NAMES[SIGNAL_COUNT];
 
 enum skip {
     SKIP_NONE,
@@ -35,14 +33,12 @@ enum skip {
 };
 extern const char *const SKIP_NAMES[SKIP_COUNT];
 
-/* One setting of one model: what must be equal for two samples to be comparable. */
+/* One setting of one model, as far as probing needs to know: what is judged together, o3/judge.h says. */
 struct epoch {
     char digest[65], version[32];
     int64_t num_ctx, num_batch;
-    struct o3_drift *series[SIGNAL_COUNT]; /* NULL until the first sample */
-    int n_unsaved[SIGNAL_COUNT];
-    int n_changed[SIGNAL_COUNT];          /* samples behind the changed level of a confirmed change */
-    int64_t decode_tokens, prefill_words; /* probe sizes; 0 until chosen */
+    int n_changed[O3_SIGNAL_COUNT];       /* samples behind the changed level of a confirmed change */
+    int64_t decode_tokens, prefill_words; /* probe sizes; 0 until chosen, then constant */
     int64_t used_ns;
 };
 
@@ -77,6 +73,7 @@ struct model {
     struct o3_ollama_show show;
     bool is_show_of_loaded;  /* `show` is about what is loaded: nothing else stood under the name then */
     char library_digest[65]; /* under its name in /api/tags; "" unknown */
+    int64_t library_bytes;   /* size of that; -1 unknown */
     enum update update;
     bool has_runner; /* its command line was read */
     struct o3_runner_cmdline runner;
@@ -89,19 +86,33 @@ struct model {
     int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */
     int64_t last_user_ns, last_user_wall_ms;
+    int n_user_requests; /* seen to end since the last sample */
     int64_t probed_ns;   /* end of the last probe that was answered */
     int n_alike;         /* probes with the usual prompt since another one was served */
     bool is_reload_told; /* counted already, when the next look shows another size or process */
 
     /* cadence */
-    int64_t due_ns, interval_ms;
-    int64_t slot_ns;      /* when the probe that is due now was due first */
-    bool is_skip_counted; /* this slot's skip is in the counter */
+    int64_t due_ns, interval_ms; /* the interval of the usual cadence, whatever is suspected */
+    int64_t base_due_ns;         /* the next probe of the usual cadence; what is due earlier is an extra one */
+    int64_t haste_prefill_ns;    /* no extra prefill probe before */
+    int64_t slot_ns;             /* when the probe that is due now was due first */
+    bool is_skip_counted;        /* this slot's skip is in the counter */
     enum skip paused_for;
-    double probe_seconds; /* moving average; < 0 unknown */
-    int n_since_load;     /* probes answered since the load */
+    double probe_seconds;  /* moving average; < 0 unknown */
+    double prompt_tokens;  /* moving average of those evaluated for a decode probe beyond the one of a cached prompt */
+    bool is_after_prefill; /* our own long prompt was the last one: the next decode prompt is its cost, too */
+    int n_since_load;      /* probes answered since the load */
     int64_t prefill_due_ns;
     int64_t last_sample_ns;
+
+    /* for the next sample */
+    int64_t formed_ns;                           /* the last good one, of any kind, or the load */
+    int64_t kind_formed_ns[O3_PROBE_KIND_COUNT]; /* INT64_MIN none */
+    bool is_gap;                                 /* it has no predecessor */
+    int n_loads;                                 /* since the last one */
+    struct o3_host_state host;                   /* at the last one */
+    int n_throttled;                             /* probes in a row in which the machine slowed itself down */
+    int64_t loaded_wall_ms;                      /* when this runner was seen first */
     bool has_live_gauges;
 
     enum strike strike;
@@ -118,9 +129,10 @@ struct model {
     struct o3_preset_doc published; /* on disk */
     struct o3_preset_doc wanted, writing;
     bool has_published, is_write_wanted, is_writing;
-    char write_reason[160];
+    char write_reason[320];
     enum o3_drift_event held; /* a verdict that is published when no suspicion stands any more; NONE */
-    char held_reason[160];
+    char held_reason[320];
+    uint32_t acknowledged; /* bits of signals for the next sample: a person accepted their level */
     uint64_t ticket;
     int n_write_failures;
     int64_t write_at_ns;
@@ -141,6 +153,8 @@ struct probe_run {
     struct o3_probe_asked asked;
     struct o3_probe_reply reply;
     bool is_stuck_test, is_tainted, saw_user;
+    struct o3_host_state host; /* at its start */
+    bool is_extra;             /* because of a suspicion: from its own budget */
     int sockets_at_start;
     int64_t give_up_ns; /* of a test, which may have to queue; INT64_MAX: the request's own limit */
     int n_ahead,
@@ -184,6 +198,8 @@ struct o3_sidecar {
     struct o3_gate gate;
     struct o3_token_budget budget;
     int64_t n_tokens_unsaved;
+    struct o3_token_budget haste_tokens, haste_busy_ms; /* of the extra probes while a change is suspected */
+    int64_t n_haste_unsaved;
     struct model **models;
     int n_models, max_models;
     struct model *pending; /* its probe waits for a fresh list of loaded models */
@@ -192,6 +208,10 @@ struct o3_sidecar {
     int64_t clock_offset_ms; /* wall - mono at the last turn */
     bool has_clock_offset;
     uint64_t next_ticket;
+
+    struct o3_judge *judge;
+    struct o3_now judged_at; /* while a sample is judged */
+    bool has_resumed;        /* what was saved of incidents was taken up */
 
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
@@ -236,10 +256,35 @@ int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s);
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now);
 void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
-enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now);
+int o3_sc_n_loaded(const struct o3_sidecar *s); /* at least 1 */
+
+/* haste.c */
+bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig);
+void o3_sc_hasten(struct o3_sidecar *s, struct model *m, struct o3_now now); /* a probe ended: is another due soon? */
+bool o3_sc_is_extra(const struct model *m, int64_t now_ns);                  /* would a probe of now be an extra one? */
+/* False: none may be sent. */
+bool o3_sc_extra_kind(struct o3_sidecar *s, const struct model *m, struct o3_now now, enum o3_probe_kind *ret);
+void o3_sc_spend_haste(struct o3_sidecar *s, struct model *m, enum o3_probe_kind kind, int64_t tokens, double busy_s,
+                       struct o3_now now);
+void o3_sc_save_haste(struct o3_sidecar *s);
+bool o3_sc_restore_haste(struct o3_sidecar *s, const char *key, const char *value); /* false: not its key */
+
+/* around.c */
+void o3_sc_fill_around(struct o3_sidecar *s, struct model *m, struct o3_sample *sample);
+void o3_sc_sample_formed(struct model *m, const struct o3_sample *sample, int64_t now_ns); /* it was told */
+void o3_sc_sense_host(struct o3_sidecar *s, struct o3_host_state *ret);
+bool o3_sc_is_throttled(const struct o3_host_state *before, const struct o3_host_state *after);
+void o3_sc_note_load(struct model *m, struct o3_now now);
+void o3_sc_look(struct o3_sidecar *s, struct model *m, struct o3_now now);     /* the list of loaded models is fresh */
+bool o3_sc_look_now(struct o3_sidecar *s, struct model *m, struct o3_now now); /* false: not loaded, or a probe runs */
 
 /* probing.c */
-bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now);
+enum probe_purpose {
+    PROBE_USUAL,
+    PROBE_EXTRA, /* because of a suspicion, from its own budget */
+    PROBE_TEST   /* of a runner that may be stuck */
+};
+bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, enum probe_purpose why, struct o3_now now);
 void o3_sc_probe_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_probe_watch(struct o3_sidecar *s); /* sockets were read: did a user come meanwhile? */
 void o3_sc_probe_cancel(struct o3_sidecar *s, struct o3_now now);
@@ -248,7 +293,9 @@ bool o3_sc_options_known(const struct model *m);
 enum o3_probe_kind o3_sc_usual_kind(const struct model *m);
 int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind); /* in tokens */
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m,
-                           struct o3_now now); /* cost of the next probe */
+                           struct o3_now now); /* the next probe of the usual cadence at most */
+double o3_sc_decode_tokens_expected(const struct o3_sidecar *s, const struct model *m); /* of a decode probe */
+bool o3_sc_may_prefill(const struct model *m); /* it has settled since the load */
 void o3_sc_restore_strike(struct o3_sidecar *s, struct model *m);
 void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns);
 void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck);
@@ -258,13 +305,19 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
 /* judge.c */
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now);
 void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
-void o3_sc_mark_gap(struct model *m);
-void o3_sc_save_series(struct o3_sidecar *s, struct model *m, bool all);
-void o3_sc_keep_series(struct o3_sidecar *s, struct model *m); /* before it leaves memory */
-int o3_sc_n_drifted(const struct model *m);
-bool o3_sc_is_learning(const struct model *m); /* what the frequent probes measure has no baseline yet */
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
+
+/* verdict.c */
+int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
+void o3_sc_judge_configure(struct o3_sidecar *s);
+void o3_sc_resume_incidents(struct o3_sidecar *s);
+bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st);
+/* Of what presets tell: decode and prefill rate and time to first token, without users. */
+int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
+bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
+void o3_sc_show_series(struct o3_sidecar *s, const struct model *m);
+void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m);
 
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,

@@ -40,8 +40,11 @@ static void compare_all(struct o3_sidecar *s, const struct o3_ollama_models *lis
     for (int i = 0; i < s->n_models; i++) {
         static const char NONE[65] = "";
         const char *digest = NONE; /* deleted, or beyond what we read: the newest come first */
-        for (size_t k = list->n; k-- > 0;)
-            if (!strcmp(list->v[k].name, s->models[i]->ps.name)) digest = list->v[k].digest;
+        for (size_t k = list->n; k-- > 0;) {
+            if (strcmp(list->v[k].name, s->models[i]->ps.name) != 0) continue;
+            digest = list->v[k].digest;
+            s->models[i]->library_bytes = list->v[k].size_bytes;
+        }
         if (s->models[i]->is_loaded) compare(s->models[i], digest);
     }
 }

@@ -19,6 +19,14 @@
 #define QUEUE_MAX_BUSY 6 /* a test queues for so many times probe.max_busy at most */
 #define SILENT_MIN 2     /* probes without a token in a row; one alone may have met a load */
 #define NONCE_WORDS 10   /* of a prefill prompt's words, these stand for the nonce */
+/* The last token of a cached prompt takes as long as one more token of the answer (measured: 31 ms beside 26); a
+ * prompt of 20 on a processor takes eight times as long. On a GPU both take about the same: there the order of the
+ * probes tells. */
+#define CACHED_PROMPT_TOKEN_TIMES 3
+#define PROMPT_TOKENS_GAIN 0.02
+#define THROTTLED_PASSING 5 /* probes in a row: what lasts is no passing state, but the speed that users get now */
+/* To put a user's state aside takes up to seconds for some GB (0.30 and later), and looks like a wait in the queue. */
+#define STATE_COPY_MAX_NS (2500LL * O3_NS_PER_MS)
 
 static bool is_embedding(const struct model *m) {
     return m->show_state == SHOW_KNOWN && m->show.has_capabilities ? m->show.can_embed_only : m->ps.can_embed_only;
@@ -42,11 +50,20 @@ enum o3_probe_kind o3_sc_usual_kind(const struct model *m) {
     return is_embedding(m) ? O3_PROBE_EMBED : O3_PROBE_DECODE;
 }
 
-static enum o3_probe_kind choose_kind(const struct model *m, bool is_stuck_test, struct o3_now now) {
+bool o3_sc_may_prefill(const struct model *m) {
+    return m->n_since_load >= FIRST_PREFILL_AFTER;
+}
+
+static enum o3_probe_kind usual_kind_now(const struct model *m, struct o3_now now) {
     if (is_embedding(m)) return O3_PROBE_EMBED;
-    if (is_stuck_test || m->n_since_load < FIRST_PREFILL_AFTER || now.mono_ns < m->prefill_due_ns)
-        return O3_PROBE_DECODE;
-    return O3_PROBE_PREFILL;
+    return o3_sc_may_prefill(m) && now.mono_ns >= m->prefill_due_ns ? O3_PROBE_PREFILL : O3_PROBE_DECODE;
+}
+
+static enum o3_probe_kind choose_kind(struct o3_sidecar *s, const struct model *m, enum probe_purpose why,
+                                      struct o3_now now) {
+    enum o3_probe_kind kind = o3_sc_usual_kind(m);
+    if (why == PROBE_EXTRA) (void)o3_sc_extra_kind(s, m, now, &kind);
+    return why == PROBE_USUAL ? usual_kind_now(m, now) : kind;
 }
 
 static int64_t choose_tokens(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind,
@@ -63,13 +80,19 @@ static int64_t prefill_words(const struct o3_sidecar *s, const struct model *m) 
     return n > m->ps.context_length / 2 ? m->ps.context_length / 2 : n; /* a longer prompt would be cut silently */
 }
 
+/* At most. A prefill probe takes the decode prompt out of the runner's cache, which the next probe pays for. */
 int64_t o3_sc_probe_cost(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
     if (kind == O3_PROBE_EMBED) return DECODE_PROMPT_TOKENS;
-    return choose_tokens(s, m, kind, false) + (kind == O3_PROBE_PREFILL ? prefill_words(s, m) : DECODE_PROMPT_TOKENS);
+    return choose_tokens(s, m, kind, false) + DECODE_PROMPT_TOKENS +
+           (kind == O3_PROBE_PREFILL ? prefill_words(s, m) : 0);
+}
+
+double o3_sc_decode_tokens_expected(const struct o3_sidecar *s, const struct model *m) {
+    return (double)choose_tokens(s, m, O3_PROBE_DECODE, false) + 1 + m->prompt_tokens;
 }
 
 int64_t o3_sc_probe_tokens(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
-    return o3_sc_probe_cost(s, m, choose_kind(m, false, now));
+    return o3_sc_probe_cost(s, m, usual_kind_now(m, now));
 }
 
 static int write_body(struct o3_sidecar *s, const struct model *m, const struct o3_probe_asked *asked,
@@ -103,17 +126,19 @@ static int64_t patience_ms(const struct o3_sidecar *s, int64_t now_ns) {
     return ms > c->timeouts_base_ms ? ms : c->timeouts_base_ms;
 }
 
-bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test, struct o3_now now) {
+bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, enum probe_purpose why, struct o3_now now) {
     struct probe_run *p = &s->probe;
+    bool is_stuck_test = why == PROBE_TEST;
     clear_run(p);
     p->model = m;
     p->is_stuck_test = is_stuck_test;
+    p->is_extra = why == PROBE_EXTRA;
     p->sockets_at_start = p->n_ahead = p->n_sockets_seen = s->gate.count;
     p->give_up_ns = is_stuck_test ? now.mono_ns + patience_ms(s, now.mono_ns) * O3_NS_PER_MS : INT64_MAX;
-    p->asked.kind = choose_kind(m, is_stuck_test, now);
+    p->asked.kind = choose_kind(s, m, why, now);
     p->asked.num_predict = choose_tokens(s, m, p->asked.kind, is_stuck_test);
     if (p->asked.kind == O3_PROBE_PREFILL) {
-        m->prefill_due_ns = now.mono_ns + o3_sc_prefill_interval_ms(s, m) * O3_NS_PER_MS;
+        if (!p->is_extra) m->prefill_due_ns = now.mono_ns + o3_sc_prefill_interval_ms(s, m) * O3_NS_PER_MS;
         p->asked.n_prompt_min = prefill_words(s, m) - NONCE_WORDS;
     }
     O3_AUTO_BUF body;
@@ -131,6 +156,7 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
                                 .first_byte_timeout_ms = s->config->timeouts_first_byte_ms + queue_ms,
                                 .total_timeout_ms = s->config->timeouts_base_ms + queue_ms,
                                 .max_bytes = STREAM_BYTES_MAX};
+    o3_sc_sense_host(s, &p->host);
     p->asked.sent_wall_ms = now.wall_ms;
     p->id = s->ops.call_start(s->ops.ctx, &c, &p->asked.sent_mono_ns);
     s->has_probed_since_ports |= p->id != 0;
@@ -141,24 +167,28 @@ bool o3_sc_probe_start(struct o3_sidecar *s, struct model *m, bool is_stuck_test
 
 static void form_sample(struct o3_sidecar *s, const char *text, struct o3_now now, struct o3_sample *ret) {
     struct probe_run *p = &s->probe;
-    const struct model *m = p->model;
     p->asked.end_mono_ns = now.mono_ns;
     o3_probe_reply_sample(&p->reply, &p->asked, text, ret);
-    enum o3_batch_source source;
-    o3_str_copy(ret->model, sizeof ret->model, m->ps.name);
-    o3_str_copy(ret->digest, sizeof ret->digest, m->ps.digest);
-    ret->num_ctx = m->ps.context_length;
-    ret->num_batch = o3_sc_effective_batch(s, m, &source);
-    ret->size_bytes = m->ps.size_bytes;
-    ret->vram_bytes = m->ps.size_vram_bytes;
+}
+
+/* After a user the runner puts his state aside first. Where nobody is seen at work, such a wait is no queue; and what
+ * is measured after it is not disturbed. */
+static bool is_state_copy(const struct o3_sidecar *s, const struct model *m, const struct o3_sample *sample) {
+    return m->n_alike < N_SETTLING && s->version.has_child_server && s->gate.has_sockets && s->gate.with_bytes == 0 &&
+           !s->probe.saw_user && sample->queue_ns <= STATE_COPY_MAX_NS;
+}
+
+/* Somebody else's request was before it. */
+static bool has_queued(const struct o3_sidecar *s, const struct model *m, const struct o3_sample *sample) {
+    return sample->queue_ns > O3_GATE_QUEUE_WAIT_NS && !is_state_copy(s, m, sample);
 }
 
 static void set_flags(const struct o3_sidecar *s, struct model *m, struct o3_sample *sample) {
     int n_warmup = m->ps.size_vram_bytes > 0 ? N_WARMUP_GPU : N_WARMUP_CPU;
-    if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
-    if (s->probe.saw_user || sample->queue_ns > O3_GATE_QUEUE_WAIT_NS) sample->flags |= O3_SAMPLE_BUSY;
-    if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
     if (m->last_user_ns > m->probed_ns) m->n_alike = 0;
+    if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
+    if (s->probe.saw_user || has_queued(s, m, sample)) sample->flags |= O3_SAMPLE_BUSY;
+    if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
     if (m->n_alike < N_SETTLING) sample->flags |= O3_SAMPLE_AFTER_OTHER;
 }
 
@@ -184,7 +214,7 @@ void o3_sc_strike(struct o3_sidecar *s, struct model *m, int64_t load_ns) {
 }
 
 /* The model was loaded again during our probe. Only a load with no other explanation is our fault. */
-static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
     const char *reason = "induced";
     int64_t expires_ms = m->ps.expires_at_ms;
     if (m->runner_died)
@@ -195,6 +225,7 @@ static void judge_reload(struct o3_sidecar *s, struct model *m, const struct o3_
         reason = "expired";
     m->n_since_load = 0;
     m->is_reload_told = true;
+    o3_sc_note_load(m, now);
     o3_metric_add(s->metrics, O3_M_MODEL_RELOADS, O3_L(m->ps.name, reason), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_RELOADED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", reason));
     if (!strcmp(reason, "induced")) o3_sc_strike(s, m, sample->load_ns);
@@ -207,34 +238,80 @@ void o3_sc_set_stuck(struct o3_sidecar *s, struct model *m, bool is_stuck) {
     O3_SC_EVENT(s, is_stuck ? O3_EV_RUNNER_STUCK : O3_EV_RUNNER_FREE, O3_F_STR("model", m->ps.name));
 }
 
+/* What the server worked for us: without the wait behind users. */
+static double busy_seconds(const struct o3_sample *sample) {
+    double s = (double)(sample->wall_ns - (sample->queue_ns > 0 ? sample->queue_ns : 0)) / 1e9;
+    return s > 0 ? s : 0;
+}
+
+static void choose_decode_tokens(const struct o3_sidecar *s, struct epoch *ep, const struct o3_sample *sample) {
+    struct o3_probe_means means = {.interval_ms = s->config->probe_interval_ms,
+                                   .n_models = o3_sc_n_loaded(s),
+                                   .tokens_per_day = s->config->probe_max_tokens_per_day,
+                                   .max_busy_ratio = s->config->probe_max_busy_ratio};
+    double overhead_s = busy_seconds(sample) - (sample->eval_ns > 0 ? (double)sample->eval_ns / 1e9 : 0);
+    ep->decode_tokens = o3_decode_tokens_within(sample->decode_tps, overhead_s, &means);
+}
+
+static void choose_prefill_words(const struct o3_sidecar *s, const struct model *m, const struct o3_sample *sample) {
+    struct o3_probe_means means = {.interval_ms = s->config->probe_prefill_interval_ms,
+                                   .n_models = o3_sc_n_loaded(s),
+                                   .tokens_per_day = s->config->probe_max_tokens_per_day,
+                                   .max_busy_ratio = 1};
+    int64_t max = o3_prefill_tokens_within(s->config->probe_prefill_tokens,
+                                           O3_PREFILL_NUM_PREDICT + DECODE_PROMPT_TOKENS, &means);
+    m->epoch->prefill_words = o3_prefill_words_for(sample->prefill_tps, max, prefill_words(s, m),
+                                                   sample->prompt_eval_count);
+}
+
 static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
     struct epoch *ep = m->epoch;
-    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~(uint32_t)O3_SAMPLE_WARMUP)
+    const uint32_t harmless = O3_SAMPLE_WARMUP | O3_SAMPLE_AFTER_OTHER | O3_SAMPLE_AFTER_GAP;
+    if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~harmless) return;
+    bool has_decode = !ep->decode_tokens && isfinite(sample->decode_tps) && sample->kind == O3_PROBE_DECODE;
+    bool has_prefill = !ep->prefill_words && isfinite(sample->prefill_tps);
+    if (has_decode) choose_decode_tokens(s, ep, sample);
+    if (has_prefill) choose_prefill_words(s, m, sample);
+    if (has_decode || has_prefill) o3_sc_keep_sizes(s, ep);
+}
+
+/* prompt_eval_count is the whole prompt, also where it was served from the runner's cache. Then one token of it was
+ * evaluated: the constant prompt of the probe before is there still, unless somebody else's came between. */
+static bool is_prompt_cached(const struct model *m, const struct o3_sample *sample) {
+    if (sample->kind != O3_PROBE_DECODE || m->n_alike < 1 || m->n_since_load < 1 || sample->load_ns >= O3_RELOAD_NS)
+        return false;
+    double prompt_s = (double)sample->prompt_eval_ns / 1e9;
+    return sample->prompt_eval_ns < 0 || !(prompt_s > CACHED_PROMPT_TOKEN_TIMES * sample->tpot_s);
+}
+
+static int64_t evaluated_prompt(struct model *m, const struct o3_sample *sample) {
+    int64_t count = sample->prompt_eval_count > 0 ? sample->prompt_eval_count : 0;
+    bool is_decode = sample->kind == O3_PROBE_DECODE && count > 0;
+    if (is_decode && is_prompt_cached(m, sample)) count = 1;
+    if (is_decode && !m->is_after_prefill)
+        m->prompt_tokens += PROMPT_TOKENS_GAIN * ((double)(count - 1) - m->prompt_tokens);
+    if (count > 0) m->is_after_prefill = sample->kind == O3_PROBE_PREFILL;
+    return count;
+}
+
+static void spend(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, int64_t tokens, double busy_s,
+                  struct o3_now now) {
+    if (s->probe.is_extra) {
+        o3_sc_spend_haste(s, m, sample->kind, tokens, busy_s, now);
         return;
-    bool is_new = false;
-    if (!ep->decode_tokens && isfinite(sample->decode_tps)) {
-        ep->decode_tokens = o3_decode_tokens_for(sample->decode_tps);
-        is_new = true;
     }
-    if (!ep->prefill_words && isfinite(sample->prefill_tps)) {
-        ep->prefill_words = o3_prefill_words_for(sample->prefill_tps, s->config->probe_prefill_tokens,
-                                                 prefill_words(s, m), sample->prompt_eval_count);
-        is_new = true;
-    }
-    if (is_new) o3_sc_keep_sizes(s, ep);
+    o3_token_budget_spend(&s->budget, tokens, now.wall_ms);
+    s->n_tokens_unsaved += tokens;
+    if (s->n_tokens_unsaved >= BUDGET_SAVE_TOKENS) o3_sc_save_budget(s);
 }
 
 static void count_cost(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now) {
-    int64_t prompt = sample->prompt_eval_count > 0 ? sample->prompt_eval_count : 0;
+    int64_t prompt = evaluated_prompt(m, sample);
     int64_t output = sample->eval_count > 0 ? sample->eval_count : 0;
-    o3_token_budget_spend(&s->budget, prompt + output, now.wall_ms);
-    s->n_tokens_unsaved += prompt + output;
-    if (s->n_tokens_unsaved >= BUDGET_SAVE_TOKENS) o3_sc_save_budget(s);
+    double busy_s = busy_seconds(sample);
+    spend(s, m, sample, prompt + output, busy_s, now);
     o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "prompt"), (double)prompt);
     o3_metric_add(s->metrics, O3_M_PROBE_TOKENS, O3_L(m->ps.name, "output"), (double)output);
-    /* Busy is what the server worked for us: without the wait behind users. */
-    double busy_s = (double)(sample->wall_ns - (sample->queue_ns > 0 ? sample->queue_ns : 0)) / 1e9;
-    if (busy_s < 0) busy_s = 0;
     o3_metric_add(s->metrics, O3_M_PROBE_BUSY_SECONDS, O3_L(m->ps.name), busy_s);
     if (sample->outcome != O3_OUTCOME_OK) return;
     m->probe_seconds = m->probe_seconds < 0 ? busy_s
@@ -303,17 +380,20 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     if (is_test ? is_test_failed(s, sample, is_answered) : is_silent_for_long(s, m, sample))
         sample->outcome = O3_OUTCOME_STUCK;
     set_flags(s, m, sample);
+    count_cost(s, m, sample, now);
     if (is_test) sample->flags |= O3_SAMPLE_BUSY; /* of another size, through a busy gate: never a baseline sample */
     if (is_answered) {
+        bool is_copy = sample->queue_ns > O3_GATE_QUEUE_WAIT_NS && !has_queued(s, m, sample);
+        o3_gate_own_finished(&s->gate, is_copy ? -1 : sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         if (sample->load_ns >= O3_RELOAD_NS)
-            judge_reload(s, m, sample);
+            judge_reload(s, m, sample, now);
         else
             s->has_probed_since_ports = false; /* it met the runners that were there */
         m->runner_died = false;
         m->probed_ns = now.mono_ns;
-        m->n_alike = sample->kind == O3_PROBE_PREFILL ? 0 : m->n_alike + 1; /* its long prompt is another one */
+        /* A long prompt is another one; so is that of a user who came meanwhile, and is served after us. */
+        m->n_alike = sample->kind == O3_PROBE_PREFILL || s->probe.saw_user ? 0 : m->n_alike + 1;
         m->n_silent = 0;
-        o3_gate_own_finished(&s->gate, sample->queue_ns, !s->probe.saw_user, now.mono_ns);
         o3_sc_set_stuck(s, m, false);
     }
     /* A failed probe, too, moves expires_at when the server gives it up. */
@@ -321,16 +401,20 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     if (sample->outcome == O3_OUTCOME_STUCK) o3_sc_set_stuck(s, m, true);
     if (is_death_possible(sample->outcome)) m->runner_died = true;
     m->has_timed_out = sample->outcome == O3_OUTCOME_TIMEOUT && !s->probe.saw_user;
-    count_cost(s, m, sample, now);
     if (sample->kind == O3_PROBE_PREFILL && m->epoch && !m->epoch->prefill_words) sample->flags |= O3_SAMPLE_WARMUP;
     if (sample->kind == O3_PROBE_DECODE && m->epoch && !m->epoch->decode_tokens && !s->config->probe_decode_tokens)
         sample->flags |= O3_SAMPLE_WARMUP;
     if (!is_test) choose_sizes(s, m, sample);
     if (is_answered) m->n_since_load++;
+    o3_sc_fill_around(s, m, sample);
+    m->n_throttled = o3_sc_is_throttled(&s->probe.host, &m->host) ? m->n_throttled + 1 : 0;
+    if (m->n_throttled > 0 && m->n_throttled <= THROTTLED_PASSING) sample->flags |= O3_SAMPLE_THROTTLED;
     clear_run(&s->probe);
     tell(s, sample);
     s->ops.sample(s->ops.ctx, sample);
     o3_sc_judge(s, m, sample, now);
+    o3_sc_sample_formed(m, sample, now.mono_ns);
+    o3_sc_hasten(s, m, now);
     if (sample->outcome == O3_OUTCOME_REFUSED) s->version_due_ns = now.mono_ns;
     /* A look right after our own request keeps its move of expires_at apart from a user's. */
     if (s->has_version) s->ps_due_ns = now.mono_ns;

@@ -16,25 +16,21 @@
 static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces",
                                                        "Everyday chat and coding", "Short questions, quick answers"};
 
-static bool is_drifted(const struct o3_drift_view *v) {
-    return v->state == O3_DRIFT_CONFIRMED;
-}
-
-/* The level of a signal now: the changed level while a change stands, else the baseline. NaN while learning. */
-static double level_now(const struct model *m, enum signal sig, int64_t *ret_n) {
-    const struct o3_drift *d = m->epoch ? m->epoch->series[sig] : NULL;
-    if (!d) return NAN;
-    struct o3_drift_view v;
-    o3_drift_view(d, &v);
-    if (v.state == O3_DRIFT_LEARNING) return NAN;
-    *ret_n = is_drifted(&v) && m->epoch->n_changed[sig] ? m->epoch->n_changed[sig] : v.baseline_n;
-    return is_drifted(&v) ? v.baseline * (1 + v.change_ratio) : v.baseline;
+/* The level of a signal now, without users: the changed level while a change stands, else the baseline. NaN while
+ * learning. */
+static double level_now(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, int64_t *ret_n) {
+    struct o3_series_view v;
+    o3_judge_view(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
+    if (!m->epoch || !v.exists || v.drift.state == O3_DRIFT_LEARNING) return (double)NAN;
+    bool is_drifted = v.drift.state == O3_DRIFT_CONFIRMED;
+    *ret_n = is_drifted && m->epoch->n_changed[sig] ? m->epoch->n_changed[sig] : v.drift.baseline_n;
+    return is_drifted ? v.drift.baseline * (1 + v.drift.change_ratio) : v.drift.baseline;
 }
 
 static struct o3_performance performance_now(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
     int64_t n = 0, n_other = 0;
-    double tps = level_now(m, SIGNAL_DECODE_RATE, &n);
-    double ttft_s = level_now(m, SIGNAL_TTFT, isnan(tps) ? &n : &n_other);
+    double tps = level_now(s, m, O3_SIGNAL_DECODE_RATE, &n);
+    double ttft_s = level_now(s, m, O3_SIGNAL_TTFT, isnan(tps) ? &n : &n_other);
     return (struct o3_performance){.is_set = n > 0,
                                    .tokens_per_sec = tps,
                                    .ttft_ms = ttft_s * 1000,
@@ -118,7 +114,7 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
     const struct o3_performance *previous = NULL;
     enum o3_batch_source source;
     if (last && is_same_setting(last, m, o3_sc_effective_batch(s, m, &source))) {
-        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_drifted(m) <= 1;
+        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) <= 1;
         previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance
                                                                       : &last->presets[0].previous;
     }

@@ -37,7 +37,7 @@ int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct
     bool has_probed = false;
     for (int i = 0; i < s->n_models; i++) {
         n_loaded += s->models[i]->is_loaded;
-        n_drifted += o3_sc_n_drifted(s->models[i]) > 0;
+        n_drifted += o3_judge_n_confirmed(s->judge, s->models[i]->ps.name) > 0;
         has_probed |= s->models[i]->last_sample_ns != INT64_MIN;
     }
     json_t *root = json_object();
@@ -57,30 +57,51 @@ int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct
     return dump(root, out);
 }
 
-static json_t *series_json(const struct o3_drift *d) {
-    struct o3_drift_view v;
-    o3_drift_view(d, &v);
+static json_t *series_json(const struct o3_series_view *view) {
+    const struct o3_drift_view *v = &view->drift;
     json_t *o = json_object();
-    json_object_set_new(o, "state", json_string(o3_drift_state_name(v.state)));
-    json_object_set_new(o, "samples", json_integer(v.n_samples));
-    json_object_set_new(o, "baseline", number(v.baseline));
-    json_object_set_new(o, "baseline_stddev", number(v.baseline_sd));
-    json_object_set_new(o, "baseline_samples", json_integer(v.baseline_n));
-    json_object_set_new(o, "baseline_established", time_text(v.established_wall_ms));
-    json_object_set_new(o, "statistic", number(v.statistic));
-    json_object_set_new(o, "threshold", number(v.threshold));
-    json_object_set_new(o, "change_ratio", number(v.change_ratio));
-    json_object_set_new(o, "changed_since", time_text(v.change_wall_ms));
-    json_object_set_new(o, "recent_median", number(v.recent_median));
-    json_object_set_new(o, "recent_robust_cv", number(v.robust_cv));
-    json_object_set_new(o, "recent_n", json_integer(v.n_recent));
+    json_object_set_new(o, "state", json_string(o3_drift_state_name(v->state)));
+    json_object_set_new(o, "samples", json_integer(v->n_samples));
+    json_object_set_new(o, "baseline", number(v->baseline));
+    json_object_set_new(o, "baseline_stddev", number(v->baseline_sd));
+    json_object_set_new(o, "baseline_samples", json_integer(v->baseline_n));
+    json_object_set_new(o, "baseline_established", time_text(v->established_wall_ms));
+    json_object_set_new(o, "statistic", number(v->statistic));
+    json_object_set_new(o, "threshold", number(v->threshold));
+    json_object_set_new(o, "change_ratio", number(v->change_ratio));
+    json_object_set_new(o, "changed_since", time_text(v->change_wall_ms));
+    json_object_set_new(o, "recent_median", number(v->recent_median));
+    json_object_set_new(o, "recent_robust_cv", number(v->robust_cv));
+    json_object_set_new(o, "recent_n", json_integer(v->n_recent));
+    if (isfinite(view->efficiency)) json_object_set_new(o, "roofline_efficiency", number(view->efficiency));
     return o;
 }
 
-static json_t *signals_json(const struct model *m) {
+/* Without users at the top; under other conditions below `strata`. NULL: there is none. */
+static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    json_t *o = NULL, *strata = NULL;
+    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+        struct o3_series_view v;
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (!v.exists) continue;
+        if (st == O3_STRATUM_IDLE) {
+            o = series_json(&v);
+            continue;
+        }
+        if (!strata) strata = json_object();
+        json_object_set_new(strata, o3_stratum_name((enum o3_stratum)st), series_json(&v));
+    }
+    if (!o && strata) o = json_object();
+    if (strata) json_object_set_new(o, "strata", strata);
+    return o;
+}
+
+static json_t *signals_json(const struct o3_sidecar *s, const struct model *m) {
     json_t *signals = json_object();
-    for (int sig = 0; m->epoch && sig < SIGNAL_COUNT; sig++)
-        if (m->epoch->series[sig]) json_object_set_new(signals, SIGNAL_NAMES[sig], series_json(m->epoch->series[sig]));
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        json_t *o = signal_json(s, m, (enum o3_signal)sig);
+        if (o) json_object_set_new(signals, o3_signal_name((enum o3_signal)sig), o);
+    }
     return signals;
 }
 
@@ -124,7 +145,7 @@ static json_t *model_json(const struct o3_sidecar *s, const struct model *m, str
     json_object_set_new(o, "induced_reload", json_boolean(m->strike != STRIKE_NONE));
     json_object_set_new(o, "decode_tokens", json_integer(m->epoch ? m->epoch->decode_tokens : 0));
     json_object_set_new(o, "stability", stability_json(s, m));
-    json_object_set_new(o, "signals", signals_json(m));
+    json_object_set_new(o, "signals", signals_json(s, m));
     return o;
 }
 
@@ -142,8 +163,61 @@ int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_
     json_object_set_new(o, "ollama_version", json_string(s->version.text));
     json_object_set_new(o, "reason", json_string(m->write_reason));
     json_object_set_new(o, "stability", stability_json(s, m));
-    json_object_set_new(o, "signals", signals_json(m));
+    json_object_set_new(o, "signals", signals_json(s, m));
     return dump(o, out);
+}
+
+static json_t *member_json(const struct o3_incident_member *x) {
+    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left"};
+    const struct o3_drift_report *r = &x->verdict.report;
+    json_t *o = json_object();
+    json_object_set_new(o, "model", json_string(x->verdict.model));
+    json_object_set_new(o, "signal", json_string(o3_signal_name(x->verdict.signal)));
+    json_object_set_new(o, "stratum", json_string(o3_stratum_name(x->verdict.stratum)));
+    json_object_set_new(o, "from", number(r->reference));
+    json_object_set_new(o, "to", number(r->level));
+    json_object_set_new(o, "change_ratio", number(r->change_ratio));
+    json_object_set_new(o, "change_lo", number(r->change_lo));
+    json_object_set_new(o, "change_hi", number(r->change_hi));
+    json_object_set_new(o, "since", time_text(r->change_wall_ms));
+    json_object_set_new(o, "n", json_integer(r->n_since));
+    json_object_set_new(o, "shape", json_string(r->is_slow ? "creeping" : "step"));
+    json_object_set_new(o, "end", json_string(ENDS[x->end]));
+    return o;
+}
+
+static json_t *incident_json(const struct o3_incident *i) {
+    json_t *o = json_object(), *members = json_array(), *causes = json_array();
+    json_object_set_new(o, "id", json_integer(i->id));
+    json_object_set_new(o, "open", json_boolean(i->is_open));
+    json_object_set_new(o, "opened", time_text(i->opened_wall_ms));
+    json_object_set_new(o, "closed", time_text(i->closed_wall_ms));
+    json_object_set_new(o, "since", time_text(i->since_ms));
+    json_object_set_new(o, "since_lo", time_text(i->since_lo_ms));
+    json_object_set_new(o, "since_hi", time_text(i->since_hi_ms));
+    json_object_set_new(o, "text", json_string(i->text));
+    for (int n = 0; n < i->n_members; n++)
+        json_array_append_new(members, member_json(&i->member[n]));
+    for (int n = 0; n < i->n_causes; n++) {
+        json_t *c = json_object();
+        json_object_set_new(c, "cause", json_string(o3_cause_name(i->cause[n].cause)));
+        json_object_set_new(c, "weight", number(i->cause[n].weight));
+        json_object_set_new(c, "evidence", json_string(i->cause[n].evidence));
+        json_array_append_new(causes, c);
+    }
+    json_object_set_new(o, "members", members);
+    json_object_set_new(o, "members_left_out", json_integer(i->n_left_out));
+    json_object_set_new(o, "causes", causes);
+    return o;
+}
+
+int o3_sidecar_incidents_json(const struct o3_sidecar *s, struct o3_buf *out) {
+    const struct o3_incident *v[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
+    json_t *list = json_array();
+    for (size_t i = 0; i < n; i++)
+        json_array_append_new(list, incident_json(v[i]));
+    return dump(json_pack("{s:o}", "incidents", list), out);
 }
 
 static json_t *doc_json(const struct o3_preset_doc *d) {

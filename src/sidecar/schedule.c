@@ -7,21 +7,22 @@
 #define SHOW_WAIT_NS (200LL * O3_NS_PER_MS)
 #define EXPIRY_GUARD_MS 30000 /* no probe this close to the unload of an idle model */
 #define GAUGE_INTERVALS 3
+#define CHANGED_LINGER_PART 10
 #define SOCKETS_AHEAD_NS (10LL * O3_NS_PER_S)
 
-static int n_loaded(const struct o3_sidecar *s) {
+int o3_sc_n_loaded(const struct o3_sidecar *s) {
     int n = 0;
     for (int i = 0; i < s->n_models; i++)
         n += s->models[i]->is_loaded;
     return n > 0 ? n : 1;
 }
 
-/* Before the baseline stands, probing is as quick as it may be; then the day's tokens are made to last the day: a third
- * is for prefill probes. */
+/* Before the baseline stands, probing is as quick as it may be; then the day's tokens are made to last the day. */
 static int64_t paced_ms(const struct o3_sidecar *s, const struct model *m, enum o3_probe_kind kind) {
-    if (o3_sc_is_learning(m)) return 0;
-    const double share = kind == O3_PROBE_EMBED ? 1 : kind == O3_PROBE_PREFILL ? 1.0 / 3 : 2.0 / 3;
-    return o3_token_interval_ms(o3_sc_probe_cost(s, m, kind), n_loaded(s), s->config->probe_max_tokens_per_day, share);
+    if (o3_sc_is_learning(s, m)) return 0;
+    const double share = kind == O3_PROBE_EMBED ? 1 : kind == O3_PROBE_PREFILL ? O3_PREFILL_SHARE : O3_DECODE_SHARE;
+    double tokens = kind == O3_PROBE_DECODE ? o3_sc_decode_tokens_expected(s, m) : (double)o3_sc_probe_cost(s, m, kind);
+    return o3_token_interval_ms(tokens, o3_sc_n_loaded(s), s->config->probe_max_tokens_per_day, share);
 }
 
 int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model *m) {
@@ -31,7 +32,7 @@ int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model
 
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
     int64_t paced = paced_ms(s, m, o3_sc_usual_kind(m));
-    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds, n_loaded(s),
+    m->interval_ms = o3_effective_interval_ms(s->config->probe_interval_ms, m->probe_seconds, o3_sc_n_loaded(s),
                                               s->config->probe_max_busy_ratio);
     if (paced > m->interval_ms) m->interval_ms = paced;
     o3_metric_set(s->metrics, O3_M_PROBE_INTERVAL_SECONDS, O3_L(m->ps.name), (double)m->interval_ms / 1000.0);
@@ -42,23 +43,35 @@ static void next_slot(struct o3_sidecar *s, struct model *m, int64_t from_ns) {
     o3_sc_new_interval(s, m);
     double jitter = 0.95 + 0.1 * o3_rand_uniform(&s->rand);
     m->due_ns = from_ns + (int64_t)((double)(m->interval_ms * O3_NS_PER_MS) * jitter);
-    m->slot_ns = m->due_ns;
+    m->base_due_ns = m->slot_ns = m->due_ns;
     m->is_skip_counted = false;
 }
 
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     o3_sc_new_interval(s, m);
-    m->due_ns = m->slot_ns = now.mono_ns + (int64_t)(o3_rand_uniform(&s->rand) * 0.3 * (double)O3_NS_PER_S);
+    m->due_ns = m->base_due_ns = m->slot_ns = now.mono_ns +
+                                              (int64_t)(o3_rand_uniform(&s->rand) * 0.3 * (double)O3_NS_PER_S);
     m->is_skip_counted = false;
     m->prefill_due_ns = now.mono_ns + s->config->probe_prefill_interval_ms * O3_NS_PER_MS;
 }
 
+/* A model that has changed, because it lost its GPU for example, may be well again after the next load: it is held
+ * hardly longer than users hold it. */
 static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
     if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return false;
-    return now_ns - m->last_user_ns > s->config->probe_linger_ms * O3_NS_PER_MS;
+    int64_t linger_ms = s->config->probe_linger_ms;
+    if (o3_judge_n_confirmed(s->judge, m->ps.name) > 0) linger_ms /= CHANGED_LINGER_PART;
+    return now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
 }
 
-enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
+static bool has_budget(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {
+    enum o3_probe_kind kind;
+    if (is_extra) return o3_sc_extra_kind(s, m, now, &kind);
+    return o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day,
+                                  now.wall_ms);
+}
+
+static enum skip skip_reason(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {
     if (!s->config->probe_enabled) return SKIP_PAUSED;
     if (!m->is_loaded || m->is_runner_gone) return SKIP_NOT_LOADED;
     if (!o3_sc_options_known(m)) return SKIP_OPTIONS_UNKNOWN;
@@ -67,9 +80,7 @@ enum skip o3_sc_skip_reason(struct o3_sidecar *s, const struct model *m, struct 
     if (expires_ms >= 0 && expires_ms != O3_TIME_NEVER_MS &&
         expires_ms + m->expires_shift_ms - now.wall_ms < EXPIRY_GUARD_MS)
         return SKIP_EXPIRING;
-    if (!o3_token_budget_allows(&s->budget, o3_sc_probe_tokens(s, m, now), s->config->probe_max_tokens_per_day,
-                                now.wall_ms))
-        return SKIP_BUDGET;
+    if (!has_budget(s, m, is_extra, now)) return SKIP_BUDGET;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
     return SKIP_NONE;
 }
@@ -82,6 +93,12 @@ void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason) {
     if (reason == SKIP_OPTIONS_UNKNOWN)
         O3_SC_EVENT(s, O3_EV_MODEL_SKIPPED, O3_F_STR("model", m->ps.name), O3_F_STR("reason", SKIP_NAMES[reason]));
     m->paused_for = reason;
+}
+
+static void skip_extra(struct model *m, enum skip reason, struct o3_now now) {
+    int64_t retry = now.mono_ns + BUSY_RETRY_NS;
+    m->due_ns = reason == SKIP_BUSY && retry < m->base_due_ns ? retry : m->base_due_ns;
+    m->slot_ns = m->base_due_ns;
 }
 
 static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct o3_now now) {
@@ -123,7 +140,7 @@ static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, st
 /* A user who waits for a hung runner shows no other sign: the model that was not idle when the server became busy is
  * not idle now, however long ago its last answer was. */
 static bool may_be_tested(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
-    enum skip reason = o3_sc_skip_reason(s, m, now);
+    enum skip reason = skip_reason(s, m, false, now);
     if (reason == SKIP_IDLE) return m->is_stuck || !is_lingering_over(s, m, s->gate.busy_since_ns);
     return reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_EXPIRING;
 }
@@ -165,8 +182,11 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
     struct model *m = most_overdue(s, now.mono_ns);
     if (!m) return;
     if (m->is_loaded && s->gate.is_busy) o3_sc_read_sockets(s, now.mono_ns);
-    enum skip reason = o3_sc_skip_reason(s, m, now);
-    if (reason != SKIP_NONE)
+    bool is_extra = o3_sc_is_extra(m, now.mono_ns);
+    enum skip reason = skip_reason(s, m, is_extra, now);
+    if (reason != SKIP_NONE && is_extra)
+        skip_extra(m, reason, now);
+    else if (reason != SKIP_NONE)
         skip(s, m, reason, now);
     else
         ask_for_list(s, m, false, now);
@@ -187,18 +207,25 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     if (s->is_pending_test) {
         bool is_fit = may_be_tested(s, m, now) && !o3_sc_is_updated(m);
         o3_gate_tested(&s->gate, now.mono_ns);
-        if (is_fit) (void)o3_sc_probe_start(s, m, true, now);
+        if (is_fit) (void)o3_sc_probe_start(s, m, PROBE_TEST, now);
         return;
     }
-    enum skip reason = o3_sc_skip_reason(s, m, now);
+    bool is_extra = o3_sc_is_extra(m, now.mono_ns);
+    enum skip reason = skip_reason(s, m, is_extra, now);
     if (reason == SKIP_NONE && o3_sc_is_updated(m)) reason = SKIP_UPDATED; /* only after a look may this change */
     if (reason != SKIP_NONE) {
-        skip(s, m, reason, now);
+        if (is_extra)
+            skip_extra(m, reason, now);
+        else
+            skip(s, m, reason, now);
         return;
     }
     o3_sc_set_paused(s, m, SKIP_NONE);
-    next_slot(s, m, now.mono_ns);
-    (void)o3_sc_probe_start(s, m, false, now);
+    if (is_extra)
+        m->due_ns = m->slot_ns = m->base_due_ns;
+    else
+        next_slot(s, m, now.mono_ns);
+    (void)o3_sc_probe_start(s, m, is_extra ? PROBE_EXTRA : PROBE_USUAL, now);
 }
 
 int64_t o3_sc_schedule_deadline(const struct o3_sidecar *s) {

@@ -6,7 +6,6 @@
 #define CLOCK_JUMP_MS 2000
 #define BUDGET_KEY "budget"
 
-const char *const SIGNAL_NAMES[SIGNAL_COUNT] = {"decode_rate", "ttft", "prefill_rate"};
 const char *const SKIP_NAMES[SKIP_COUNT] = {"",     "paused",   "not_loaded", "updated", "options_unknown",
                                             "idle", "expiring", "budget",     "busy",    "ollama_down"};
 
@@ -15,11 +14,8 @@ void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_fiel
 }
 
 void o3_sc_free_model(struct model *m) {
-    for (int i = 0; i < O3_EPOCHS_MAX; i++) {
-        for (int sig = 0; m->epochs[i] && sig < SIGNAL_COUNT; sig++)
-            o3_drift_free(m->epochs[i]->series[sig]);
+    for (int i = 0; i < O3_EPOCHS_MAX; i++)
         free(m->epochs[i]);
-    }
     free(m);
 }
 
@@ -35,9 +31,16 @@ int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_now now, struct 
     s->config = p->config;
     s->metrics = p->metrics;
     s->ops = p->ops;
+    if (o3_sc_judge_new(s, e) < 0) {
+        free(s->models);
+        free(s);
+        return O3_E_NOMEM;
+    }
     o3_rand_seed(&s->rand, p->seed);
     o3_gate_init(&s->gate);
     o3_token_budget_init(&s->budget);
+    o3_token_budget_init(&s->haste_tokens);
+    o3_token_budget_init(&s->haste_busy_ms);
     s->started_ns = s->version_due_ns = s->ps_due_ns = now.mono_ns;
     s->ps_at_ns = INT64_MIN;
     s->sockets_at_ns = now.mono_ns - O3_NS_PER_S;
@@ -54,6 +57,7 @@ void o3_sidecar_free(struct o3_sidecar *s) {
     for (int i = 0; i < s->n_models; i++)
         o3_sc_free_model(s->models[i]);
     free(s->models);
+    o3_judge_free(s->judge);
     for (int i = 0; i < s->n_restored; i++) {
         free(s->restored[i].key);
         free(s->restored[i].value);
@@ -119,6 +123,7 @@ void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value
         (void)o3_token_budget_decode(value, &s->budget);
         return;
     }
+    if (o3_sc_restore_haste(s, key, value)) return;
     if (!strncmp(key, WANTED, sizeof WANTED - 1)) {
         struct model *m = restored_model(s, key + sizeof WANTED - 1, now);
         if (m) o3_sc_restore_wanted(s, m, value, n, now);
@@ -161,11 +166,13 @@ struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name) {
 void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now) {
     if (strcmp(config->publish_file, s->config->publish_file)) o3_sidecar_publish_again(s, "publish.file was set", now);
     s->config = config;
+    o3_sc_judge_configure(s);
     for (int i = 0; i < s->n_models; i++) {
         struct model *m = s->models[i];
         if (!m->is_loaded) continue;
         o3_sc_new_interval(s, m);
         int64_t latest = now.mono_ns + m->interval_ms * O3_NS_PER_MS;
+        if (m->base_due_ns > latest) m->base_due_ns = latest;
         if (m->due_ns > latest) m->due_ns = latest;
     }
     if (s->has_version) s->ps_due_ns = now.mono_ns;
@@ -196,13 +203,14 @@ static void watch_clock(struct o3_sidecar *s, struct o3_now now) {
         s->models[i]->session_ms = -1;
         s->models[i]->expires_shift_ms += moved;
         s->models[i]->own_finished_wall_ms = 0;
-        o3_sc_mark_gap(s->models[i]);
+        s->models[i]->is_gap = true;
     }
     O3_SC_EVENT(s, O3_EV_CLOCK_JUMPED, O3_F_DBL("seconds", (double)moved / 1000.0));
 }
 
 void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now) {
     if (s->is_stopped) return;
+    o3_sc_resume_incidents(s);
     watch_clock(s, now);
     o3_sc_probe_turn(s, now);
     o3_sc_schedule_turn(s, now);
@@ -241,8 +249,8 @@ void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now) {
     if (s->probe.id) o3_sc_probe_cancel(s, now);
     if (s->control.id) s->ops.call_cancel(s->ops.ctx, s->control.id);
     s->control.id = 0;
-    for (int i = 0; i < s->n_models; i++)
-        o3_sc_save_series(s, s->models[i], true);
+    o3_judge_save(s->judge, true);
     if (s->n_tokens_unsaved) o3_sc_save_budget(s);
+    o3_sc_save_haste(s);
     s->is_stopped = true;
 }

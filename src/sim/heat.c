@@ -73,6 +73,7 @@ double o3_sim_heat_celsius(const struct o3_world *w, int64_t t) {
 }
 
 void o3_sim_heat_settle(struct o3_world *w, int64_t t) {
+    o3_sim_host_count(w, t, &w->host);
     if (is_followed(w)) w->heat.celsius = o3_sim_heat_celsius(w, t);
     w->heat.at_ns = t;
     w->heat.is_busy = w->n_busy_runners > 0;

@@ -58,8 +58,7 @@ static int64_t tenant_bytes(const struct o3_world *w, int64_t t) {
     return ev ? (int64_t)ev->value : 0;
 }
 
-/* Free where that is: on the GPU, or in RAM. */
-static int64_t free_bytes(const struct o3_world *w, bool is_vram, int64_t t) {
+int64_t o3_sim_free_bytes(const struct o3_world *w, bool is_vram, int64_t t) {
     int64_t left = is_vram ? w->params.vram_bytes : w->params.ram_bytes;
     if (is_vram == w->params.has_gpu) left -= tenant_bytes(w, t);
     for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
@@ -89,9 +88,24 @@ void o3_sim_fit(const struct o3_world *w, const struct o3_sim_model *m, const st
                 struct o3_sim_fit *ret) {
     struct o3_sim_fit f = {.size_bytes = size_of(w, m, l), .is_full_gpu = true, .has_room = true};
     f.overhead_bytes = w->params.memory_overhead_bytes;
-    if (o3_sim_is_gpu(w)) place(m->weights, l, free_bytes(w, true, t) - f.overhead_bytes, &f);
+    if (o3_sim_is_gpu(w)) place(m->weights, l, o3_sim_free_bytes(w, true, t) - f.overhead_bytes, &f);
     int64_t in_ram = f.size_bytes - f.vram_bytes + (f.vram_bytes > 0 ? 0 : f.overhead_bytes);
-    if (in_ram > free_bytes(w, false, t)) f.has_room = false;
+    if (in_ram > o3_sim_free_bytes(w, false, t)) f.has_room = false;
     if (o3_sim_in_force_on(w, O3_SIM_CHANGE_OOM_LOAD, m->name, t)) f.has_room = false;
     *ret = f;
+}
+
+/* Only another process can take more than there is: a load that finds no room fails. */
+int64_t o3_sim_shortage(const struct o3_world *w, int64_t t) {
+    if (w->params.has_gpu || tenant_bytes(w, t) == 0) return 0;
+    int64_t left = o3_sim_free_bytes(w, false, t);
+    return left < 0 ? -left : 0;
+}
+
+/* What is missing is taken from everybody in proportion. */
+double o3_sim_swapped_bytes(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
+    int64_t missing = o3_sim_shortage(w, t);
+    if (missing == 0) return 0;
+    double in_use = (double)w->params.ram_bytes + (double)missing;
+    return (double)missing * (double)(r->size_bytes - r->vram_bytes) / in_use;
 }

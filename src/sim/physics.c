@@ -34,6 +34,10 @@ static double convoy(double threads, double usable_cores) {
     return o3_exp(-log_45 * (excess < most ? excess : most));
 }
 
+double o3_sim_threads(const struct o3_world *w, const struct o3_sim_runner *r) {
+    return r->launch.num_thread > 0 ? (double)r->launch.num_thread : (double)w->params.cores;
+}
+
 struct cpu_speed {
     double decode, prefill;
 };
@@ -41,7 +45,7 @@ struct cpu_speed {
 /* Decoding is bound by the memory, which half of the cores exhaust; prefill by all the arithmetic there is. */
 static struct cpu_speed cpu_speed(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
     double cores = w->params.cores, usable = cores;
-    double threads = r->launch.num_thread > 0 ? (double)r->launch.num_thread : cores;
+    double threads = o3_sim_threads(w, r);
     const struct o3_sim_event *quota = o3_sim_in_force(w, O3_SIM_CHANGE_QUOTA, t);
     if (quota && quota->value < usable) usable = quota->value;
     const struct o3_sim_event *other = o3_sim_in_force(w, O3_SIM_CHANGE_NEIGHBOUR, t);
@@ -60,6 +64,10 @@ static double on_gpu(const struct o3_world *w, const struct o3_sim_runner *r, in
     const struct o3_sim_event *lost = o3_sim_in_force(w, O3_SIM_CHANGE_GPU_LOST, t);
     if (lost && lost->is_unseen) return 0;
     return (double)r->vram_bytes / (double)r->size_bytes;
+}
+
+double o3_sim_cpu_share(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
+    return w->params.has_gpu ? 1 - on_gpu(w, r, t) : 1;
 }
 
 /* Factors on the time of a step. */
@@ -119,6 +127,8 @@ static void pace_at(const struct o3_world *w, const struct o3_sim_runner *r, con
     ret->until_ns = pace_end(w, t);
     ret->token_s = decode / machine / o3_sim_rate(w, O3_SIM_CHANGE_DECODE, model, m->decode_tps * bandwidth, t);
     ret->depth_s = ret->token_s * (double)o3_sim_kv_token_bytes(m) / (double)m->size_bytes;
+    /* A step reads all weights: what lies in swap is read back each time. */
+    ret->token_s += o3_sim_swapped_bytes(w, r, t) / O3_SIM_SWAP_BYTES_PER_S;
     ret->prompt_s = prefill / machine / o3_sim_rate(w, O3_SIM_CHANGE_PREFILL, model, m->prefill_tps, t);
     ret->jitter_cv = fmin(0.02, fmax(0, o3_sim_noise_cv(w, model, t)));
     ret->fill_limit = SIZE_MAX;
@@ -200,12 +210,18 @@ void o3_sim_slot_take(struct o3_world *w, struct o3_sim_request *rq, int64_t t) 
     rq->speed = o3_sim_noise(w, rq, t) * warm_up(w, r, rq->model.name, t);
     o3_rand_seed(&rq->jitter, o3_sim_draw(w, rq, O3_SIM_DRAW_JITTER));
     r->n_begun++;
-    if (r->busy_slots++ > 0) return;
+    if (r->busy_slots > 0) {
+        r->busy_slots++;
+        return;
+    }
+    o3_sim_heat_settle(w, t); /* what was, with those who were busy then */
+    r->busy_slots = 1;
     w->n_busy_runners++;
     o3_sim_heat_settle(w, t);
 }
 
 void o3_sim_slot_leave(struct o3_world *w, struct o3_sim_runner *r, int64_t t) {
+    if (r->busy_slots == 1) o3_sim_heat_settle(w, t);
     if (--r->busy_slots > 0) return;
     w->n_busy_runners--;
     o3_sim_heat_settle(w, t);

@@ -64,6 +64,7 @@ static void count_load(struct o3_world *w, const struct o3_sim_runner *r) {
 void o3_sim_sched_drop(struct o3_world *w, struct o3_sim_runner *r) {
     if (!r->is_loading) w->truth.n_unloads++;
     if (r->busy_slots > 0) {
+        o3_sim_heat_settle(w, w->now_ns);
         w->n_busy_runners--;
         o3_sim_heat_settle(w, w->now_ns);
     }

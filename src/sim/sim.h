@@ -148,6 +148,13 @@ struct o3_sim_fit {
 void o3_sim_fit(const struct o3_world *w, const struct o3_sim_model *m, const struct o3_sim_launch *l, int64_t t,
                 struct o3_sim_fit *ret);
 
+/* Free where that is: on the GPU, or in RAM. */
+int64_t o3_sim_free_bytes(const struct o3_world *w, bool is_vram, int64_t t);
+struct o3_sim_runner;
+int64_t o3_sim_shortage(const struct o3_world *w, int64_t t); /* RAM in use beyond what there is */
+double o3_sim_swapped_bytes(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t); /* of that runner */
+#define O3_SIM_SWAP_BYTES_PER_S 0.5e9
+
 /* ---- tokens (tokens.c) ---- */
 struct o3_sim_tokens {
     uint32_t *v;
@@ -356,6 +363,9 @@ struct o3_sim_heat { /* temperature of the device; followed while an event makes
     double celsius;
     bool is_busy;
 };
+struct o3_sim_host { /* counters of what slowed the machine down while it was busy */
+    double heat, quota, swapped_bytes;
+};
 #define O3_SIM_MAX_WANDERS 8
 struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
     int64_t first, at;
@@ -392,6 +402,7 @@ struct o3_world {
     int64_t started_ns; /* the server process */
     int n_busy_runners;
     struct o3_sim_heat heat;
+    struct o3_sim_host host;                          /* up to heat.at_ns */
     struct o3_sim_wander wanders[O3_SIM_MAX_WANDERS]; /* the ones asked for last */
     size_t next_wander;                               /* to be replaced */
     struct {
@@ -487,6 +498,8 @@ bool o3_sim_fills_up(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 void o3_sim_before_ms(const struct o3_world *w, const char *model, bool is_plain, int64_t t, double *ret_low,
                       double *ret_high);
 int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_request *rq, int64_t t);
+double o3_sim_cpu_share(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t); /* of its layers */
+double o3_sim_threads(const struct o3_world *w, const struct o3_sim_runner *r);
 double o3_sim_load_factor(const struct o3_world *w, const struct o3_sim_model *m, int64_t t);
 
 /* ---- heat.c ---- */
@@ -495,6 +508,10 @@ void o3_sim_heat_settle(struct o3_world *w, int64_t t);
 double o3_sim_heat_celsius(const struct o3_world *w, int64_t t);
 /* Share of the full speed that the temperature leaves, 0..1. */
 double o3_sim_heat_factor(const struct o3_world *w, int64_t t);
+
+/* ---- host.c: what the machine shows of itself ---- */
+/* Counts on from heat.at_ns to t; to be called before the machine becomes busy or idle. */
+void o3_sim_host_count(const struct o3_world *w, int64_t t, struct o3_sim_host *inout);
 
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */

@@ -170,6 +170,9 @@ static void check_show(const struct transcript *t, const struct check_case *c) {
     assert_int_equal(s.embedding_length, 1024);
     assert_int_equal(s.feed_forward_length, 3584);
     assert_int_equal(s.vocab_size, 8192);
+    assert_int_equal(s.expert_count, -1); /* no mixture of experts */
+    assert_int_equal(s.expert_used_count, -1);
+    assert_int_equal(s.expert_feed_forward_length, -1);
     assert_int_equal(s.head_count, 16);
     assert_int_equal(s.head_count_kv, 4 * 16);
     assert_int_equal(s.key_length, 64);

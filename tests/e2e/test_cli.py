@@ -9,7 +9,7 @@ import yaml
 import harness
 from harness import Simulator, run_o3
 
-COMMANDS = ["serve", "demo", "sim", "probe", "preset", "check-config", "config", "tables", "healthcheck", "version"]
+COMMANDS = ["serve", "demo", "sim", "probe", "replay", "history", "ack", "preset", "check-config", "config", "tables", "healthcheck", "version"]
 NOBODY = "http://127.0.0.1:9"
 
 

@@ -32,6 +32,22 @@ def test_probes_appear_in_the_metrics(sidecar):
     assert metrics.all("o3_build_info") and metrics.all("process_resident_memory_bytes")
 
 
+def test_the_host_shows_in_the_metrics(start):
+    metrics = start(Sidecar, NOBODY).metrics()
+    assert metrics.get("o3_host_memory_available_bytes") > 0
+    for resource in ("cpu", "memory", "io"):
+        value = metrics.get("o3_host_pressure_ratio", resource=resource, stall="some")
+        try:
+            with open(f"/proc/pressure/{resource}") as file:
+                is_there = file.read().startswith("some avg10=")
+        except OSError:  # a kernel without PSI, or with PSI switched off
+            is_there = False
+        assert 0 <= value <= 1 if is_there else value is None
+    # Limits are absent where there are none.
+    for name in ("o3_container_memory_limit_bytes", "o3_container_cpu_quota_cores"):
+        assert metrics.get(name) is None or metrics.get(name) > 0
+
+
 def test_health_and_readiness_do_not_depend_on_ollama(start):
     sidecar = start(Sidecar, NOBODY)
     assert sidecar.get("/-/healthy").status_code == 200

@@ -30,8 +30,9 @@ struct rig {
 
     struct rig_event events[RIG_EVENTS_MAX];
     int n_events;
-    struct o3_sample last_sample;
-    int n_samples, n_flagged;
+    struct o3_sample last_sample, last_look;
+    int n_samples, n_flagged; /* of probes */
+    int n_looks;
 };
 
 static inline struct o3_now rig_now(const struct rig *r) {
@@ -61,6 +62,11 @@ static inline void rig_on_event(void *ctx, struct o3_now now, enum o3_event_id e
 
 static inline void rig_on_sample(void *ctx, const struct o3_sample *s) {
     struct rig *r = ctx;
+    if (s->kind == O3_PROBE_LOOK) {
+        r->last_look = *s;
+        r->n_looks++;
+        return;
+    }
     r->last_sample = *s;
     r->n_samples++;
     r->n_flagged += (s->flags & O3_SAMPLE_REJECTED) != 0;

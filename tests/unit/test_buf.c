@@ -118,6 +118,43 @@ static void any_double_comes_back(void **state) {
     }
 }
 
+static const char *as_hex(double v) {
+    static char text[64];
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 64);
+    o3_buf_add_hex(&b, v);
+    snprintf(text, sizeof text, "%s", o3_buf_str(&b));
+    return text;
+}
+
+static void hex_floats_are_those_of_printf(void **state) {
+    (void)state;
+    static const double ODD[] = {0, -0.0, 1, -1, 0.1, 5e-324, 2.2250738585072014e-308, 1.7976931348623157e308, 1e-310};
+    struct o3_rand r;
+    char wanted[64];
+    o3_rand_seed(&r, 5);
+    for (size_t i = 0; i < 20000; i++) {
+        uint64_t bits = o3_rand_u64(&r);
+        double v;
+        memcpy(&v, &bits, sizeof v);
+        if (i < sizeof ODD / sizeof *ODD) v = ODD[i];
+        if (!isfinite(v)) continue;
+        snprintf(wanted, sizeof wanted, "%a", v);
+        assert_string_equal(as_hex(v), wanted);
+    }
+}
+
+static void whole_numbers(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 100);
+    o3_buf_add_int(&b, INT64_MIN);
+    o3_buf_add_int(&b, 0);
+    o3_buf_add_int(&b, -7);
+    o3_buf_add_int(&b, INT64_MAX);
+    assert_string_equal(o3_buf_str(&b), "-92233720368547758080-79223372036854775807");
+}
+
 static void error_rows(void **state) {
     (void)state;
     for (int i = 0; i < O3_ERROR_COUNT; i++) {
@@ -158,6 +195,8 @@ int main(void) {
         cmocka_unit_test(errors_are_sticky),
         cmocka_unit_test(doubles),
         cmocka_unit_test(any_double_comes_back),
+        cmocka_unit_test(hex_floats_are_those_of_printf),
+        cmocka_unit_test(whole_numbers),
         cmocka_unit_test(outside_text_is_made_harmless),
         cmocka_unit_test(error_rows),
     };

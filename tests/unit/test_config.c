@@ -192,7 +192,7 @@ static void wrong_types_say_what_was_expected(void **state) {
     expect_error("concurrency: {levels: 4}\n", 1, 23,
                  "concurrency.levels: expected a list of whole numbers such as [1, 2], found \"4\"");
     expect_error("log: {level: loud}\n", 1, 14, "log.level: expected one of error, warn, info, debug, found \"loud\"");
-    expect_error("drift: {detector: rank}\n", 1, 19, "drift.detector: expected cusum, found \"rank\"");
+    expect_error("drift: {detector: ewma}\n", 1, 19, "drift.detector: expected one of cusum, rank, found \"ewma\"");
     expect_error("probe: 5\n", 1, 8, "probe: expected a group of keys, one per line");
     expect_error("probe: [interval]\n", 1, 8, "probe: expected a group of keys, one per line");
 }

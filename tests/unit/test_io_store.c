@@ -61,7 +61,27 @@ static struct o3_sample sample(const char *model, int64_t wall_ms) {
                           .prefill_tps = (double)NAN,
                           .tpot_s = 1e-300,
                           .size_bytes = 1LL << 40,
-                          .vram_bytes = -1};
+                          .vram_bytes = -1,
+                          .acknowledged = 0x81};
+    v.around = (struct o3_surroundings){.version = "0.33.0-\xc3\xa9",
+                                        .gpu = "",
+                                        .parallel = -1,
+                                        .preset_num_ctx = 8192,
+                                        .loaded_wall_ms = -7,
+                                        .weight_bytes = INT64_MAX,
+                                        .bandwidth_bytes_per_s = 0.1 + 0.2,
+                                        .interval_ms = 0,
+                                        .n_models = 3,
+                                        .n_loads = 0,
+                                        .n_user_requests = -1,
+                                        .swapped_bytes = INT64_MIN,
+                                        .n_throttled = 5,
+                                        .n_quota = 2,
+                                        .pressure_cpu = 5e-324,
+                                        .pressure_memory = 1e300,
+                                        .pressure_io = 0,
+                                        .memory_available_bytes = 9,
+                                        .other_vram_bytes = -1};
     snprintf(v.model, sizeof v.model, "%s", model);
     snprintf(v.digest, sizeof v.digest, "%064d", 7);
     snprintf(v.detail, sizeof v.detail, "quote ' and \xc3\xa9");
@@ -103,6 +123,210 @@ static void samples_come_back_as_they_were(void **state) {
     assert_int_equal(out->http_status, in.http_status);
     assert_memory_equal(&out->num_ctx, &in.num_ctx,
                         offsetof(struct o3_sample, detail) - offsetof(struct o3_sample, num_ctx));
+    free(out);
+    o3_store_close(s);
+}
+
+static void what_is_unknown_comes_back_unknown(void **state) {
+    (void)state;
+    struct o3_store *s = open_store();
+    struct o3_sample in = sample("m:1", 1000), *out;
+    o3_surroundings_init(&in.around);
+    in.acknowledged = 0;
+    size_t n;
+    assert_int_equal(o3_store_add_samples(s, &in, 1, NULL), 0);
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 1);
+    assert_true(isnan(out->around.bandwidth_bytes_per_s) && isnan(out->around.pressure_cpu) &&
+                isnan(out->around.pressure_memory) && isnan(out->around.pressure_io));
+    double *reals[][2] = {{&in.around.bandwidth_bytes_per_s, &out->around.bandwidth_bytes_per_s},
+                          {&in.around.pressure_cpu, &out->around.pressure_cpu},
+                          {&in.around.pressure_memory, &out->around.pressure_memory},
+                          {&in.around.pressure_io, &out->around.pressure_io}};
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        *reals[i][0] = *reals[i][1] = 0; /* NaN has many bit patterns */
+    assert_memory_equal(&in.around, &out->around, sizeof in.around);
+    assert_int_equal(out->acknowledged, 0);
+    free(out);
+    o3_store_close(s);
+}
+
+static void add_time(void *ctx, const struct o3_sample *v) {
+    o3_buf_addf(ctx, "%s/%lld ", v->model, (long long)v->wall_ms);
+}
+
+static void samples_are_told_one_by_one(void **state) {
+    (void)state;
+    struct o3_store *s = open_store();
+    struct o3_sample v[5] = {sample("a", 30), sample("b", 10), sample("a", 20), sample("a", 10), sample("a", 40)};
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 1000);
+    assert_int_equal(o3_store_add_samples(s, v, 5, NULL), 0);
+    assert_int_equal(o3_store_each_sample(s, "", 10, 40, add_time, &b, NULL), 0);
+    assert_string_equal(o3_buf_str(&b), "b/10 a/10 a/20 a/30 ");
+    o3_buf_clear(&b);
+    assert_int_equal(o3_store_each_sample(s, "a", 11, INT64_MAX, add_time, &b, NULL), 0);
+    assert_string_equal(o3_buf_str(&b), "a/20 a/30 a/40 ");
+    o3_store_close(s);
+}
+
+static void collect_name(void *ctx, const struct o3_store_event *ev) {
+    assert_string_equal(ev->name, "started");
+    ++*(int *)ctx;
+}
+
+/* As version 0.1 made it. */
+static const char SCHEMA_1[] =
+    "PRAGMA auto_vacuum=INCREMENTAL; PRAGMA journal_mode=WAL;"
+    "CREATE TABLE model (id INTEGER PRIMARY KEY, name TEXT NOT NULL, digest TEXT NOT NULL, UNIQUE (name, digest));"
+    "CREATE TABLE sample (id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, mono_ns INTEGER NOT NULL,"
+    " model_id INTEGER NOT NULL REFERENCES model (id), kind INTEGER NOT NULL CHECK (kind BETWEEN 0 AND 2),"
+    " outcome INTEGER NOT NULL CHECK (outcome BETWEEN 0 AND 10), flags INTEGER NOT NULL, http_status INTEGER NOT NULL,"
+    " num_ctx INTEGER, num_batch INTEGER, num_predict INTEGER, ttft_ns INTEGER, ttfc_ns INTEGER, wall_ns INTEGER,"
+    " total_ns INTEGER, load_ns INTEGER, prompt_eval_ns INTEGER, eval_ns INTEGER, prompt_eval_count INTEGER,"
+    " eval_count INTEGER, queue_ns INTEGER, size_bytes INTEGER, vram_bytes INTEGER, decode_tps REAL, prefill_tps REAL,"
+    " tpot_s REAL, detail TEXT NOT NULL);"
+    "CREATE INDEX sample_by_time ON sample (wall_ms); CREATE INDEX sample_by_model ON sample (model_id, wall_ms);"
+    "CREATE TABLE state (key TEXT PRIMARY KEY, value BLOB NOT NULL, wall_ms INTEGER NOT NULL) WITHOUT ROWID;"
+    "CREATE TABLE event (id INTEGER PRIMARY KEY, wall_ms INTEGER NOT NULL, name TEXT NOT NULL, model TEXT NOT NULL,"
+    " json TEXT NOT NULL);"
+    "CREATE INDEX event_by_time ON event (wall_ms);"
+    "PRAGMA application_id=1865634627; PRAGMA user_version=1;";
+
+static void make_version_1(void) {
+    set_by_hand(SCHEMA_1);
+    set_by_hand(
+        "INSERT INTO model VALUES (1, 'a', 'd1'), (2, 'b', 'd2');"
+        "INSERT INTO sample VALUES"
+        " (3, 1000, 7, 1, 0, 0, 32, 200, 4096, NULL, 16, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, NULL, 37.5, NULL,"
+        " 0.02, 'x'),"
+        " (9, 2000, 8, 2, 2, 4, 0, 0, NULL, 512, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL,"
+        " NULL, NULL, NULL, NULL, 1e300, NULL, '');"
+        "INSERT INTO state VALUES ('k', 'v', 5);"
+        "INSERT INTO event (wall_ms, name, model, json) VALUES (4, 'started', '', '{}');");
+}
+
+static void an_old_store_is_migrated_without_loss(void **state) {
+    (void)state;
+    make_version_1();
+    struct o3_store *s = open_store();
+    struct o3_sample *out, look = sample("a", 3000);
+    size_t n;
+    look.kind = O3_PROBE_LOOK;
+    assert_int_equal(o3_store_add_samples(s, &look, 1, NULL), 0);
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 3);
+    assert_string_equal(out[0].model, "a");
+    assert_string_equal(out[0].digest, "d1");
+    assert_string_equal(out[0].detail, "x");
+    assert_int_equal(out[0].kind, O3_PROBE_DECODE);
+    assert_int_equal(out[0].flags, 32);
+    assert_int_equal(out[0].http_status, 200);
+    const int64_t numbers[] = {out[0].num_ctx,        out[0].num_batch,  out[0].num_predict,       out[0].ttft_ns,
+                               out[0].ttfc_ns,        out[0].wall_ns,    out[0].total_ns,          out[0].load_ns,
+                               out[0].prompt_eval_ns, out[0].eval_ns,    out[0].prompt_eval_count, out[0].eval_count,
+                               out[0].queue_ns,       out[0].size_bytes, out[0].vram_bytes};
+    static const int64_t EXPECTED[] = {4096, -1, 16, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, -1};
+    assert_memory_equal(numbers, EXPECTED, sizeof EXPECTED);
+    assert_true(out[0].decode_tps == 37.5 && isnan(out[0].prefill_tps) && out[0].tpot_s == 0.02);
+    assert_int_equal(out[0].around.parallel, -1);
+    assert_int_equal(out[0].around.n_loads, 0);
+    assert_string_equal(out[0].around.version, "");
+    assert_string_equal(out[1].model, "b");
+    assert_int_equal(out[1].kind, O3_PROBE_EMBED);
+    assert_int_equal(out[1].outcome, O3_OUTCOME_REFUSED);
+    assert_int_equal(out[1].num_batch, 512);
+    assert_true(isnan(out[1].decode_tps) && out[1].prefill_tps == 1e300);
+    assert_int_equal(out[2].kind, O3_PROBE_LOOK);
+    free(out);
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 100);
+    assert_int_equal(o3_store_get(s, "k", &b, NULL), 0);
+    assert_string_equal(o3_buf_str(&b), "v");
+    int n_events = 0;
+    assert_int_equal(o3_store_each_event(s, 0, 10, collect_name, &n_events, NULL), 0);
+    assert_int_equal(n_events, 1);
+    o3_store_close(s);
+    o3_store_close(open_store()); /* the second time there is nothing left to do */
+}
+
+/* Whatever stops it, a migration is done as a whole or not at all. */
+static void a_migration_that_fails_changes_nothing(void **state) {
+    (void)state;
+    make_version_1();
+    set_by_hand("ALTER TABLE sample ADD COLUMN pressure_io");
+    struct o3_store *s = NULL;
+    struct o3_err e;
+    assert_int_equal(o3_store_open(path, &s, &e), O3_E_STORE);
+    set_by_hand("ALTER TABLE sample DROP COLUMN pressure_io; INSERT INTO sample (id, wall_ms, mono_ns, model_id, kind, "
+                "outcome, flags,"
+                " http_status, detail) VALUES (10, 1, 1, 1, 2, 0, 0, 0, '')");
+    s = open_store();
+    struct o3_sample *out;
+    size_t n;
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 3);
+    free(out);
+    o3_store_close(s);
+}
+
+static void readers_do_not_disturb_the_writer(void **state) {
+    (void)state;
+    struct o3_store *writer = open_store(), *reader = NULL;
+    struct o3_err e;
+    struct o3_sample v = sample("a", 1), *out;
+    size_t n;
+    assert_int_equal(o3_store_add_samples(writer, &v, 1, NULL), 0);
+    if (o3_store_open_read(path, &reader, &e) < 0) fail_msg("%s", e.text);
+    assert_int_equal(o3_store_samples(reader, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 1);
+    free(out);
+    assert_int_equal(o3_store_add_samples(writer, &v, 1, NULL), 0);
+    /* What is read belongs together: nothing of later. */
+    assert_int_equal(o3_store_samples(reader, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 1);
+    free(out);
+    assert_true(o3_store_put(reader, "k", "v", 1, 1, &e) < 0);
+    assert_true(o3_store_add_samples(reader, &v, 1, &e) < 0);
+    o3_store_close(reader);
+    o3_store_close(writer);
+    assert_int_equal(o3_store_open_read(path, &reader, &e), 0); /* nobody writes */
+    assert_int_equal(o3_store_samples(reader, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 2);
+    free(out);
+    o3_store_close(reader);
+}
+
+static void readers_are_told_what_is_wrong(void **state) {
+    (void)state;
+    struct o3_store *s = NULL;
+    struct o3_err e;
+    assert_int_equal(o3_store_open_read(path, &s, &e), O3_E_NOT_FOUND);
+    assert_int_equal(access(path, F_OK), -1);
+    make_version_1();
+    assert_int_equal(o3_store_open_read(path, &s, &e), O3_E_STORE);
+    assert_non_null(strstr(e.text, "o3 serve"));
+    o3_store_close(open_store());
+    set_by_hand("PRAGMA user_version=1000");
+    assert_int_equal(o3_store_open_read(path, &s, &e), O3_E_STORE_NEWER);
+    assert_null(s);
+}
+
+static void a_store_that_cannot_be_written_to_is_read(void **state) {
+    (void)state;
+    if (geteuid() == 0) skip(); /* may write everywhere */
+    struct o3_store *s = open_store();
+    struct o3_sample v = sample("a", 1), *out;
+    size_t n;
+    struct o3_err e;
+    assert_int_equal(o3_store_add_samples(s, &v, 1, NULL), 0);
+    o3_store_close(s);
+    chmod(dir, 0555);
+    int r = o3_store_open_read(path, &s, &e);
+    chmod(dir, 0755);
+    if (r < 0) fail_msg("%s", e.text);
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 1);
     free(out);
     o3_store_close(s);
 }
@@ -235,7 +459,7 @@ static void old_samples_are_pruned(void **state) {
     o3_store_close(s);
     set_by_hand("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20050)"
                 "INSERT INTO event (wall_ms, name, model, json) SELECT i, 'n', '', '{}' FROM n");
-    set_by_hand("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 2500)"
+    set_by_hand("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 6500)"
                 "INSERT INTO state (key, value, wall_ms) SELECT 'k' || i, 'v', i FROM n");
     s = open_store();
     assert_int_equal(o3_store_prune(s, N - 100, NULL), 0);
@@ -363,7 +587,7 @@ static void a_newer_store_is_refused(void **state) {
     o3_store_close(s);
     set_by_hand("PRAGMA user_version = 1000");
     expect_refusal(O3_E_STORE_NEWER);
-    set_by_hand("PRAGMA user_version = 1");
+    set_by_hand("PRAGMA user_version = 2");
     s = open_store();
     o3_store_close(s);
 }
@@ -415,6 +639,13 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         TEST(memory_stays_small),
         TEST(samples_come_back_as_they_were),
+        TEST(what_is_unknown_comes_back_unknown),
+        TEST(samples_are_told_one_by_one),
+        TEST(an_old_store_is_migrated_without_loss),
+        TEST(a_migration_that_fails_changes_nothing),
+        TEST(readers_do_not_disturb_the_writer),
+        TEST(readers_are_told_what_is_wrong),
+        TEST(a_store_that_cannot_be_written_to_is_read),
         TEST(newest_samples_come_last),
         TEST(a_bad_sample_takes_none_in),
         TEST(every_kind_and_outcome_has_room),

@@ -318,6 +318,18 @@ static void layers_that_differ(void **state) {
     assert_int_equal(s.context_length, -1);
 }
 
+static void experts(void **state) {
+    (void)state;
+    struct o3_ollama_show s = show_of_info(
+        "\"q.expert_count\":8,\"q.expert_used_count\":2,\"q.expert_feed_forward_length\":768");
+    assert_int_equal(s.expert_count, 8);
+    assert_int_equal(s.expert_used_count, 2);
+    assert_int_equal(s.expert_feed_forward_length, 768);
+    s = show_of_info("\"q.expert_count\":\"8\",\"q.expert_used_count\":-2");
+    assert_int_equal(s.expert_count, -1);
+    assert_int_equal(s.expert_used_count, -1);
+}
+
 static void numbers_of_another_architecture_do_not_count(void **state) {
     (void)state;
     struct o3_ollama_show s = show_of_info("\"llama.block_count\":16,\"block_count\":3");
@@ -511,6 +523,7 @@ int main(void) {
         cmocka_unit_test(a_list_must_be_there),
         cmocka_unit_test(kv_heads),
         cmocka_unit_test(layers_that_differ),
+        cmocka_unit_test(experts),
         cmocka_unit_test(numbers_of_another_architecture_do_not_count),
         cmocka_unit_test(blobs),
         cmocka_unit_test(parameters),

@@ -19,6 +19,32 @@ static void test_sizes_stay_in_their_limits(void **state) {
     assert_int_equal(o3_prefill_words_for(INFINITY, 256, 64, -1), 256);
 }
 
+/* 50,000 tokens a day: two thirds of them at a probe a minute are 23 for one model, of which the prompt takes two. */
+static void test_sizes_last_at_the_interval(void **state) {
+    (void)state;
+    struct o3_probe_means day = {.interval_ms = 60000, .n_models = 1, .tokens_per_day = 50000, .max_busy_ratio = 0.005};
+    assert_int_equal(o3_decode_tokens_within(330, 0.02, &day), 21);
+    assert_int_equal(o3_decode_tokens_within(12, 0, &day), 8);
+    assert_int_equal(o3_decode_tokens_within(NAN, NAN, &day), 8);
+    assert_int_equal(o3_decode_tokens_within(40, 0.02, &day), 11); /* in 0.9 x 0.3 s less 0.02 s */
+    day.max_busy_ratio = 1;
+    assert_int_equal(o3_decode_tokens_within(12.9, 0, &day), 12); /* about a second's worth */
+    day.n_models = 2;
+    assert_int_equal(o3_decode_tokens_within(330, 0.02, &day), 9);
+    day.n_models = 60;
+    assert_int_equal(o3_decode_tokens_within(330, 0.02, &day), 8);
+    day.tokens_per_day = 0;
+    assert_int_equal(o3_decode_tokens_within(330, 0.02, &day), 64);
+    struct o3_probe_means prefill = {
+        .interval_ms = 1800000, .n_models = 1, .tokens_per_day = 50000, .max_busy_ratio = 1};
+    assert_int_equal(o3_prefill_tokens_within(256, 34, &prefill), 256);
+    assert_int_equal(o3_prefill_tokens_within(2048, 34, &prefill), 313);
+    prefill.n_models = 3;
+    assert_int_equal(o3_prefill_tokens_within(256, 34, &prefill), 81);
+    prefill.n_models = 64;
+    assert_int_equal(o3_prefill_tokens_within(256, 34, &prefill), 16);
+}
+
 static void test_interval_follows_the_busy_ratio(void **state) {
     (void)state;
     assert_int_equal(o3_effective_interval_ms(60000, -1, 3, 0.005), 60000);
@@ -111,6 +137,7 @@ static void test_selection(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sizes_stay_in_their_limits),
+        cmocka_unit_test(test_sizes_last_at_the_interval),
         cmocka_unit_test(test_interval_follows_the_busy_ratio),
         cmocka_unit_test(test_tokens_last_for_the_day),
         cmocka_unit_test(test_budget_slides_over_a_day),

@@ -4,6 +4,7 @@
 #include <jansson.h>
 #include "o3/rand.h"
 #include "o3/sample.h"
+#include "o3/signal.h"
 #include "o3/text.h"
 
 #define MS O3_NS_PER_MS
@@ -68,6 +69,7 @@ static void names_are_a_closed_set(void **state) {
     assert_string_equal(o3_probe_kind_name(O3_PROBE_DECODE), "decode");
     assert_string_equal(o3_probe_kind_name(O3_PROBE_PREFILL), "prefill");
     assert_string_equal(o3_probe_kind_name(O3_PROBE_EMBED), "embed");
+    assert_string_equal(o3_probe_kind_name(O3_PROBE_LOOK), "look");
     for (int i = 0; i < O3_OUTCOME_COUNT; i++)
         for (int k = 0; k < i; k++)
             assert_string_not_equal(o3_outcome_name((enum o3_outcome)i), o3_outcome_name((enum o3_outcome)k));
@@ -332,6 +334,28 @@ static void assert_same_double(double a, double b) {
     assert_memory_equal(&a, &b, sizeof a);
 }
 
+static void assert_same_surroundings(const struct o3_surroundings *a, const struct o3_surroundings *b) {
+    assert_string_equal(a->version, b->version);
+    assert_string_equal(a->gpu, b->gpu);
+    assert_int_equal(a->parallel, b->parallel);
+    assert_int_equal(a->preset_num_ctx, b->preset_num_ctx);
+    assert_int_equal(a->loaded_wall_ms, b->loaded_wall_ms);
+    assert_int_equal(a->weight_bytes, b->weight_bytes);
+    assert_same_double(a->bandwidth_bytes_per_s, b->bandwidth_bytes_per_s);
+    assert_int_equal(a->interval_ms, b->interval_ms);
+    assert_int_equal(a->n_models, b->n_models);
+    assert_int_equal(a->n_loads, b->n_loads);
+    assert_int_equal(a->n_user_requests, b->n_user_requests);
+    assert_int_equal(a->swapped_bytes, b->swapped_bytes);
+    assert_int_equal(a->n_throttled, b->n_throttled);
+    assert_int_equal(a->n_quota, b->n_quota);
+    assert_same_double(a->pressure_cpu, b->pressure_cpu);
+    assert_same_double(a->pressure_memory, b->pressure_memory);
+    assert_same_double(a->pressure_io, b->pressure_io);
+    assert_int_equal(a->memory_available_bytes, b->memory_available_bytes);
+    assert_int_equal(a->other_vram_bytes, b->other_vram_bytes);
+}
+
 static void assert_same_sample(const struct o3_sample *a, const struct o3_sample *b) {
     assert_int_equal(a->wall_ms, b->wall_ms);
     assert_int_equal(a->mono_ns, b->mono_ns);
@@ -359,7 +383,9 @@ static void assert_same_sample(const struct o3_sample *a, const struct o3_sample
     assert_same_double(a->tpot_s, b->tpot_s);
     assert_int_equal(a->size_bytes, b->size_bytes);
     assert_int_equal(a->vram_bytes, b->vram_bytes);
+    assert_int_equal(a->acknowledged, b->acknowledged);
     assert_string_equal(a->detail, b->detail);
+    assert_same_surroundings(&a->around, &b->around);
 }
 
 static void assert_round_trip(const struct o3_sample *s) {
@@ -395,6 +421,53 @@ static void the_line_says_what_people_look_for(void **state) {
     assert_round_trip(&s);
 }
 
+static void the_line_tells_what_was_around(void **state) {
+    (void)state;
+    struct o3_sample s = form(asked(), answered(), NULL);
+    o3_surroundings_init(&s.around);
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 4096);
+    assert_int_equal(o3_sample_encode_json(&s, "", &b), 0);
+    assert_non_null(strstr(o3_buf_str(&b), "\"around\":{}"));
+    assert_null(strstr(o3_buf_str(&b), "acknowledged"));
+    assert_round_trip(&s);
+    o3_str_copy(s.around.version, sizeof s.around.version, "0.33.0");
+    s.around.n_models = 3;
+    s.around.n_loads = 0;
+    s.around.pressure_io = 0.25;
+    s.flags = O3_SAMPLE_AFTER_GAP | O3_SAMPLE_THROTTLED;
+    s.acknowledged = 1u << O3_SIGNAL_TTFT | 1u << O3_SIGNAL_SUCCESS;
+    o3_buf_clear(&b);
+    assert_int_equal(o3_sample_encode_json(&s, "", &b), 0);
+    const char *line = o3_buf_str(&b);
+    assert_non_null(strstr(line, "\"around\":{\"version\":\"0.33.0\",\"n_models\":3,\"pressure_io\":0.25}"));
+    assert_non_null(strstr(line, "\"flags\":[\"after_gap\",\"throttled\"]"));
+    assert_non_null(strstr(line, "\"acknowledged\":[\"ttft\",\"success\"]"));
+    assert_round_trip(&s);
+}
+
+/* A line as version 0.1 wrote it. */
+static void lines_without_surroundings_are_still_read(void **state) {
+    (void)state;
+    static const char OLD[] =
+        "{\"v\":1,\"timestamp\":\"2026-11-21T04:06:06.161Z\",\"run_id\":\"r\",\"model\":\"m:latest\",\"digest\":\"\","
+        "\"kind\":\"decode\",\"outcome\":\"ok\",\"success\":true,\"config\":{\"num_ctx\":4096,\"num_batch\":512,"
+        "\"num_predict\":16},\"ttft_ms\":102.0,\"tokens_per_sec\":37.5,\"prefill_tokens_per_sec\":null,\"tpot_s\":0.02,"
+        "\"ram_bytes\":5,\"vram_bytes\":4,\"flags\":[\"busy\"],\"http_status\":200,\"wall_ms\":1795233966161,"
+        "\"mono_ns\":500000000,\"ttft_ns\":102000000}";
+    struct o3_sample s;
+    struct o3_surroundings unknown;
+    o3_surroundings_init(&unknown);
+    assert_int_equal(o3_sample_decode_json(OLD, sizeof OLD - 1, &s, NULL), 0);
+    assert_int_equal(s.num_ctx, 4096);
+    assert_int_equal(s.flags, O3_SAMPLE_BUSY);
+    assert_int_equal(s.acknowledged, 0);
+    assert_same_surroundings(&s.around, &unknown);
+    assert_int_equal(s.around.parallel, -1);
+    assert_int_equal(s.around.n_loads, 0);
+    assert_true(isnan(s.around.pressure_cpu));
+}
+
 static void unknown_values_come_back_unknown(void **state) {
     (void)state;
     struct o3_probe_asked a = asked();
@@ -428,6 +501,22 @@ static double random_real(struct o3_rand *r) {
     return ldexp(o3_rand_uniform(r), (int)o3_rand_below(r, 200) - 100);
 }
 
+static void random_surroundings(struct o3_rand *r, struct o3_surroundings *s) {
+    o3_surroundings_init(s);
+    int64_t *integers[] = {&s->parallel,        &s->preset_num_ctx, &s->loaded_wall_ms, &s->weight_bytes,
+                           &s->interval_ms,     &s->n_models,       &s->n_loads,        &s->n_user_requests,
+                           &s->swapped_bytes,   &s->n_throttled,    &s->n_quota,        &s->memory_available_bytes,
+                           &s->other_vram_bytes};
+    double *reals[] = {&s->bandwidth_bytes_per_s, &s->pressure_cpu, &s->pressure_memory, &s->pressure_io};
+    for (size_t i = 0; i < sizeof integers / sizeof *integers; i++)
+        if (o3_rand_below(r, 3)) *integers[i] = o3_rand_below(r, 8) ? random_count(r) : -(int64_t)(o3_rand_u64(r) >> 1);
+    for (size_t i = 0; i < sizeof reals / sizeof *reals; i++)
+        *reals[i] = random_real(r);
+    if (o3_rand_below(r, 2)) snprintf(s->version, sizeof s->version, "0.%d.\xc3\xa9", (int)o3_rand_below(r, 100));
+    for (size_t i = 0, n = (size_t)o3_rand_below(r, sizeof s->gpu); i < n; i++)
+        s->gpu[i] = (char)(' ' + o3_rand_below(r, 95));
+}
+
 static void any_sample_comes_back(void **state) {
     (void)state;
     struct o3_rand r;
@@ -438,7 +527,7 @@ static void any_sample_comes_back(void **state) {
             .mono_ns = (int64_t)o3_rand_u64(&r),
             .kind = (enum o3_probe_kind)o3_rand_below(&r, O3_PROBE_KIND_COUNT),
             .outcome = (enum o3_outcome)o3_rand_below(&r, O3_OUTCOME_COUNT),
-            .flags = (uint32_t)o3_rand_below(&r, 32),
+            .flags = (uint32_t)o3_rand_below(&r, 2 * O3_SAMPLE_THROTTLED),
             .http_status = (int)o3_rand_below(&r, 600),
         };
         int64_t *counts[] = {&s.num_ctx,  &s.num_batch,  &s.num_predict, &s.ttft_ns,           &s.ttfc_ns,
@@ -449,6 +538,8 @@ static void any_sample_comes_back(void **state) {
         s.decode_tps = random_real(&r);
         s.prefill_tps = random_real(&r);
         s.tpot_s = random_real(&r);
+        s.acknowledged = o3_rand_below(&r, 2) ? 0 : (uint32_t)o3_rand_below(&r, 1u << O3_SIGNAL_COUNT);
+        random_surroundings(&r, &s.around);
         snprintf(s.model, sizeof s.model, "m%llu:\xc3\xa9", (unsigned long long)o3_rand_u64(&r));
         o3_sha256_hex(&s, sizeof s, s.digest);
         for (size_t i = 0, n = (size_t)o3_rand_below(&r, sizeof s.detail); i < n; i++)
@@ -497,6 +588,8 @@ static void lines_that_are_no_samples(void **state) {
         "{\"v\":1,\"model\":\"m\",\"kind\":\"decode\",\"outcome\":\"ok\",\"flags\":[7],\"wall_ms\":1,\"mono_ns\":2}",
         "{\"v\":1,\"model\":\"m\",\"kind\":\"decode\",\"outcome\":\"ok\",\"flags\":[],\"wall_ms\":1.5,\"mono_ns\":2}",
         "{\"v\":1,\"model\":\"m\",\"kind\":\"decode\",\"outcome\":\"ok\",\"flags\":[],\"wall_ms\":1}",
+        "{\"v\":1,\"model\":\"m\",\"kind\":\"decode\",\"outcome\":\"ok\",\"acknowledged\":[\"odd\"]," REST,
+        "{\"v\":1,\"model\":\"m\",\"kind\":\"decode\",\"outcome\":\"ok\",\"acknowledged\":7," REST,
     };
     for (size_t i = 0; i < sizeof LINES / sizeof *LINES; i++) {
         struct o3_sample s = {.http_status = 77};
@@ -528,6 +621,8 @@ int main(void) {
         cmocka_unit_test(details_are_for_people),
         cmocka_unit_test(embed_probes),
         cmocka_unit_test(the_line_says_what_people_look_for),
+        cmocka_unit_test(the_line_tells_what_was_around),
+        cmocka_unit_test(lines_without_surroundings_are_still_read),
         cmocka_unit_test(unknown_values_come_back_unknown),
         cmocka_unit_test(any_sample_comes_back),
         cmocka_unit_test(text_that_is_not_utf8_does_not_cost_the_line),

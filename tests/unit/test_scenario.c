@@ -297,6 +297,10 @@ static void test_refusals_name_place_and_expectation(void **state) {
         {"by 1h expect recovered slower", 1, 24, "expected signal=, model="},
         {"by 1h expect confirmed signal=decode", 1, 24, "expected a signal like"},
         {"by 1h expect confirmed signal=decode_rat", 1, 24, "did you mean \"signal=decode_rate\"?"},
+        {"by 1h expect incident cause=heat", 1, 23, "expected a cause like \"cause=gpu_share_fell\""},
+        {"by 1h expect incident cause=throtling", 1, 23, "did you mean \"cause=throttling\"?"},
+        {"by 1h expect confirmed cause=throttling", 1, 24, "the event drift_confirmed has no cause"},
+        {"by 1h expect incident slower", 1, 23, "expected cause=, model= or the end"},
         {"by 1h expect ollama_down signal=ttft", 1, 26, "the event ollama_down has no signal (its fields: error)"},
         {"by 1h expect ollama_down model=m", 1, 26, "has no model"},
         {"by 1h expect confirmed reason~x", 1, 24, "has no reason"},
@@ -588,6 +592,25 @@ static void test_by(void **state) {
     assert_non_null(strstr(outcome(want, two, 2).found, "at 1h30m"));
 }
 
+static void test_incident(void **state) {
+    (void)state;
+    const char *want = "by 2h expect incident cause=throttling model=sim-small";
+    struct o3_expect_seen e[] = {seen(HOUR_NS, O3_EV_INCIDENT_OPENED, "sim-small:latest", "", NAN),
+                                 seen(HOUR_NS + 1, O3_EV_INCIDENT_CHANGED, "sim-small:latest", "", NAN)};
+    e[0].cause = "unknown";
+    struct o3_expect_result r = outcome(want, e, 1);
+    assert_false(r.is_met);
+    assert_string_equal(r.found, "only incident_opened at 1h, model sim-small:latest, cause unknown");
+    e[1].cause = "throttling"; /* the cause may come later */
+    assert_true(outcome(want, e, 2).is_met);
+    e[0].cause = "throttling";
+    assert_true(outcome(want, e, 1).is_met);
+    e[0].event = O3_EV_INCIDENT_CLOSED;
+    assert_false(outcome(want, e, 1).is_met);
+    assert_false(outcome("by 2h expect incident_opened", e + 1, 1).is_met); /* one event by its own name */
+    assert_true(outcome("by 2h expect incident_changed", e + 1, 1).is_met);
+}
+
 static void test_never(void **state) {
     (void)state;
     struct o3_expect_seen e = seen(HOUR_NS, O3_EV_PRESET_WRITTEN, "m", "", NAN);
@@ -693,6 +716,7 @@ int main(void) {
         cmocka_unit_test(test_the_month),
         cmocka_unit_test(test_the_manual_is_true),
         cmocka_unit_test(test_by),
+        cmocka_unit_test(test_incident),
         cmocka_unit_test(test_never),
         cmocka_unit_test(test_metrics),
     };

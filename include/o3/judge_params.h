@@ -1,0 +1,10 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_JUDGE_PARAMS_H
+#define O3_JUDGE_PARAMS_H
+#include "o3/config.h"
+#include "o3/judge.h"
+
+/* How the judge works under a configuration: the same live and in a replay. */
+void o3_judge_params_of(const struct o3_config_values *config, struct o3_judge_params *ret);
+
+#endif

@@ -1,0 +1,215 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* Confirmed changes that began together are one incident. */
+#include <stdlib.h>
+#include <string.h>
+#include "judge/parts.h"
+#include "o3/text.h"
+
+#define NEAR_INTERVALS 3
+#define TIME_MAX_MS (INT64_C(1) << 60)
+
+/* The interval of the change time; the point alone where the detector gives none. */
+static void when(const struct o3_drift_report *r, int64_t *lo, int64_t *hi) {
+    bool has = r->change_lo_ms || r->change_hi_ms;
+    *lo = has && r->change_lo_ms <= r->change_wall_ms ? r->change_lo_ms : r->change_wall_ms;
+    *hi = has && r->change_hi_ms >= r->change_wall_ms ? r->change_hi_ms : r->change_wall_ms;
+}
+
+static bool is_near(const struct o3_incident *i, const struct o3_drift_report *r, int64_t slack_ms) {
+    int64_t lo, hi;
+    when(r, &lo, &hi);
+    if (lo < -TIME_MAX_MS || hi > TIME_MAX_MS) return false;
+    return lo <= i->since_hi_ms + slack_ms && hi >= i->since_lo_ms - slack_ms;
+}
+
+static void touch(struct kept_incident *k, enum o3_incident_change change) {
+    if (!k->is_touched) k->change = change;
+    if (k->is_touched && change == O3_INCIDENT_CLOSED && k->change != O3_INCIDENT_OPENED) k->change = change;
+    k->is_touched = true;
+}
+
+/* Change time of the member that tells it sharpest, of those that stand if any does. */
+static void set_since(struct o3_incident *i) {
+    int64_t best = INT64_MAX;
+    bool any_stands = false;
+    for (int n = 0; n < i->n_members; n++)
+        any_stands |= !i->member[n].is_over;
+    for (int n = 0; n < i->n_members; n++) {
+        const struct o3_incident_member *x = &i->member[n];
+        if (any_stands && x->is_over) continue;
+        int64_t lo, hi;
+        when(&x->verdict.report, &lo, &hi);
+        if (hi - lo >= best) continue;
+        best = hi - lo;
+        i->since_ms = x->verdict.report.change_wall_ms;
+        i->since_lo_ms = lo;
+        i->since_hi_ms = hi;
+    }
+}
+
+static bool is_of(const struct o3_incident_member *x, const struct o3_verdict *v, int64_t setting) {
+    return x->setting == setting && x->verdict.signal == v->signal && x->verdict.stratum == v->stratum &&
+           !strcmp(x->verdict.model, v->model);
+}
+
+/* The series' place in the newest open incident; NULL: it is in none. */
+static struct o3_incident_member *find_member(struct o3_judge *j, const struct o3_verdict *v, int64_t setting,
+                                              struct kept_incident **ret) {
+    for (int n = j->n_incidents - 1; n >= 0; n--) {
+        struct o3_incident *i = &j->incidents[n]->i;
+        for (int k = 0; i->is_open && k < i->n_members; k++)
+            if (is_of(&i->member[k], v, setting)) {
+                *ret = j->incidents[n];
+                return &i->member[k];
+            }
+    }
+    return NULL;
+}
+
+static struct kept_incident *open_incident(struct o3_judge *j, const struct o3_verdict *v, int64_t wall_ms) {
+    struct kept_incident *k = calloc(1, sizeof *k);
+    if (!k) return NULL;
+    if (j->n_incidents == O3_INCIDENTS_MAX) {
+        free(j->incidents[0]);
+        memmove(j->incidents, j->incidents + 1, (O3_INCIDENTS_MAX - 1) * sizeof *j->incidents);
+        j->n_incidents--;
+    }
+    k->i = (struct o3_incident){.id = j->next_incident++, .is_open = true, .opened_wall_ms = wall_ms};
+    k->i.since_ms = v->report.change_wall_ms;
+    when(&v->report, &k->i.since_lo_ms, &k->i.since_hi_ms);
+    j->incidents[j->n_incidents++] = k;
+    touch(k, O3_INCIDENT_OPENED);
+    return k;
+}
+
+static struct kept_incident *near_incident(struct o3_judge *j, const struct o3_verdict *v, int64_t slack_ms) {
+    for (int n = j->n_incidents - 1; n >= 0; n--)
+        if (j->incidents[n]->i.is_open && is_near(&j->incidents[n]->i, &v->report, slack_ms)) return j->incidents[n];
+    return NULL;
+}
+
+static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t setting) {
+    struct o3_incident *i = &k->i;
+    touch(k, O3_INCIDENT_CHANGED);
+    if (i->n_members == O3_INCIDENT_MEMBERS_MAX)
+        i->n_left_out++;
+    else
+        i->member[i->n_members++] = (struct o3_incident_member){.verdict = *v, .setting = setting};
+}
+
+static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t setting, const struct o3_sample *s) {
+    struct kept_incident *k = NULL;
+    struct o3_incident_member *x = find_member(j, v, setting, &k);
+    int64_t interval_ms = s->around.interval_ms > 0 ? s->around.interval_ms : O3_JUDGE_INTERVAL_MS;
+    int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
+    if (x && (!x->is_over || is_near(&k->i, &v->report, slack_ms))) {
+        *x = (struct o3_incident_member){.verdict = *v, .setting = setting};
+        touch(k, O3_INCIDENT_CHANGED);
+        return;
+    }
+    k = near_incident(j, v, slack_ms);
+    if (!k) k = open_incident(j, v, s->wall_ms);
+    if (k) join(k, v, setting);
+}
+
+static void end_member(struct kept_incident *k, struct o3_incident_member *x, enum o3_member_end why) {
+    x->is_over = true;
+    x->end = why;
+    k->is_unsaved = true;
+    bool any_stands = false;
+    for (int n = 0; n < k->i.n_members; n++)
+        any_stands |= !k->i.member[n].is_over;
+    if (!any_stands) touch(k, O3_INCIDENT_CLOSED);
+}
+
+static void recovered(struct o3_judge *j, const struct o3_verdict *v, int64_t setting) {
+    struct kept_incident *k = NULL;
+    struct o3_incident_member *x = find_member(j, v, setting, &k);
+    if (x && !x->is_over) end_member(k, x, O3_MEMBER_RECOVERED);
+}
+
+void o3_judge_note_verdicts(struct o3_judge *j, const struct news *news, const struct o3_sample *s) {
+    for (size_t i = 0; i < news->n; i++) {
+        enum o3_drift_event ev = news->verdict[i].report.event;
+        if (ev == O3_DRIFT_EV_CONFIRMED) confirmed(j, &news->verdict[i], news->setting[i], s);
+        if (ev == O3_DRIFT_EV_RECOVERED) recovered(j, &news->verdict[i], news->setting[i]);
+    }
+}
+
+void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t setting, int sig, enum o3_member_end why) {
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct o3_incident *i = &j->incidents[n]->i;
+        for (int k = 0; i->is_open && k < i->n_members; k++) {
+            struct o3_incident_member *x = &i->member[k];
+            bool is_meant = x->setting == setting && (sig < 0 || (int)x->verdict.signal == sig) &&
+                            !strcmp(x->verdict.model, m->name);
+            if (is_meant && !x->is_over) end_member(j->incidents[n], x, why);
+        }
+    }
+}
+
+static bool is_present(const struct model *m, int64_t setting) {
+    return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting);
+}
+
+static bool stands_again(const struct model *m, const struct o3_incident_member *x) {
+    const struct setting *g = o3_judge_setting(m, x->verdict.signal);
+    if (x->end != O3_MEMBER_LEFT || !g || g->id != x->setting) return false;
+    const struct series *series = &g->series[x->verdict.signal][x->verdict.stratum];
+    struct o3_drift_view v;
+    if (!o3_series_exists(series)) return false;
+    o3_series_view(series, &v);
+    return v.state == O3_DRIFT_CONFIRMED;
+}
+
+void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {
+    bool is_long = m->n_here >= j->p.confirm_samples;
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct kept_incident *k = j->incidents[n];
+        for (int i = 0; i < k->i.n_members; i++) {
+            struct o3_incident_member *x = &k->i.member[i];
+            if (strcmp(x->verdict.model, m->name) != 0) continue;
+            if (!x->is_over && is_long && !is_present(m, x->setting)) end_member(k, x, O3_MEMBER_LEFT);
+            if (!stands_again(m, x)) continue;
+            x->is_over = false;
+            x->end = O3_MEMBER_STANDS;
+            k->i.is_open = true;
+            k->i.closed_wall_ms = 0;
+            touch(k, O3_INCIDENT_CHANGED);
+        }
+    }
+}
+
+void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
+    if (m->n_here % O3_JUDGE_RETHINK) return;
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct kept_incident *k = j->incidents[n];
+        bool is_due = k->i.is_open && !k->is_touched && o3_judge_is_main(&k->i, m->name);
+        if (is_due && o3_judge_rethink(j, k)) touch(k, O3_INCIDENT_CHANGED);
+    }
+}
+
+/* Brings up to date what follows from the members. */
+static void settle(struct o3_judge *j, struct kept_incident *k, int64_t wall_ms) {
+    struct o3_incident *i = &k->i;
+    bool is_open = false;
+    for (int n = 0; n < i->n_members; n++)
+        is_open |= !i->member[n].is_over;
+    i->is_open = is_open;
+    i->closed_wall_ms = is_open ? 0 : wall_ms;
+    set_since(i);
+    if (is_open) o3_judge_find_causes(j, k);
+    o3_incident_text(i, i->text, sizeof i->text);
+}
+
+void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms) {
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct kept_incident *k = j->incidents[n];
+        if (!k->is_touched && !k->is_unsaved) continue;
+        bool is_news = k->is_touched;
+        k->is_touched = k->is_unsaved = false;
+        settle(j, k, wall_ms);
+        o3_judge_save_incident(j, k);
+        if (is_news && j->ops.incident) j->ops.incident(j->ops.ctx, &k->i, k->change);
+    }
+}

@@ -1,0 +1,285 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "judge/parts.h"
+#include "o3/text.h"
+
+/* ---- life ---- */
+
+int o3_judge_new(const struct o3_judge_params *p, const struct o3_judge_ops *ops, struct o3_judge **ret,
+                 struct o3_err *e) {
+    struct o3_judge *j = calloc(1, sizeof *j);
+    if (!j) return o3_err_set(e, O3_E_NOMEM, "no memory for the judge");
+    j->p = *p;
+    if (j->p.max_models < 1) j->p.max_models = 1;
+    j->models = calloc((size_t)j->p.max_models, sizeof *j->models);
+    if (!j->models) {
+        free(j);
+        return o3_err_set(e, O3_E_NOMEM, "no memory to judge %d models", p->max_models);
+    }
+    j->ops = *ops;
+    j->next_incident = 1;
+    o3_judge_take_incidents(j);
+    *ret = j;
+    return 0;
+}
+
+static void free_model(struct model *m) {
+    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
+        o3_judge_free_setting(m->epochs[i]);
+    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
+        o3_judge_free_setting(m->digests[i]);
+    free(m->trail);
+    free(m);
+}
+
+void o3_judge_free(struct o3_judge *j) {
+    if (!j) return;
+    for (int i = 0; i < j->n_models; i++)
+        free_model(j->models[i]);
+    for (int i = 0; i < j->n_incidents; i++)
+        free(j->incidents[i]);
+    free(j->models);
+    free(j);
+}
+
+void o3_judge_resume(struct o3_judge *j) {
+    if (!j->n_incidents) o3_judge_take_incidents(j);
+}
+
+void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p) {
+    int max_models = j->p.max_models;
+    j->p = *p;
+    j->p.max_models = max_models;
+}
+
+/* ---- models ---- */
+
+struct model *o3_judge_find(const struct o3_judge *j, const char *name) {
+    for (int i = 0; i < j->n_models; i++)
+        if (!strcmp(j->models[i]->name, name)) return j->models[i];
+    return NULL;
+}
+
+static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, int n_unsaved_min) {
+    for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++)
+            if (g->series[sig][st].n_unsaved >= n_unsaved_min)
+                o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+}
+
+/* min: of unsaved samples. */
+static void save_model(const struct o3_judge *j, struct model *m, int min) {
+    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
+        save_setting(j, m, m->epochs[i], min);
+    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
+        save_setting(j, m, m->digests[i], min);
+    if (m->is_unsaved || m->n_trail_unsaved >= min) o3_judge_save_model(j, m);
+    if (m->n_trail_unsaved >= min) o3_judge_save_trail(j, m);
+}
+
+void o3_judge_save(struct o3_judge *j, bool all) {
+    for (int i = 0; i < j->n_models; i++)
+        save_model(j, j->models[i], all ? 1 : O3_JUDGE_SAVE_EVERY);
+}
+
+void o3_judge_forget(struct o3_judge *j, const char *name) {
+    for (int i = 0; i < j->n_models; i++) {
+        struct model *m = j->models[i];
+        if (strcmp(m->name, name) != 0) continue;
+        j->is_keeping = true;
+        save_model(j, m, 0);
+        j->is_keeping = false;
+        free_model(m);
+        j->models[i] = j->models[--j->n_models];
+        return;
+    }
+}
+
+static void make_room(struct o3_judge *j) {
+    const struct model *oldest = j->models[0];
+    for (int i = 1; i < j->n_models; i++)
+        if (j->models[i]->used < oldest->used) oldest = j->models[i];
+    o3_judge_forget(j, oldest->name);
+}
+
+static struct model *model_of(struct o3_judge *j, const char *name) {
+    struct model *m = o3_judge_find(j, name);
+    if (m) return m;
+    if (j->n_models == j->p.max_models) make_room(j);
+    m = calloc(1, sizeof *m);
+    if (!m) return NULL;
+    char hash[65];
+    o3_str_copy(m->name, sizeof m->name, name);
+    o3_sha256_hex(m->name, strlen(m->name), hash);
+    o3_str_copy_n(m->hash, sizeof m->hash, hash, sizeof m->hash - 1);
+    m->next_id = 1;
+    j->models[j->n_models++] = m;
+    o3_judge_take_model(j, m);
+    o3_judge_take_trail(j, m);
+    return m;
+}
+
+void o3_judge_expect(struct o3_judge *j, const char *name) {
+    if (!o3_judge_find(j, name) && j->n_models == j->p.max_models) return;
+    (void)model_of(j, name);
+}
+
+/* ---- samples ---- */
+
+static void acknowledge_signal(struct o3_judge *j, struct model *m, enum o3_signal sig) {
+    struct setting *g = o3_judge_setting(m, sig);
+    bool any = false;
+    double level = 0, first = 0;
+    for (int st = 0; g && st < O3_STRATUM_COUNT; st++)
+        if (o3_series_acknowledge(&g->series[sig][st], &level)) {
+            if (!any) first = level;
+            any = true;
+        }
+    if (!any) return;
+    o3_judge_end_members(j, m, g->id, (int)sig, O3_MEMBER_ACKNOWLEDGED);
+    if (j->ops.acknowledged) j->ops.acknowledged(j->ops.ctx, m->name, sig, first);
+}
+
+static void acknowledge(struct o3_judge *j, struct model *m, uint32_t bits) {
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        if (bits & (UINT32_C(1) << sig)) acknowledge_signal(j, m, (enum o3_signal)sig);
+}
+
+static void feed_series(const struct o3_judge *j, const struct model *m, struct setting *g, const struct reading *r,
+                        const struct o3_sample *s, struct news *news) {
+    struct o3_verdict *v = &news->verdict[news->n];
+    *v = (struct o3_verdict){.signal = r->signal, .stratum = r->stratum, .budget_ms = j->p.budget_ms};
+    if (!o3_series_add(j, &g->series[r->signal][r->stratum], r, s, &v->report)) return;
+    o3_str_copy(v->model, sizeof v->model, m->name);
+    news->setting[news->n++] = g->id;
+}
+
+/* When the baseline of a series was complete; 0: it is not. */
+static int64_t established_ms(const struct series *x) {
+    struct o3_drift_view v = {.baseline_n = 0};
+    if (o3_series_exists(x)) o3_series_view(x, &v);
+    return v.baseline_n > 0 ? v.established_wall_ms : 0;
+}
+
+/* A machine that begins to slow itself down has changed: until it is known how fast it is then, it is held against how
+ * fast it was before. One that did so before its baseline stood has always had two speeds. */
+static bool is_new_throttle(const struct model *m, const struct setting *g, const struct reading *r) {
+    if (r->stratum != O3_STRATUM_THROTTLED || established_ms(&g->series[r->signal][O3_STRATUM_THROTTLED])) return false;
+    int64_t idle_ms = established_ms(&g->series[r->signal][O3_STRATUM_IDLE]);
+    bool is_new = idle_ms != 0;
+    for (size_t i = 0; i < m->n_trail && is_new; i++)
+        is_new = !(m->trail[i].flags & O3_SAMPLE_THROTTLED) || m->trail[i].wall_ms > idle_ms;
+    return is_new;
+}
+
+static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s, struct news *news) {
+    struct reading r[O3_SIGNAL_COUNT];
+    size_t n = o3_judge_readings(s, r);
+    for (size_t i = 0; i < n; i++) {
+        struct setting *g = o3_judge_setting(m, r[i].signal);
+        if (!g || (r[i].signal == O3_SIGNAL_CONTEXT && o3_judge_is_known_context(j, m, r[i].value))) continue;
+        struct reading as_idle = r[i];
+        as_idle.stratum = O3_STRATUM_IDLE;
+        if (is_new_throttle(m, g, &r[i])) feed_series(j, m, g, &as_idle, s, news);
+        feed_series(j, m, g, &r[i], s, news);
+    }
+}
+
+/* After what follows from it: a verdict that is saved is never told again. */
+static void save_news(struct o3_judge *j, struct model *m, const struct news *news) {
+    for (size_t i = 0; i < news->n; i++)
+        o3_series_save(j, m, o3_judge_setting(m, news->verdict[i].signal), news->verdict[i].signal,
+                       news->verdict[i].stratum);
+}
+
+void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
+    struct model *m = model_of(j, s->model);
+    struct news news = {.n = 0};
+    if (!m) return;
+    m->used = ++j->n_samples;
+    const char *reason = o3_judge_enter(j, m, s);
+    if (reason && j->ops.epoch) j->ops.epoch(j->ops.ctx, m->name, reason);
+    o3_trail_add(m, s);
+    acknowledge(j, m, s->acknowledged);
+    feed(j, m, s, &news);
+    for (size_t i = 0; j->ops.verdict && i < news.n; i++)
+        j->ops.verdict(j->ops.ctx, &news.verdict[i]);
+    o3_judge_compare(j, m);
+    o3_judge_follow_settings(j, m);
+    o3_judge_note_verdicts(j, &news, s);
+    o3_judge_rethink_incidents(j, m);
+    o3_judge_tell_incidents(j, s->wall_ms);
+    save_news(j, m, &news);
+    save_model(j, m, O3_JUDGE_SAVE_EVERY);
+}
+
+/* ---- views ---- */
+
+static const struct series *series_of(const struct o3_judge *j, const char *model, enum o3_signal sig,
+                                      enum o3_stratum st) {
+    const struct model *m = o3_judge_find(j, model);
+    const struct setting *g = m ? o3_judge_setting(m, sig) : NULL;
+    const struct series *x = g ? &g->series[sig][st] : NULL;
+    return x && o3_series_exists(x) ? x : NULL;
+}
+
+/* Of the level now: the changed one while a change stands. */
+static double efficiency(const struct model *m, const struct o3_drift_view *v) {
+    const struct o3_sample *s = m && m->n_trail ? &m->trail[m->n_trail - 1] : NULL;
+    if (!s || s->around.weight_bytes <= 0) return (double)NAN;
+    return o3_roofline_efficiency(v->recent_median, (double)s->around.weight_bytes, s->around.bandwidth_bytes_per_s);
+}
+
+void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                   struct o3_series_view *ret) {
+    const struct series *x = series_of(j, model, sig, st);
+    *ret = (struct o3_series_view){.efficiency = (double)NAN};
+    if (!x) return;
+    ret->exists = true;
+    o3_series_view(x, &ret->drift);
+    if (sig == O3_SIGNAL_DECODE_RATE) ret->efficiency = efficiency(o3_judge_find(j, model), &ret->drift);
+}
+
+static int n_in_state(const struct o3_judge *j, const char *model, enum o3_drift_state state) {
+    int n = 0;
+    struct o3_drift_view v;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            const struct series *x = series_of(j, model, (enum o3_signal)sig, (enum o3_stratum)st);
+            if (!x) continue;
+            o3_series_view(x, &v);
+            n += v.state == state;
+        }
+    return n;
+}
+
+bool o3_judge_is_suspect(const struct o3_judge *j, const char *model) {
+    return n_in_state(j, model, O3_DRIFT_SUSPECT) > 0;
+}
+
+int o3_judge_n_confirmed(const struct o3_judge *j, const char *model) {
+    return n_in_state(j, model, O3_DRIFT_CONFIRMED);
+}
+
+bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig) {
+    const struct series *x = series_of(j, model, sig, O3_STRATUM_IDLE);
+    struct o3_drift_view v;
+    if (!x) return true;
+    o3_series_view(x, &v);
+    return v.state == O3_DRIFT_LEARNING;
+}
+
+size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
+                       size_t max) {
+    const struct series *x = series_of(j, model, sig, st);
+    return x && x->drift ? o3_drift_recent(x->drift, out, max) : 0;
+}
+
+size_t o3_judge_incidents(const struct o3_judge *j, const struct o3_incident **out, size_t max) {
+    size_t n = 0;
+    for (int i = j->n_incidents - 1; i >= 0 && n < max; i--)
+        out[n++] = &j->incidents[i]->i;
+    return n;
+}

@@ -1,0 +1,176 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#ifndef O3_SRC_JUDGE_PARTS_H
+#define O3_SRC_JUDGE_PARTS_H
+/* What the files of src/judge share. Flow of a sample: judge.c -> epoch.c (which setting) -> feed.c (which signals) ->
+ * series.c (the detectors) -> release.c (before and after) -> incident.c, why.c (what belongs together, and why);
+ * text.c words it, state.c writes and reads what is kept. */
+#include "o3/judge.h"
+#include "o3/success.h"
+
+#define O3_JUDGE_EPOCHS 16      /* settings of one model that are remembered, */
+#define O3_JUDGE_LOADED 4       /* and of them those whose series are in memory; the others are saved */
+#define O3_JUDGE_DIGESTS 4      /* the same for what is judged across the settings of a digest */
+#define O3_JUDGE_COMPARED 8     /* settings that one was compared with, newest first */
+#define O3_JUDGE_TRAIL 160      /* samples of a model, kept for their surroundings: the older, the fewer */
+#define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full, */
+#define O3_JUDGE_TRAIL_WHOLE 64 /* the newest without a gap, */
+#define O3_JUDGE_TRAIL_MS (3 * INT64_C(86400000)) /* and none that is older */
+#define O3_JUDGE_SAVE_EVERY 20                    /* samples */
+#define O3_JUDGE_INTERVAL_MS 60000
+#define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
+
+/* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
+struct identity {
+    char digest[65], version[32], gpu[64];
+    int64_t num_ctx, num_batch, parallel;
+};
+
+/* One of the two; or none before its first sample. */
+struct series {
+    struct o3_drift *drift;
+    struct o3_success *success;
+    int n_unsaved;
+};
+
+/* An epoch, or a digest for the signals that are judged across epochs. */
+struct setting {
+    int64_t id;   /* of this model, never used again */
+    int64_t used; /* number of the switch that entered or left it last */
+    struct identity key;
+    bool is_loaded; /* its series are in memory, as far as it has any */
+    struct series series[O3_SIGNAL_COUNT][O3_STRATUM_COUNT];
+    int64_t compared[O3_SIGNAL_COUNT][O3_JUDGE_COMPARED]; /* ids that it was compared with already; 0 free */
+};
+
+/* A level as a release comparison needs it: on the log scale, but for success. */
+struct level {
+    double mean, sd, rho;
+    double drifted; /* the level at the end, where it was a confirmed change; NaN else */
+    int64_t n;
+};
+
+/* The level before, waiting until the epoch after it has a baseline. */
+struct pending {
+    bool is_set, is_ours;
+    int64_t from_id, wall_ms;
+    struct identity from;
+    struct level before;
+};
+
+struct model {
+    char name[O3_MODEL_NAME_SIZE], hash[33];
+    int64_t used;    /* number of its last sample among all */
+    int64_t next_id; /* of a setting */
+    int64_t n_switches;
+    int64_t n_here;     /* samples since the switch */
+    bool has_come_back; /* by that switch, to a setting that was known */
+    bool is_unsaved;
+    bool has_lost_state; /* it was damaged: saved series may carry the numbers of new settings */
+    int n_trail_unsaved;
+    struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
+    struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
+    struct pending pending[O3_SIGNAL_COUNT];
+    struct o3_sample *trail; /* oldest first */
+    size_t n_trail;
+};
+
+struct kept_incident {
+    struct o3_incident i;
+    struct o3_circumstances before; /* the change; kept, because the trail forgets them */
+    bool is_unsaved;                /* changed by this sample */
+    bool is_touched;                /* the same, and it is news: it is told at the end */
+    enum o3_incident_change change;
+};
+
+struct o3_judge {
+    struct o3_judge_params p;
+    struct o3_judge_ops ops;
+    bool is_keeping; /* what is saved leaves memory */
+    int64_t n_samples, next_incident;
+    struct kept_incident *incidents[O3_INCIDENTS_MAX]; /* newest last */
+    int n_incidents;
+    int n_models;
+    struct model **models;
+};
+
+/* What follows from one sample, told in the order of o3_judge_add. */
+#define O3_JUDGE_NEWS_MAX (2 * O3_SIGNAL_COUNT) /* a reading may go to two strata */
+struct news {
+    struct o3_verdict verdict[O3_JUDGE_NEWS_MAX];
+    int64_t setting[O3_JUDGE_NEWS_MAX];
+    size_t n;
+};
+
+/* judge.c */
+struct model *o3_judge_find(const struct o3_judge *j, const char *name);
+
+/* epoch.c */
+bool o3_judge_by_digest(enum o3_signal sig);                                 /* judged across the epochs of a digest */
+struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig); /* the present one; may be NULL */
+/* NULL, or the reason: a new or another epoch was entered. */
+const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
+const char *o3_judge_difference(const struct identity *from, const struct identity *to); /* NULL: none */
+void o3_judge_free_setting(struct setting *g);
+
+/* feed.c */
+struct reading {
+    enum o3_signal signal;
+    enum o3_stratum stratum;
+    double value; /* success: 1 or 0 */
+};
+size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL_COUNT]);
+
+bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
+
+/* series.c */
+/* False: nothing to tell. */
+bool o3_series_add(const struct o3_judge *j, struct series *x, const struct reading *r, const struct o3_sample *s,
+                   struct o3_drift_report *ret);
+bool o3_series_exists(const struct series *x);
+void o3_series_view(const struct series *x, struct o3_drift_view *ret);
+void o3_series_mark_gap(struct series *x);
+bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
+void o3_series_free(struct series *x);
+void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                    enum o3_stratum st);
+void o3_series_load(const struct o3_judge *j, const struct model *m, struct setting *g);
+void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g);
+/* Their saved states, whether they are in memory or not. */
+void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
+
+/* release.c */
+/* The present epoch is left for another one. */
+void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, int64_t wall_ms);
+/* Tells every comparison whose two levels are known now. */
+void o3_judge_compare(struct o3_judge *j, struct model *m);
+
+/* incident.c */
+void o3_judge_note_verdicts(struct o3_judge *j, const struct news *news, const struct o3_sample *s);
+/* Members of the model in this setting; sig < 0: of every signal. */
+void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t setting, int sig, enum o3_member_end why);
+/* Members whose setting has been left for long are over; those whose setting is back stand again. */
+void o3_judge_follow_settings(struct o3_judge *j, const struct model *m);
+void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
+void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
+
+/* why.c */
+bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
+void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);
+/* Evidence came in since: true when another cause is clearly likelier now. */
+bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k);
+void o3_trail_add(struct model *m, const struct o3_sample *s);
+
+/* text.c */
+void o3_incident_text(const struct o3_incident *i, char *out, size_t size);
+
+/* state.c */
+bool o3_judge_saves(const struct o3_judge *j);
+void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n); /* n = 0 deletes */
+void o3_judge_save_model(const struct o3_judge *j, struct model *m);
+void o3_judge_take_model(const struct o3_judge *j, struct model *m);
+void o3_judge_save_trail(const struct o3_judge *j, struct model *m);
+void o3_judge_take_trail(const struct o3_judge *j, struct model *m);
+void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k);
+void o3_judge_take_incidents(struct o3_judge *j);
+
+#endif

@@ -1,0 +1,368 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What is kept besides the series: a model's settings and the comparisons that wait, its trail of samples, incidents.
+ * A state that makes no sense is as none. */
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include "judge/codec.h"
+#include "judge/parts.h"
+
+#define VERSION 1
+#define STATE_BYTES_MAX (256 * 1024)
+#define ANY INT64_MIN, INT64_MAX
+#define COUNT_MAX (INT64_C(1) << 60)
+
+bool o3_judge_saves(const struct o3_judge *j) {
+    return j->ops.save || (j->is_keeping && j->ops.keep);
+}
+
+void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n) {
+    if (j->is_keeping && j->ops.keep)
+        j->ops.keep(j->ops.ctx, key, value, n);
+    else if (j->ops.save)
+        j->ops.save(j->ops.ctx, key, value, n);
+}
+
+static void save(const struct o3_judge *j, const char *key, const struct o3_buf *text) {
+    if (!text->err) o3_judge_put(j, key, o3_buf_str(text), text->len);
+}
+
+/* The text of a state, to be read by c; false when there is none. */
+static bool take(const struct o3_judge *j, const char *key, struct o3_buf *text, struct codec *c) {
+    if (!j->ops.take || !j->ops.take(j->ops.ctx, key, text)) return false;
+    *c = (struct codec){.p = o3_buf_str(text), .end = o3_buf_str(text) + text->len};
+    return true;
+}
+
+static void head(struct codec *c, const char *what) {
+    int64_t version = VERSION;
+    o3_codec_name(c, what);
+    o3_codec_int(c, &version, VERSION, VERSION);
+}
+
+/* ---- settings ---- */
+
+static void identity(struct codec *c, struct identity *k) {
+    o3_codec_text(c, k->digest, sizeof k->digest);
+    o3_codec_text(c, k->version, sizeof k->version);
+    o3_codec_text(c, k->gpu, sizeof k->gpu);
+    o3_codec_int(c, &k->num_ctx, ANY);
+    o3_codec_int(c, &k->num_batch, ANY);
+    o3_codec_int(c, &k->parallel, ANY);
+}
+
+static void setting(struct codec *c, struct setting *g) {
+    o3_codec_int(c, &g->id, 1, COUNT_MAX);
+    o3_codec_int(c, &g->used, 0, COUNT_MAX);
+    identity(c, &g->key);
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int i = 0; i < O3_JUDGE_COMPARED; i++)
+            o3_codec_int(c, &g->compared[sig][i], 0, COUNT_MAX);
+}
+
+/* Empty places stay empty, so that the order in them is the same after a restart. */
+static void settings(struct codec *c, struct setting **v, int n, struct setting **present) {
+    for (int i = 0; i < n; i++) {
+        bool is_there = v[i] != NULL, is_present = is_there && v[i] == *present;
+        O3_CODEC(c, is_there, 0, 1);
+        O3_CODEC(c, is_present, 0, 1);
+        if (!is_there || c->is_bad) continue;
+        if (!c->out && !(v[i] = calloc(1, sizeof *v[i]))) {
+            c->is_bad = true;
+            continue;
+        }
+        setting(c, v[i]);
+        if (is_present) *present = v[i];
+    }
+}
+
+static void level(struct codec *c, struct level *l) {
+    o3_codec_double(c, &l->mean);
+    o3_codec_double(c, &l->sd);
+    o3_codec_double(c, &l->rho);
+    o3_codec_double(c, &l->drifted);
+    o3_codec_int(c, &l->n, 1, COUNT_MAX);
+}
+
+static void pending(struct codec *c, struct pending *p) {
+    O3_CODEC(c, p->is_set, 0, 1);
+    if (!p->is_set) return;
+    O3_CODEC(c, p->is_ours, 0, 1);
+    o3_codec_int(c, &p->from_id, 1, COUNT_MAX);
+    o3_codec_int(c, &p->wall_ms, ANY);
+    identity(c, &p->from);
+    level(c, &p->before);
+}
+
+static void model(struct codec *c, struct model *m) {
+    char name[O3_MODEL_NAME_SIZE];
+    memcpy(name, m->name, sizeof name);
+    head(c, "o3judge_model");
+    o3_codec_text(c, name, sizeof name);
+    if (strcmp(name, m->name) != 0) c->is_bad = true;
+    o3_codec_int(c, &m->next_id, 1, COUNT_MAX);
+    o3_codec_int(c, &m->n_switches, 0, COUNT_MAX);
+    o3_codec_int(c, &m->n_here, 0, COUNT_MAX);
+    O3_CODEC(c, m->has_come_back, 0, 1);
+    settings(c, m->epochs, O3_JUDGE_EPOCHS, &m->epoch);
+    settings(c, m->digests, O3_JUDGE_DIGESTS, &m->digest);
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++)
+        pending(c, &m->pending[i]);
+    o3_codec_name(c, "end");
+}
+
+static void model_key(const struct model *m, char out[80]) {
+    snprintf(out, 80, "judge/model/%s", m->hash);
+}
+
+void o3_judge_save_model(const struct o3_judge *j, struct model *m) {
+    if (!o3_judge_saves(j)) return;
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    model_key(m, key);
+    model(&(struct codec){.out = &text}, m);
+    save(j, key, &text);
+    m->is_unsaved = false;
+}
+
+static void forget_settings(struct model *m) {
+    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
+        free(m->epochs[i]);
+    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
+        free(m->digests[i]);
+    memset(m->epochs, 0, sizeof m->epochs);
+    memset(m->digests, 0, sizeof m->digests);
+    memset(m->pending, 0, sizeof m->pending);
+    m->epoch = m->digest = NULL;
+    m->next_id = 1;
+    m->n_switches = m->n_here = 0;
+}
+
+void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    struct codec c;
+    model_key(m, key);
+    if (!take(j, key, &text, &c)) return;
+    model(&c, m);
+    m->has_lost_state = c.is_bad;
+    if (c.is_bad) forget_settings(m);
+    if (m->epoch) o3_series_load(j, m, m->epoch);
+    if (m->digest) o3_series_load(j, m, m->digest);
+}
+
+/* ---- trail ---- */
+
+/* Most samples have the texts of the one before. */
+static void text_or_same(struct codec *c, char *v, const char *before, size_t size) {
+    bool is_same = before && !strcmp(v, before);
+    O3_CODEC(c, is_same, 0, before ? 1 : 0);
+    if (!is_same)
+        o3_codec_text(c, v, size);
+    else if (!c->out)
+        memcpy(v, before, size);
+}
+
+static void surroundings(struct codec *c, struct o3_surroundings *a, const struct o3_surroundings *before) {
+    text_or_same(c, a->version, before ? before->version : NULL, sizeof a->version);
+    text_or_same(c, a->gpu, before ? before->gpu : NULL, sizeof a->gpu);
+    int64_t *const ints[] = {&a->parallel,        &a->preset_num_ctx, &a->loaded_wall_ms, &a->weight_bytes,
+                             &a->interval_ms,     &a->n_models,       &a->n_loads,        &a->n_user_requests,
+                             &a->swapped_bytes,   &a->n_throttled,    &a->n_quota,        &a->memory_available_bytes,
+                             &a->other_vram_bytes};
+    double *const doubles[] = {&a->bandwidth_bytes_per_s, &a->pressure_cpu, &a->pressure_memory, &a->pressure_io};
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
+        o3_codec_int(c, ints[i], ANY);
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+}
+
+static void trail_sample(struct codec *c, struct o3_sample *s, const struct o3_sample *before) {
+    text_or_same(c, s->digest, before ? before->digest : NULL, sizeof s->digest);
+    O3_CODEC(c, s->kind, 0, O3_PROBE_KIND_COUNT - 1);
+    O3_CODEC(c, s->outcome, 0, O3_OUTCOME_COUNT - 1);
+    O3_CODEC(c, s->flags, 0, UINT32_MAX);
+    int64_t *const ints[] = {&s->wall_ms,        &s->mono_ns,   &s->num_ctx,           &s->num_batch,  &s->num_predict,
+                             &s->ttft_ns,        &s->ttfc_ns,   &s->wall_ns,           &s->total_ns,   &s->load_ns,
+                             &s->prompt_eval_ns, &s->eval_ns,   &s->prompt_eval_count, &s->eval_count, &s->queue_ns,
+                             &s->size_bytes,     &s->vram_bytes};
+    double *const doubles[] = {&s->decode_tps, &s->prefill_tps, &s->tpot_s};
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
+        o3_codec_int(c, ints[i], ANY);
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+    surroundings(c, &s->around, before ? &before->around : NULL);
+}
+
+static void trail(struct codec *c, struct model *m) {
+    head(c, "o3judge_trail");
+    O3_CODEC(c, m->n_trail, 0, O3_JUDGE_TRAIL);
+    for (size_t i = 0; i < m->n_trail && !c->is_bad; i++) {
+        if (!c->out) memcpy(m->trail[i].model, m->name, sizeof m->name);
+        trail_sample(c, &m->trail[i], i ? &m->trail[i - 1] : NULL);
+    }
+    o3_codec_name(c, "end");
+}
+
+static void trail_key(const struct model *m, char out[80]) {
+    snprintf(out, 80, "judge/trail/%s", m->hash);
+}
+
+void o3_judge_save_trail(const struct o3_judge *j, struct model *m) {
+    if (!o3_judge_saves(j) || !m->trail) return;
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    trail_key(m, key);
+    trail(&(struct codec){.out = &text}, m);
+    save(j, key, &text);
+    m->n_trail_unsaved = 0;
+}
+
+void o3_judge_take_trail(const struct o3_judge *j, struct model *m) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    struct codec c;
+    trail_key(m, key);
+    if (!take(j, key, &text, &c)) return;
+    m->trail = calloc(O3_JUDGE_TRAIL, sizeof *m->trail);
+    if (!m->trail) return;
+    trail(&c, m);
+    if (c.is_bad) m->n_trail = 0;
+}
+
+/* ---- incidents ---- */
+
+static void report(struct codec *c, struct o3_drift_report *r) {
+    O3_CODEC(c, r->event, 0, O3_DRIFT_EV_RECOVERED);
+    O3_CODEC(c, r->direction, -1, 1);
+    O3_CODEC(c, r->is_slow, 0, 1);
+    O3_CODEC(c, r->season_known, 0, 1);
+    O3_CODEC(c, r->n_since, INT32_MIN, INT32_MAX);
+    int64_t *const ints[] = {&r->change_wall_ms, &r->change_lo_ms, &r->change_hi_ms,
+                             &r->change_index,   &r->index,        &r->baseline_n};
+    double *const doubles[] = {&r->reference, &r->level,     &r->change_ratio, &r->change_lo,
+                               &r->change_hi, &r->statistic, &r->threshold,    &r->baseline_sd_ratio};
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
+        o3_codec_int(c, ints[i], ANY);
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+}
+
+static void member(struct codec *c, struct o3_incident_member *x) {
+    o3_codec_text(c, x->verdict.model, sizeof x->verdict.model);
+    O3_CODEC(c, x->verdict.signal, 0, O3_SIGNAL_COUNT - 1);
+    O3_CODEC(c, x->verdict.stratum, 0, O3_STRATUM_COUNT - 1);
+    report(c, &x->verdict.report);
+    o3_codec_double(c, &x->verdict.budget_ms);
+    O3_CODEC(c, x->end, 0, O3_MEMBER_LEFT);
+    x->is_over = x->end != O3_MEMBER_STANDS;
+    o3_codec_int(c, &x->setting, 1, COUNT_MAX);
+}
+
+static void circumstances(struct codec *c, struct o3_circumstances *x) {
+    O3_CODEC(c, x->n_samples, 0, INT32_MAX);
+    o3_codec_int(c, &x->from_wall_ms, ANY);
+    o3_codec_int(c, &x->to_wall_ms, ANY);
+    o3_codec_text(c, x->version, sizeof x->version);
+    o3_codec_text(c, x->digest, sizeof x->digest);
+    o3_codec_text(c, x->gpu, sizeof x->gpu);
+    double *const doubles[] = {&x->gpu_ratio,
+                               &x->num_ctx,
+                               &x->size_bytes,
+                               &x->preset_num_ctx,
+                               &x->other_vram_bytes,
+                               &x->memory_available_bytes,
+                               &x->pressure_cpu,
+                               &x->pressure_memory,
+                               &x->pressure_io,
+                               &x->queue_s,
+                               &x->loads_per_h,
+                               &x->user_requests_per_h,
+                               &x->swapped_bytes_per_s,
+                               &x->throttled_per_h,
+                               &x->quota_per_h,
+                               &x->efficiency,
+                               &x->decode_tps,
+                               &x->bytes_per_token,
+                               &x->uptime_s,
+                               &x->line.hours,
+                               &x->line.log_rate,
+                               &x->line.hours2,
+                               &x->line.product,
+                               &x->line.log_rate2};
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+    O3_CODEC(c, x->n_loads, 0, INT32_MAX);
+    O3_CODEC(c, x->line.n, 0, O3_CIRCUMSTANCES_MAX);
+}
+
+static void incident(struct codec *c, struct kept_incident *k) {
+    struct o3_incident *i = &k->i;
+    head(c, "o3judge_incident");
+    o3_codec_int(c, &i->id, 1, COUNT_MAX);
+    O3_CODEC(c, i->is_open, 0, 1);
+    int64_t *const times[] = {&i->opened_wall_ms, &i->closed_wall_ms, &i->since_ms, &i->since_lo_ms, &i->since_hi_ms};
+    for (size_t n = 0; n < sizeof times / sizeof *times; n++)
+        o3_codec_int(c, times[n], ANY);
+    O3_CODEC(c, i->n_left_out, 0, INT32_MAX);
+    O3_CODEC(c, i->n_members, 1, O3_INCIDENT_MEMBERS_MAX);
+    for (int n = 0; n < i->n_members && !c->is_bad; n++)
+        member(c, &i->member[n]);
+    O3_CODEC(c, i->n_causes, 0, O3_CAUSES_MAX);
+    for (int n = 0; n < i->n_causes && !c->is_bad; n++) {
+        O3_CODEC(c, i->cause[n].cause, 0, O3_CAUSE_COUNT - 1);
+        o3_codec_double(c, &i->cause[n].weight);
+        o3_codec_text(c, i->cause[n].evidence, sizeof i->cause[n].evidence);
+    }
+    o3_codec_text(c, i->text, sizeof i->text);
+    circumstances(c, &k->before);
+    o3_codec_name(c, "end");
+}
+
+/* As many places as incidents are kept: a new one takes that of the one that is given up. */
+static void incident_key(int64_t id, char out[80]) {
+    snprintf(out, 80, "judge/incident/%02d", (int)(id % O3_INCIDENTS_MAX));
+}
+
+void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k) {
+    if (!o3_judge_saves(j)) return;
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    incident_key(k->i.id, key);
+    incident(&(struct codec){.out = &text}, k);
+    save(j, key, &text);
+}
+
+static struct kept_incident *take_incident(const struct o3_judge *j, int slot) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    char key[80];
+    struct codec c;
+    incident_key(slot, key);
+    if (!take(j, key, &text, &c)) return NULL;
+    struct kept_incident *k = calloc(1, sizeof *k);
+    if (!k) return NULL;
+    incident(&c, k);
+    if (!c.is_bad && k->i.id % O3_INCIDENTS_MAX == slot) return k;
+    free(k);
+    return NULL;
+}
+
+void o3_judge_take_incidents(struct o3_judge *j) {
+    for (int slot = 0; slot < O3_INCIDENTS_MAX; slot++) {
+        struct kept_incident *k = take_incident(j, slot);
+        if (!k) continue;
+        int at = j->n_incidents++;
+        for (; at > 0 && j->incidents[at - 1]->i.id > k->i.id; at--)
+            j->incidents[at] = j->incidents[at - 1];
+        j->incidents[at] = k;
+        if (k->i.id >= j->next_incident) j->next_incident = k->i.id + 1;
+    }
+}

@@ -1,0 +1,135 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The newest samples of a model, kept for what they tell of its surroundings, and what they say about an incident. */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+#include "judge/parts.h"
+
+/* What happened since the sample before goes to the next one that stays. */
+static void merge_into(struct o3_sample *next, const struct o3_sample *gone) {
+    int64_t *const to[] = {&next->around.n_loads, &next->around.n_user_requests, &next->around.swapped_bytes,
+                           &next->around.n_throttled, &next->around.n_quota};
+    const int64_t from[] = {gone->around.n_loads, gone->around.n_user_requests, gone->around.swapped_bytes,
+                            gone->around.n_throttled, gone->around.n_quota};
+    for (size_t i = 0; i < sizeof from / sizeof *from; i++)
+        if (from[i] > 0 && (*to[i] < 0 || __builtin_add_overflow(*to[i], from[i], to[i]))) *to[i] = from[i];
+    next->flags |= gone->flags & O3_SAMPLE_THROTTLED;
+}
+
+/* How little is lost without a sample: the time that its neighbours leave, relative to how long ago it was. */
+static double loss_of(const struct model *m, size_t i, int64_t now_ms) {
+    double gap = (double)m->trail[i + 1].wall_ms - (double)m->trail[i - 1].wall_ms;
+    double age = (double)now_ms - (double)m->trail[i].wall_ms;
+    return fmax(gap, 1) / fmax(age, 1);
+}
+
+static void drop(struct model *m, size_t i) {
+    if (i > 0) merge_into(&m->trail[i + 1], &m->trail[i]);
+    memmove(m->trail + i, m->trail + i + 1, (m->n_trail - i - 1) * sizeof *m->trail);
+    m->n_trail--;
+}
+
+/* The older, the fewer: a small change is found hours after it began, and needs a time before it. */
+static void thin(struct model *m, int64_t now_ms) {
+    while (m->n_trail > O3_JUDGE_TRAIL_KEPT) {
+        size_t least = 0;
+        double oldest_ms = (double)now_ms - (double)m->trail[0].wall_ms;
+        if (oldest_ms >= 0 && oldest_ms <= (double)O3_JUDGE_TRAIL_MS) {
+            double loss = INFINITY;
+            for (size_t i = 1; i + O3_JUDGE_TRAIL_WHOLE < m->n_trail; i++) {
+                double x = loss_of(m, i, now_ms);
+                if (x < loss) {
+                    loss = x;
+                    least = i;
+                }
+            }
+        }
+        drop(m, least);
+    }
+}
+
+void o3_trail_add(struct model *m, const struct o3_sample *s) {
+    if (!m->trail && !(m->trail = calloc(O3_JUDGE_TRAIL, sizeof *m->trail))) return;
+    if (m->n_trail == O3_JUDGE_TRAIL) thin(m, s->wall_ms);
+    m->trail[m->n_trail++] = *s;
+    m->n_trail_unsaved++;
+}
+
+/* The model with the most members; the first of equals. */
+static const char *main_model(const struct o3_incident *i) {
+    int best = 0, best_n = 0;
+    for (int a = 0; a < i->n_members; a++) {
+        int n = 0;
+        for (int b = 0; b < i->n_members; b++)
+            n += !strcmp(i->member[a].verdict.model, i->member[b].verdict.model);
+        if (n <= best_n) continue;
+        best = a;
+        best_n = n;
+    }
+    return i->member[best].verdict.model;
+}
+
+static size_t members_of(const struct o3_incident *i, const char *model, struct o3_cause_member *out) {
+    size_t n = 0;
+    for (int k = 0; k < i->n_members; k++) {
+        const struct o3_verdict *v = &i->member[k].verdict;
+        if (strcmp(v->model, model) != 0 || i->member[k].is_over) continue;
+        out[n++] = (struct o3_cause_member){.signal = v->signal,
+                                            .stratum = v->stratum,
+                                            .direction = v->report.direction,
+                                            .change_ratio = v->report.change_ratio,
+                                            .is_slow = v->report.is_slow};
+    }
+    return n;
+}
+
+bool o3_judge_is_main(const struct o3_incident *i, const char *model) {
+    return i->n_members && !strcmp(main_model(i), model);
+}
+
+/* What lies in the interval of the change time belongs to neither side, but the change time itself is since. */
+static void split(const struct model *m, const struct o3_incident *i, struct o3_circumstances *before,
+                  struct o3_circumstances *since) {
+    size_t n = m ? m->n_trail : 0, from = 0, to;
+    while (from < n && m->trail[from].wall_ms < i->since_lo_ms)
+        from++;
+    for (to = from; to < n && m->trail[to].wall_ms < i->since_ms;)
+        to++;
+    o3_circumstances_of(n ? m->trail : NULL, from, before);
+    o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
+}
+
+static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cause_found out[O3_CAUSES_MAX]) {
+    struct o3_cause_member member[O3_INCIDENT_MEMBERS_MAX];
+    struct o3_circumstances before, since;
+    const char *name = main_model(&k->i);
+    size_t n = members_of(&k->i, name, member);
+    if (!n) return 0;
+    split(o3_judge_find(j, name), &k->i, &before, &since);
+    if (before.n_samples >= k->before.n_samples) k->before = before;
+    return o3_cause_rank(member, n, &k->before, &since, out);
+}
+
+void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k) {
+    struct o3_cause_found found[O3_CAUSES_MAX];
+    int n = rank(j, k, found);
+    if (!n) return;
+    memcpy(k->i.cause, found, sizeof *found * (size_t)n);
+    k->i.n_causes = n;
+}
+
+static double weight_of(const struct o3_cause_found *v, int n, enum o3_cause cause) {
+    for (int i = 0; i < n; i++)
+        if (v[i].cause == cause) return v[i].weight;
+    return 0;
+}
+
+bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k) {
+    const double clearly = 2; /* times likelier: two that are alike do not take turns */
+    struct o3_cause_found found[O3_CAUSES_MAX];
+    if (!k->i.n_causes) return false;
+    enum o3_cause old = k->i.cause[0].cause;
+    int n = rank(j, k, found);
+    if (!n || found[0].cause == old || found[0].cause == O3_CAUSE_UNKNOWN) return false;
+    return found[0].weight >= clearly * weight_of(found, n, old);
+}

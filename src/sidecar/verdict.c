@@ -1,0 +1,294 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* What the judge says, as metrics, events and presets, and the states it keeps. */
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+#include "o3/judge_events.h"
+#include "o3/judge_params.h"
+#include "o3/reading.h"
+#include "sidecar/internal.h"
+
+static const char *detector_name(const struct o3_sidecar *s) {
+    bool is_rank = s->config->drift_detector == O3_DETECTOR_RANK;
+    return o3_drift_detector_name(is_rank ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM);
+}
+
+/* ---- metrics ---- */
+
+void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m) {
+    static const enum o3_metric IDS[] = {O3_M_BASELINE_VALUE,           O3_M_BASELINE_STDDEV,
+                                         O3_M_BASELINE_SAMPLES,         O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS,
+                                         O3_M_DRIFT_STATISTIC,          O3_M_DRIFT_THRESHOLD,
+                                         O3_M_DRIFT_CHANGE_RATIO,       O3_M_DRIFT_DETECTED,
+                                         O3_M_DRIFT_SUSPECTED,          O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS,
+                                         O3_M_ROOFLINE_EFFICIENCY_RATIO};
+    for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
+        o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
+}
+
+static bool is_measured(enum o3_signal sig) { /* the others are exact readings, or a share */
+    return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT ||
+           sig == O3_SIGNAL_LOAD_TIME;
+}
+
+static void show_values(struct o3_sidecar *s, const char *const *l, const char *const *ld, bool has_spread,
+                        const struct o3_drift_view *v) {
+    o3_metric_set(s->metrics, O3_M_BASELINE_SAMPLES, l, (double)v->baseline_n);
+    if (v->state == O3_DRIFT_LEARNING) return;
+    o3_metric_set(s->metrics, O3_M_BASELINE_VALUE, l, v->baseline);
+    if (has_spread) o3_metric_set(s->metrics, O3_M_BASELINE_STDDEV, l, v->baseline_sd);
+    o3_metric_set(s->metrics, O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS, l, (double)v->established_wall_ms / 1000.0);
+    o3_metric_set(s->metrics, O3_M_DRIFT_STATISTIC, ld, v->statistic);
+    o3_metric_set(s->metrics, O3_M_DRIFT_THRESHOLD, ld, v->threshold);
+    o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_RATIO, l, v->change_ratio);
+}
+
+/* Values are those without users; a change counts under any conditions. */
+static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    const char *const *l = O3_L(m->ps.name, o3_signal_name(sig));
+    bool exists = false, is_suspect = false, is_confirmed = false;
+    int64_t since_ms = 0;
+    for (int st = O3_STRATUM_COUNT - 1; st >= 0; st--) {
+        struct o3_series_view v;
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (!v.exists) continue;
+        exists = true;
+        is_suspect |= v.drift.state == O3_DRIFT_SUSPECT;
+        is_confirmed |= v.drift.state == O3_DRIFT_CONFIRMED;
+        if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
+        if (st == O3_STRATUM_IDLE)
+            show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), is_measured(sig), &v.drift);
+        if (sig == O3_SIGNAL_DECODE_RATE && st == O3_STRATUM_IDLE && isfinite(v.efficiency))
+            o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
+    }
+    if (!exists) return;
+    o3_metric_set(s->metrics, O3_M_DRIFT_DETECTED, l, is_confirmed);
+    o3_metric_set(s->metrics, O3_M_DRIFT_SUSPECTED, l, is_suspect);
+    if (is_suspect || is_confirmed)
+        o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l, (double)since_ms / 1000.0);
+    else
+        o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l);
+}
+
+void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        show_signal(s, m, (enum o3_signal)sig);
+}
+
+/* Of each open incident its likeliest cause, for every signal in it. */
+static void show_incidents(struct o3_sidecar *s) {
+    const struct o3_incident *v[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
+    int n_open = 0;
+    o3_metric_drop_matching(s->metrics, O3_M_DRIFT_CAUSE_INFO, O3_NO_LABELS, 0);
+    for (size_t i = 0; i < n; i++) {
+        n_open += v[i]->is_open;
+        for (int k = 0; v[i]->is_open && v[i]->n_causes && k < v[i]->n_members; k++) {
+            const struct o3_incident_member *x = &v[i]->member[k];
+            if (x->is_over) continue;
+            const char *cause = o3_cause_name(v[i]->cause[0].cause);
+            o3_metric_set(s->metrics, O3_M_DRIFT_CAUSE_INFO,
+                          O3_L(x->verdict.model, o3_signal_name(x->verdict.signal), cause), 1);
+        }
+    }
+    o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, n_open);
+}
+
+/* ---- states of a model ---- */
+
+bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st) {
+    struct o3_series_view v;
+    o3_judge_view(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
+    return v.exists && v.drift.state == st;
+}
+
+static bool is_speed(enum o3_signal sig) {
+    return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
+}
+
+int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st) {
+    int n = 0;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        n += is_speed((enum o3_signal)sig) && o3_sc_is_in_state(s, m, (enum o3_signal)sig, st);
+    return n;
+}
+
+bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
+    bool is_embedding = o3_sc_usual_kind(m) == O3_PROBE_EMBED;
+    return o3_judge_is_learning(s->judge, m->ps.name, is_embedding ? O3_SIGNAL_TTFT : O3_SIGNAL_DECODE_RATE);
+}
+
+/* ---- what the judge says ---- */
+
+static void tell(struct o3_sidecar *s, const struct o3_judge_event *e) {
+    o3_sc_event(s, e->id, e->f, e->n);
+}
+
+/* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
+static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct o3_verdict *v, const char *text) {
+    enum o3_drift_event ev = v->report.event;
+    if (!is_speed(v->signal) || v->stratum != O3_STRATUM_IDLE || ev == O3_DRIFT_EV_SUSPECT) return;
+    if (ev == O3_DRIFT_EV_BASELINE)
+        snprintf(m->held_reason, sizeof m->held_reason, "%s baseline established", o3_signal_name(v->signal));
+    else if (ev != O3_DRIFT_EV_WENT_AWAY)
+        o3_str_copy(m->held_reason, sizeof m->held_reason, text);
+    if (ev != O3_DRIFT_EV_WENT_AWAY) m->held = ev;
+    bool is_unsure = o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
+    if (m->held == O3_DRIFT_EV_NONE || is_unsure) return;
+    o3_sc_want_presets(s, m, m->held, m->held_reason, s->judged_at);
+    m->held = O3_DRIFT_EV_NONE;
+}
+
+static void on_verdict(void *ctx, const struct o3_verdict *v) {
+    struct o3_sidecar *s = ctx;
+    struct model *m = o3_sc_find_model(s, v->model);
+    const struct o3_drift_report *r = &v->report;
+    struct o3_judge_event e;
+    o3_verdict_event(v, &e);
+    if (r->event == O3_DRIFT_EV_CONFIRMED)
+        o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS,
+                      O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
+    tell(s, &e);
+    if (!m || !m->epoch) return;
+    if (r->event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE) m->epoch->n_changed[v->signal] = r->n_since;
+    publish_verdict(s, m, v, e.text);
+}
+
+static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
+    struct o3_sidecar *s = ctx;
+    struct o3_judge_event e;
+    if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
+    show_incidents(s);
+    o3_incident_event(i, change, &e);
+    tell(s, &e);
+}
+
+static void on_release(void *ctx, const struct o3_release *r) {
+    struct o3_sidecar *s = ctx;
+    struct o3_judge_event e;
+    o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(r->model, o3_signal_name(r->signal)), r->change_ratio);
+    o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(r->model), (double)r->wall_ms / 1000.0);
+    o3_release_event(r, &e);
+    tell(s, &e);
+}
+
+static void on_epoch(void *ctx, const char *model, const char *reason) {
+    struct o3_sidecar *s = ctx;
+    const struct model *m = o3_sc_find_model(s, model);
+    struct o3_judge_event e;
+    if (m) o3_sc_drop_series(s, m);
+    o3_epoch_event(model, reason, &e);
+    tell(s, &e);
+}
+
+static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
+    struct o3_judge_event e;
+    o3_acknowledged_event(model, signal, level, &e);
+    tell(ctx, &e);
+}
+
+/* ---- what a person says ---- */
+
+static bool has_changed(const struct o3_series_view *v) {
+    return v->exists && (v->drift.state == O3_DRIFT_SUSPECT || v->drift.state == O3_DRIFT_CONFIRMED);
+}
+
+/* The level that a word of now accepts; NaN: nothing has changed. */
+static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+        struct o3_series_view v;
+        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        if (!has_changed(&v)) continue;
+        bool is_share = sig == O3_SIGNAL_SUCCESS; /* its changes are differences */
+        return is_share ? v.drift.baseline + v.drift.change_ratio : v.drift.baseline * (1 + v.drift.change_ratio);
+    }
+    return (double)NAN;
+}
+
+static int write_answer(const struct model *m, uint32_t bits, const double level[O3_SIGNAL_COUNT], bool is_done,
+                        struct o3_buf *out) {
+    o3_buf_adds(out, "{\"model\": ");
+    o3_buf_add_quoted(out, m->ps.name);
+    o3_buf_addf(out, ", \"accepted\": \"%s\", \"signals\": [", is_done ? "now" : "with the next sample");
+    bool is_first = true;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        if (!(bits & (UINT32_C(1) << sig))) continue;
+        char text[64];
+        o3_signal_value_text((enum o3_signal)sig, level[sig], text, sizeof text);
+        o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
+                    o3_signal_name((enum o3_signal)sig));
+        if (isfinite(level[sig]))
+            o3_buf_add_double(out, level[sig]);
+        else
+            o3_buf_adds(out, "null");
+        o3_buf_addf(out, ", \"text\": \"%s\"}", text);
+        is_first = false;
+    }
+    return o3_buf_adds(out, "]}\n");
+}
+
+int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *signal, struct o3_now now,
+                           struct o3_buf *out, struct o3_err *e) {
+    struct model *m = o3_sc_find_model(s, model);
+    enum o3_signal sig = O3_SIGNAL_COUNT;
+    if (!m) return o3_err_set(e, O3_E_NOT_FOUND, "no model \"%.128s\" is known", model);
+    if (signal && !o3_signal_parse(signal, &sig))
+        return o3_err_set(e, O3_E_USAGE, "no signal is called \"%.40s\"", signal);
+    uint32_t bits = 0; /* only what has changed: a level that is judged normal needs no word */
+    double level[O3_SIGNAL_COUNT];
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
+        level[i] = level_of(s, m, (enum o3_signal)i);
+        if (!isnan(level[i]) && (!signal || i == (int)sig)) bits |= UINT32_C(1) << i;
+    }
+    if (!bits)
+        return o3_err_set(e, O3_E_NO_CHANGE, "no change of %s of %.128s is suspected or confirmed",
+                          signal ? signal : "any signal", m->ps.name);
+    m->acknowledged |= bits;
+    bool is_done = o3_sc_look_now(s, m, now);
+    return write_answer(m, bits, level, is_done, out);
+}
+
+/* ---- the judge itself ---- */
+
+static void on_save(void *ctx, const char *key, const char *value, size_t n) {
+    struct o3_sidecar *s = ctx;
+    s->ops.save_state(s->ops.ctx, key, value, n);
+}
+
+static void on_keep(void *ctx, const char *key, const char *value, size_t n) {
+    o3_sc_keep_state(ctx, key, value, n);
+}
+
+static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
+    return o3_sc_take_restored(ctx, key, ret);
+}
+
+int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
+    struct o3_judge_params p;
+    o3_judge_params_of(s->config, &p);
+    struct o3_judge_ops ops = {.ctx = s,
+                               .verdict = on_verdict,
+                               .incident = on_incident,
+                               .release = on_release,
+                               .epoch = on_epoch,
+                               .acknowledged = on_acknowledged,
+                               .save = on_save,
+                               .take = on_take,
+                               .keep = on_keep};
+    o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
+    o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
+    return o3_judge_new(&p, &ops, &s->judge, e);
+}
+
+void o3_sc_judge_configure(struct o3_sidecar *s) {
+    struct o3_judge_params p;
+    o3_judge_params_of(s->config, &p);
+    o3_judge_configure(s->judge, &p);
+}
+
+void o3_sc_resume_incidents(struct o3_sidecar *s) {
+    if (s->has_resumed) return;
+    s->has_resumed = true;
+    o3_judge_resume(s->judge);
+    show_incidents(s);
+}

@@ -1,0 +1,95 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`o3 ack`, its API, and what is told of incidents: a changed level becomes the normal one because a person says so."""
+
+import json
+
+import pytest
+
+import harness
+from harness import FAST, Sidecar, Simulator, run_o3
+
+TOKEN = "a-token-of-the-test"
+QUICK = {**FAST, "drift.baseline_samples": 30, "drift.confirm_samples": 5, "web.token": TOKEN}
+MODEL = Simulator.MODEL
+
+
+def bearer(token=TOKEN):
+    return {"Authorization": f"Bearer {token}"}
+
+
+def ack(sidecar, query, token=TOKEN):
+    return sidecar.request("POST", "/api/v1/ack" + query, headers=bearer(token) if token else {})
+
+
+def test_who_may_and_what_is_refused(start, simulator):
+    off = start(Sidecar, simulator.url, FAST)
+    reply = ack(off, f"?model={MODEL}")
+    assert reply.status_code == 403 and "web.token" in reply.json()["error"]
+    on = start(Sidecar, simulator.url, QUICK)
+    on.wait_sum("o3_probes_total", 1)
+    assert ack(on, f"?model={MODEL}", None).status_code == 401
+    assert ack(on, f"?model={MODEL}", "another").status_code == 401
+    assert ack(on, "").status_code == 400
+    assert ack(on, f"?model={MODEL}&signal=beauty").status_code == 400
+    assert ack(on, "?model=nobody").status_code == 404
+    reply = ack(on, f"?model={MODEL}")
+    assert reply.status_code == 409 and reply.json()["error"]
+    assert on.request("GET", "/api/v1/ack").status_code == 405
+    url = ["--url", on.url]
+    token = {"O3_WEB_TOKEN": TOKEN}
+    assert run_o3("ack", MODEL, *url, env=token).returncode == 1
+    assert run_o3("ack", "nobody", *url, env=token).returncode == 1
+    assert run_o3("ack", MODEL, *url).returncode == 2  # no token
+    assert run_o3("ack", MODEL, *url, env={"O3_WEB_TOKEN": "another"}).returncode == 2
+    assert on.json("/api/v1/incidents") == {"incidents": []}
+
+
+@pytest.mark.parametrize("args", [[], ["a", "b"], ["m", "--signal", "beauty"], ["m", "--web.token", TOKEN], ["m", "--no-such"]], ids=str)
+def test_usage(args):
+    done = run_o3("ack", *args)
+    assert done.returncode == 2 and done.stderr and done.stdout == ""
+
+
+def test_nobody_there():
+    done = run_o3("ack", "m", "--url", f"http://127.0.0.1:{harness.free_port()}", env={"O3_WEB_TOKEN": TOKEN})
+    assert done.returncode == 69 and done.stderr, done
+
+
+def test_a_changed_level_is_accepted(start):
+    simulator = start(Simulator, events=["at 40s decode -40 %"])
+    sidecar = start(Sidecar, simulator.url, QUICK)
+    open_incident = lambda: [i for i in sidecar.json("/api/v1/incidents")["incidents"] if i["open"]]
+    incident = harness.wait_for("an incident", open_incident, 120, 0.5)[0]
+    sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 120, model=MODEL, signal="ttft")
+    assert incident["text"] and incident["since"] and incident["causes"][0]["cause"]
+    assert incident["members"][0]["model"] == MODEL and incident["members"][0]["to"] < incident["members"][0]["from"]
+    page = sidecar.get("/").text
+    assert "Incident 1" in page and "decode_rate" in page
+    told = sidecar.json("/api/v1/events?name=incident_opened")["events"]
+    assert [e["event"] for e in told] == ["incident_opened"] and told[0]["text"]
+
+    done = run_o3("ack", MODEL.split(":")[0], "--signal", "decode_rate", "--url", sidecar.url, "--json", env={"O3_WEB_TOKEN": TOKEN})
+    assert done.returncode == 0, done
+    accepted = json.loads(done.stdout)
+    assert accepted["model"] == MODEL and [s["signal"] for s in accepted["signals"]] == ["decode_rate"]
+    assert 15 < accepted["signals"][0]["level"] < 33
+    sidecar.wait_metric("o3_drift_detected", lambda v: v == 0, model=MODEL, signal="decode_rate")  # with the probe that may run
+    assert run_o3("ack", MODEL, "--signal", "decode_rate", "--config.file", sidecar.config_path, "--url", sidecar.url).returncode == 1
+
+    rest = run_o3("ack", MODEL, "--config.file", sidecar.config_path, "--url", sidecar.url)
+    assert rest.returncode == 0 and "ttft" in rest.stdout and TOKEN not in rest.stdout + rest.stderr, rest
+    harness.wait_for("the end of the incident", lambda: not open_incident(), 60, 0.5)
+    assert "Incident 1" not in sidecar.get("/").text
+    words = [e for e in sidecar.json("/api/v1/events?name=drift_acknowledged")["events"] if e["signal"] == "decode_rate"]
+    assert len(words) == 1 and 15 < words[0]["value"] < 33
+    assert any(s.get("acknowledged") == ["decode_rate"] for s in harness.wait_for(
+        "the sample", lambda: [s for s in sidecar.samples() if s.get("acknowledged")], 60, 0.5))
+
+    # o3 history tells of it while the sidecar runs.
+    done = run_o3("history", "--config.file", sidecar.config_path, "--since", "1h")
+    assert done.returncode == 0 and "accepted as the normal level" in done.stdout and "incident 1 opened" in done.stdout, done
+    # And a replay knows it from the log alone.
+    assert sidecar.stop() == 0
+    done = run_o3("replay", sidecar.results / "logs", "--config.file", sidecar.config_path, "--json")
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    assert done.returncode == 0 and [e["value"] for e in events if e["event"] == "drift_acknowledged" and e["signal"] == "decode_rate"] == [words[0]["value"]]

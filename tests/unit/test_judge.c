@@ -1,0 +1,809 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* From samples to verdicts: what is told, in which order, and that a restart changes none of it. */
+#include "o3/judge.h"
+#include "o3/rand.h"
+#include "o3/text.h"
+#include "o3_test.h"
+
+#define T0 INT64_C(1790000000000)
+#define STEP_MS 60000
+#define GIB (INT64_C(1) << 30)
+
+/* ---- a small map of states, and a log of what was told ---- */
+
+enum { STATES_MAX = 4096 };
+struct map {
+    struct {
+        char *key, *value;
+        size_t n;
+    } v[STATES_MAX];
+    size_t n;
+};
+
+struct told {
+    struct map map;
+    struct o3_buf log;
+    int n_verdicts[O3_DRIFT_EV_RECOVERED + 1], n_incidents[3], n_releases, n_epochs, n_acknowledged;
+    struct o3_verdict last;
+    struct o3_release releases[64];
+    struct o3_incident incident;
+    size_t longest_key;
+};
+
+static void on_save(void *ctx, const char *key, const char *value, size_t n) {
+    struct told *t = ctx;
+    size_t i = 0;
+    if (strlen(key) > t->longest_key) t->longest_key = strlen(key);
+    assert_int_equal(strncmp(key, "judge/", 6), 0);
+    while (i < t->map.n && strcmp(t->map.v[i].key, key) != 0)
+        i++;
+    if (i < t->map.n) {
+        free(t->map.v[i].key);
+        free(t->map.v[i].value);
+        t->map.v[i] = t->map.v[--t->map.n];
+    }
+    if (!n) return;
+    assert_true(t->map.n < STATES_MAX);
+    char *copy = malloc(n + 1);
+    memcpy(copy, value, n);
+    copy[n] = '\0';
+    t->map.v[t->map.n].key = strdup(key);
+    t->map.v[t->map.n].value = copy;
+    t->map.v[t->map.n++].n = n;
+}
+
+static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
+    struct told *t = ctx;
+    for (size_t i = 0; i < t->map.n; i++)
+        if (!strcmp(t->map.v[i].key, key)) return o3_buf_add(ret, t->map.v[i].value, t->map.v[i].n) == 0;
+    return false;
+}
+
+static void on_verdict(void *ctx, const struct o3_verdict *v) {
+    struct told *t = ctx;
+    char text[640];
+    o3_verdict_text(v, text, sizeof text);
+    o3_buf_addf(&t->log, "verdict %s %s %s\n", o3_drift_event_name(v->report.event), o3_stratum_name(v->stratum), text);
+    t->n_verdicts[v->report.event]++;
+    t->last = *v;
+}
+
+static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
+    static const char *const NAMES[] = {"opened", "changed", "closed"};
+    struct told *t = ctx;
+    o3_buf_addf(&t->log, "incident %lld %s %d %s\n", (long long)i->id, NAMES[change], i->n_members, i->text);
+    t->n_incidents[change]++;
+    t->incident = *i;
+}
+
+static void on_release(void *ctx, const struct o3_release *r) {
+    struct told *t = ctx;
+    char text[640];
+    o3_release_text(r, text, sizeof text);
+    o3_buf_addf(&t->log, "release %s\n", text);
+    if (t->n_releases < 64) t->releases[t->n_releases] = *r;
+    t->n_releases++;
+}
+
+static void on_epoch(void *ctx, const char *model, const char *reason) {
+    struct told *t = ctx;
+    o3_buf_addf(&t->log, "epoch %s %s\n", model, reason);
+    t->n_epochs++;
+}
+
+static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
+    struct told *t = ctx;
+    o3_buf_addf(&t->log, "acknowledged %s %s %a\n", model, o3_signal_name(signal), level);
+    t->n_acknowledged++;
+}
+
+static struct told *told_new(void) {
+    struct told *t = calloc(1, sizeof *t);
+    o3_buf_init(&t->log, 16 * 1024 * 1024);
+    return t;
+}
+
+static void told_free(struct told *t) {
+    for (size_t i = 0; i < t->map.n; i++) {
+        free(t->map.v[i].key);
+        free(t->map.v[i].value);
+    }
+    o3_buf_done(&t->log);
+    free(t);
+}
+
+static struct o3_judge_params params(void) {
+    return (struct o3_judge_params){.min_effect = 0.05,
+                                    .budget_ms = 30 * 86400e3,
+                                    .confirm_samples = 10,
+                                    .n0 = 30,
+                                    .max_models = 4,
+                                    .prefill_interval_ms = 600000};
+}
+
+static struct o3_judge *judge_new(struct told *t, struct o3_judge_params p) {
+    struct o3_judge_ops ops = {t,       on_verdict, on_incident, on_release, on_epoch, on_acknowledged,
+                               on_save, on_take,    on_save};
+    struct o3_judge *j = NULL;
+    struct o3_err e;
+    assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
+    return j;
+}
+
+/* ---- samples ---- */
+
+struct world {
+    double tps, ttft_s, noise;
+    int64_t num_ctx, size, vram;
+    const char *version, *digest, *model;
+    struct o3_rand rand;
+    int64_t n;
+};
+
+static struct world world(void) {
+    struct world w = {.tps = 45,
+                      .ttft_s = 0.2,
+                      .noise = 0.02,
+                      .num_ctx = 4096,
+                      .size = 6 * GIB,
+                      .vram = 6 * GIB,
+                      .version = "0.30.1",
+                      .digest = "aaaa",
+                      .model = "qwen3:8b"};
+    o3_rand_seed(&w.rand, 7);
+    return w;
+}
+
+static double wobble(struct world *w) {
+    return 1 + w->noise * fmax(-3, fmin(3, o3_rand_normal(&w->rand)));
+}
+
+static struct o3_sample sample_of(struct world *w) {
+    struct o3_sample s = {.wall_ms = T0 + w->n * STEP_MS,
+                          .mono_ns = w->n * STEP_MS * O3_NS_PER_MS,
+                          .kind = O3_PROBE_DECODE,
+                          .num_ctx = w->num_ctx,
+                          .num_batch = 512,
+                          .size_bytes = w->size,
+                          .vram_bytes = w->vram,
+                          .decode_tps = w->tps * wobble(w),
+                          .ttft_ns = (int64_t)(w->ttft_s * wobble(w) * 1e9),
+                          .wall_ns = O3_NS_PER_S,
+                          .load_ns = 3 * O3_NS_PER_MS,
+                          .prefill_tps = (double)NAN,
+                          .tpot_s = (double)NAN};
+    o3_surroundings_init(&s.around);
+    o3_str_copy(s.model, sizeof s.model, w->model);
+    o3_str_copy(s.digest, sizeof s.digest, w->digest);
+    o3_str_copy(s.around.version, sizeof s.around.version, w->version);
+    s.around.parallel = 1;
+    s.around.interval_ms = STEP_MS;
+    s.around.n_models = 1;
+    w->n++;
+    return s;
+}
+
+static void feed(struct o3_judge *j, struct world *w, int n) {
+    for (int i = 0; i < n; i++) {
+        struct o3_sample s = sample_of(w);
+        o3_judge_add(j, &s);
+    }
+}
+
+/* ---- tests ---- */
+
+static void test_names(void **state) {
+    (void)state;
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
+        enum o3_signal sig;
+        assert_true(o3_signal_parse(o3_signal_name((enum o3_signal)i), &sig));
+        assert_int_equal(sig, i);
+    }
+    enum o3_signal sig;
+    assert_false(o3_signal_parse("decode", &sig));
+    assert_int_equal(o3_signal_good_direction(O3_SIGNAL_MEMORY), -1);
+    assert_int_equal(o3_signal_good_direction(O3_SIGNAL_DECODE_RATE), 1);
+    assert_string_equal(o3_stratum_name(O3_STRATUM_THROTTLED), "throttled");
+}
+
+static struct o3_series_view view_of(const struct o3_judge *j, const struct world *w, enum o3_signal sig) {
+    struct o3_series_view v;
+    o3_judge_view(j, w->model, sig, O3_STRATUM_IDLE, &v);
+    return v;
+}
+
+static void test_a_quiet_server_is_quiet(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 600);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 0);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_BASELINE], 6); /* decode, ttft, memory, gpu share, context, success */
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 0);
+    assert_int_equal(t->n_releases + t->n_epochs, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline, 45, 0.5);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_SUCCESS).drift.baseline, 1, 0.01);
+    assert_int_equal((int)view_of(j, &w, O3_SIGNAL_GPU_RATIO).drift.baseline, 1);
+    assert_false(view_of(j, &w, O3_SIGNAL_PREFILL_RATE).exists);
+    assert_false(o3_judge_is_learning(j, w.model, O3_SIGNAL_DECODE_RATE));
+    assert_true(o3_judge_is_learning(j, "another", O3_SIGNAL_DECODE_RATE));
+    double recent[8];
+    assert_int_equal(o3_judge_recent(j, w.model, O3_SIGNAL_DECODE_RATE, O3_STRATUM_IDLE, recent, 8), 8);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_one_incident_of_several_signals(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    int64_t changed_ms = T0 + w.n * STEP_MS;
+    w.tps *= 0.6;
+    w.ttft_s *= 1.5;
+    w.vram /= 2;
+    feed(j, &w, 40);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 3);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.n_members, 3);
+    assert_true(t->incident.is_open);
+    assert_int_equal(t->incident.since_ms, changed_ms);
+    assert_true(t->incident.n_causes >= 1);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_GPU_SHARE_FELL);
+    assert_int_equal(o3_judge_n_confirmed(j, w.model), 3);
+    const struct o3_incident *list[4];
+    assert_int_equal(o3_judge_incidents(j, list, 4), 1);
+    assert_int_equal(list[0]->id, 1);
+    w.tps /= 0.6;
+    w.ttft_s /= 1.5;
+    w.vram *= 2;
+    feed(j, &w, 60);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_RECOVERED], 3);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_false(t->incident.is_open);
+    assert_non_null(strstr(t->incident.text, "the old level is back"));
+    assert_int_equal(o3_judge_n_confirmed(j, w.model), 0);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_changes_far_apart_are_two_incidents(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 100);
+    w.ttft_s *= 1.5;
+    feed(j, &w, 100);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 2);
+    assert_int_equal(t->incident.id, 2);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_acknowledge(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 60);
+    assert_int_equal(o3_judge_n_confirmed(j, w.model), 1);
+    struct o3_sample s = sample_of(&w);
+    s.kind = O3_PROBE_LOOK;
+    s.acknowledged = 1u << O3_SIGNAL_DECODE_RATE;
+    o3_judge_add(j, &s);
+    assert_int_equal(t->n_acknowledged, 1);
+    assert_int_equal(o3_judge_n_confirmed(j, w.model), 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline, 27, 0.7);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_int_equal(t->incident.member[0].end, O3_MEMBER_ACKNOWLEDGED);
+    assert_non_null(strstr(t->incident.text, "accepted as the normal level"));
+    feed(j, &w, 300);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 1);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static const struct o3_release *release_of(const struct told *t, enum o3_signal sig) {
+    for (int i = t->n_releases - 1; i >= 0; i--)
+        if (t->releases[i].signal == sig) return &t->releases[i];
+    return NULL;
+}
+
+static void test_release_comparison(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 300);
+    w.version = "0.31.0";
+    w.tps *= 0.8;
+    int64_t entered_ms = T0 + w.n * STEP_MS;
+    feed(j, &w, 100);
+    assert_int_equal(t->n_epochs, 1);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 0); /* never drift */
+    assert_int_equal(t->n_releases, 4);                        /* decode_rate, ttft, memory, success */
+    const struct o3_release *r = release_of(t, O3_SIGNAL_DECODE_RATE);
+    assert_non_null(r);
+    assert_string_equal(r->reason, "server_version");
+    assert_string_equal(r->from, "0.30.1");
+    assert_string_equal(r->to, "0.31.0");
+    assert_int_equal(r->wall_ms, entered_ms);
+    O3_ASSERT_NEAR(r->change_ratio, -0.2, 0.02);
+    assert_true(r->change_lo < -0.2 && r->change_hi > -0.2);
+    assert_true(r->change_hi - r->change_lo < 0.06);
+    assert_false(r->is_ours);
+    r = release_of(t, O3_SIGNAL_MEMORY);
+    O3_ASSERT_NEAR(r->change_ratio, 0, 1e-9);
+    r = release_of(t, O3_SIGNAL_SUCCESS);
+    O3_ASSERT_NEAR(r->change_ratio, 0, 0.02);
+    assert_true(r->change_lo < 0 && r->change_hi > 0);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_release_from_a_changed_level_compares_the_healthy_one(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 50);
+    w.tps /= 0.6;
+    w.digest = "bbbb";
+    feed(j, &w, 60);
+    const struct o3_release *r = release_of(t, O3_SIGNAL_DECODE_RATE);
+    assert_string_equal(r->reason, "digest");
+    O3_ASSERT_NEAR(r->change_ratio, 0, 0.02);
+    O3_ASSERT_NEAR(r->drifted, 27, 0.7);
+    assert_non_null(release_of(t, O3_SIGNAL_GPU_RATIO)); /* a digest has its own */
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_int_equal(t->incident.member[0].end, O3_MEMBER_LEFT);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_switching_back_and_forth_compares_once(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge_params p = params();
+    struct o3_judge *j = judge_new(t, p);
+    struct world w = world();
+    for (int i = 0; i < 20; i++) {
+        w.num_ctx = i % 2 ? 8192 : 4096;
+        w.size = i % 2 ? 7 * GIB : 6 * GIB;
+        w.vram = w.size;
+        w.tps = i % 2 ? 40 : 45;
+        feed(j, &w, 45);
+    }
+    int n[O3_SIGNAL_COUNT] = {0};
+    for (int i = 0; i < t->n_releases; i++)
+        n[t->releases[i].signal]++;
+    assert_int_equal(n[O3_SIGNAL_DECODE_RATE], 2); /* there, and back */
+    assert_int_equal(n[O3_SIGNAL_MEMORY], 2);
+    assert_int_equal(t->n_epochs, 19);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1); /* another context: the first time */
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 1);
+    O3_ASSERT_NEAR(release_of(t, O3_SIGNAL_DECODE_RATE)->change_ratio, 45.0 / 40 - 1, 0.02); /* the way back */
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* The GPU is lost: the automatic context shrinks, and with it begins another epoch. It is told all the same. */
+static void test_a_lost_gpu_is_not_absorbed(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    w.num_ctx = 32768;
+    feed(j, &w, 200);
+    w.num_ctx = 4096;
+    w.vram = 0;
+    w.tps = 4;
+    w.ttft_s = 2;
+    feed(j, &w, 60);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    bool has_gpu = false;
+    for (int i = 0; i < t->incident.n_members; i++)
+        has_gpu |= t->incident.member[i].verdict.signal == O3_SIGNAL_GPU_RATIO;
+    assert_true(has_gpu);
+    assert_true(t->incident.is_open);
+    assert_non_null(strstr(t->incident.text, "100 to 0 %"));
+    const struct o3_release *r = release_of(t, O3_SIGNAL_DECODE_RATE);
+    O3_ASSERT_NEAR(r->change_ratio, 4.0 / 45 - 1, 0.02);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* A setting that alternates does not open and close an incident each time. */
+static void test_a_change_in_one_of_two_settings(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 30);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    w.version = "0.31.0";
+    feed(j, &w, 5);
+    w.version = "0.30.1";
+    feed(j, &w, 5);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 0);
+    w.version = "0.31.0";
+    feed(j, &w, 15);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    assert_non_null(strstr(t->incident.text, "another setting runs now"));
+    w.version = "0.30.1"; /* back, and not healed */
+    feed(j, &w, 1);
+    assert_true(t->incident.is_open);
+    assert_int_equal(t->incident.id, 1);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_our_own_setting_is_no_drift(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 100);
+    w.num_ctx = 16384;
+    for (int i = 0; i < 100; i++) {
+        struct o3_sample s = sample_of(&w);
+        s.around.preset_num_ctx = 16384;
+        o3_judge_add(j, &s);
+    }
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 0);
+    assert_true(release_of(t, O3_SIGNAL_DECODE_RATE)->is_ours);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_an_unknown_property_is_no_new_epoch(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    for (int i = 0; i < 60; i++) {
+        struct o3_sample s = sample_of(&w);
+        if (i < 20) s.around.version[0] = '\0';
+        if (i >= 10) o3_str_copy(s.around.gpu, sizeof s.around.gpu, "RTX 4090 550.54");
+        if (i % 3 == 0) s.around.parallel = s.num_batch = -1;
+        o3_judge_add(j, &s);
+    }
+    assert_int_equal(t->n_epochs, 0);
+    assert_int_equal(t->n_verdicts[O3_DRIFT_EV_BASELINE], 6);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* Which samples reach which series. */
+static void test_strata_and_flags(void **state) {
+    (void)state;
+    static const struct {
+        uint32_t flags;
+        int n_idle, n_busy, n_throttled, n_ttft;
+    } CASES[] = {
+        {0, 1, 0, 0, 1},
+        {O3_SAMPLE_BUSY, 0, 1, 0, 0},
+        {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 0, 1, 0},
+        {O3_SAMPLE_AFTER_OTHER, 1, 0, 0, 0},
+        {O3_SAMPLE_WARMUP, 0, 0, 0, 0},
+        {O3_SAMPLE_TAINTED, 0, 0, 0, 0},
+        {O3_SAMPLE_IMPLAUSIBLE | O3_SAMPLE_BUSY, 0, 0, 0, 0},
+        {O3_SAMPLE_INCOMPLETE, 0, 0, 0, 0},
+        {O3_SAMPLE_AFTER_GAP, 1, 0, 0, 1},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct told *t = told_new();
+        struct o3_judge *j = judge_new(t, params());
+        struct world w = world();
+        struct o3_sample s = sample_of(&w);
+        s.flags = CASES[i].flags;
+        o3_judge_add(j, &s);
+        const int wanted[] = {CASES[i].n_idle, CASES[i].n_busy, CASES[i].n_throttled};
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            struct o3_series_view v;
+            o3_judge_view(j, w.model, O3_SIGNAL_DECODE_RATE, (enum o3_stratum)st, &v);
+            assert_int_equal(v.exists ? (int)v.drift.n_samples : 0, wanted[st]);
+        }
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_TTFT).exists, CASES[i].n_ttft);
+        assert_true(view_of(j, &w, O3_SIGNAL_MEMORY).exists);
+        assert_true(view_of(j, &w, O3_SIGNAL_SUCCESS).exists);
+        o3_judge_free(j);
+        told_free(t);
+    }
+}
+
+static void test_failures_and_looks(void **state) {
+    (void)state;
+    static const struct {
+        enum o3_probe_kind kind;
+        enum o3_outcome outcome;
+        uint32_t flags;
+        int n_success, n_exact;
+    } CASES[] = {
+        {O3_PROBE_DECODE, O3_OUTCOME_TIMEOUT, 0, 1, 0},
+        {O3_PROBE_DECODE, O3_OUTCOME_TIMEOUT, O3_SAMPLE_BUSY, 0, 0},
+        {O3_PROBE_DECODE, O3_OUTCOME_TIMEOUT, O3_SAMPLE_TAINTED, 0, 0},
+        {O3_PROBE_DECODE, O3_OUTCOME_HTTP_ERROR, O3_SAMPLE_BUSY, 1, 0},
+        {O3_PROBE_DECODE, O3_OUTCOME_CANCELLED, 0, 0, 0},
+        {O3_PROBE_DECODE, O3_OUTCOME_INCOMPLETE, 0, 1, 0},
+        {O3_PROBE_LOOK, O3_OUTCOME_OK, 0, 0, 1},
+        {O3_PROBE_PREFILL, O3_OUTCOME_OK, 0, 1, 1},
+        {O3_PROBE_EMBED, O3_OUTCOME_OK, 0, 1, 1},
+    };
+    for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
+        struct told *t = told_new();
+        struct o3_judge *j = judge_new(t, params());
+        struct world w = world();
+        struct o3_sample s = sample_of(&w);
+        s.kind = CASES[i].kind;
+        s.outcome = CASES[i].outcome;
+        s.flags = CASES[i].flags;
+        if (s.kind == O3_PROBE_PREFILL) s.prefill_tps = 1000;
+        s.load_ns = 4 * O3_NS_PER_S;
+        o3_judge_add(j, &s);
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_SUCCESS).exists, CASES[i].n_success);
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_MEMORY).exists, CASES[i].n_exact);
+        bool is_probe = s.outcome == O3_OUTCOME_OK && s.kind != O3_PROBE_LOOK;
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_LOAD_TIME).exists, is_probe);
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_PREFILL_RATE).exists, s.kind == O3_PROBE_PREFILL);
+        assert_int_equal(view_of(j, &w, O3_SIGNAL_TTFT).exists, s.kind == O3_PROBE_EMBED);
+        o3_judge_free(j);
+        told_free(t);
+    }
+}
+
+/* A life with everything in it. */
+static struct o3_sample scripted(struct world *w, int i) {
+    if (i == 70) w->tps *= 0.7, w->ttft_s *= 1.4, w->vram = w->size / 2;
+    if (i == 110) w->tps /= 0.7, w->ttft_s /= 1.4, w->vram = w->size;
+    if (i == 150) w->version = "0.31.0", w->tps *= 1.1;
+    if (i == 200) w->num_ctx = 8192;
+    if (i == 206) w->num_ctx = 4096;
+    if (i == 215) w->tps *= 0.5;
+    struct o3_sample s = sample_of(w);
+    if (i == 245) s.acknowledged = 0xff;
+    if (i % 10 == 3) s.kind = O3_PROBE_LOOK;
+    if (i % 10 == 7) s.kind = O3_PROBE_PREFILL, s.prefill_tps = s.decode_tps * 30;
+    if (i % 9 == 4) s.flags |= O3_SAMPLE_BUSY;
+    if (i % 31 == 0) s.flags |= O3_SAMPLE_AFTER_GAP;
+    if (i % 37 == 5) s.load_ns = 2 * O3_NS_PER_S + i, s.flags |= O3_SAMPLE_WARMUP, s.around.n_loads = 1;
+    if (i > 225 && i < 237) s.outcome = O3_OUTCOME_TIMEOUT;
+    return s;
+}
+enum { LIFE = 270 };
+
+static char *life(int restart_at) {
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    for (int i = 0; i < LIFE; i++) {
+        if (i == restart_at) {
+            o3_judge_save(j, true);
+            o3_judge_free(j);
+            j = judge_new(t, params());
+            o3_judge_expect(j, w.model);
+        }
+        struct o3_sample s = scripted(&w, i);
+        o3_judge_add(j, &s);
+    }
+    const struct o3_incident *list[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(j, list, O3_INCIDENTS_MAX);
+    for (size_t i = 0; i < n; i++)
+        o3_buf_addf(&t->log, "kept %lld %s\n", (long long)list[i]->id, list[i]->text);
+    o3_judge_free(j);
+    char *log = o3_buf_take(&t->log);
+    told_free(t);
+    return log;
+}
+
+static void test_restart_at_every_index(void **state) {
+    (void)state;
+    char *whole = life(-1);
+    assert_non_null(strstr(whole, "incident 1 opened"));
+    assert_non_null(strstr(whole, "incident 1 closed"));
+    assert_non_null(strstr(whole, "acknowledged qwen3:8b decode_rate"));
+    assert_non_null(strstr(whole, "release decode_rate"));
+    assert_non_null(strstr(whole, "verdict confirmed idle success"));
+    for (int i = 0; i < LIFE; i++) {
+        char *other = life(i);
+        size_t at = 0;
+        while (whole[at] && whole[at] == other[at])
+            at++;
+        if (whole[at] || other[at])
+            fail_msg("a restart before sample %d tells %.300s, not %.300s", i, other + at, whole + at);
+        free(other);
+    }
+    free(whole);
+}
+
+static void test_bounds(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge_params p = params();
+    p.max_models = 64;
+    struct o3_judge *j = judge_new(t, p);
+    struct world w = world();
+    char name[O3_MODEL_NAME_SIZE];
+    w.model = name;
+    for (int round = 0; round < 3; round++)
+        for (int i = 0; i < 65; i++) {
+            memset(name, 'x', sizeof name - 1);
+            name[sizeof name - 1] = '\0';
+            snprintf(name, 16, "m/../%%s\n\"%d", i);
+            name[strlen(name)] = i % 2 ? '\0' : '\x01';
+            struct o3_sample s = sample_of(&w);
+            o3_judge_add(j, &s);
+        }
+    /* The 65th made room for itself, and each came back to what it was. */
+    struct o3_series_view v = view_of(j, &w, O3_SIGNAL_DECODE_RATE);
+    assert_true(v.exists);
+    assert_int_equal(v.drift.n_samples, 3);
+    assert_true(t->longest_key < 160);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_settings_are_bounded(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    for (int i = 0; i < 400; i++) {
+        w.num_ctx = 1024 + i;
+        w.digest = i % 3 ? i % 2 ? "a" : "b" : "c";
+        feed(j, &w, 2);
+    }
+    o3_judge_save(j, true);
+    assert_true(t->map.n <= 16 * 4 + 4 * 2 + 2); /* settings x series, digests x series, the model and its trail */
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_incidents_are_bounded(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    w.noise = 0.005;
+    feed(j, &w, 100);
+    for (int i = 0; i < 40; i++) {
+        w.size = w.vram = (i % 2 ? 6 : 7) * GIB;
+        feed(j, &w, 40);
+    }
+    const struct o3_incident *list[O3_INCIDENTS_MAX + 1];
+    size_t n = o3_judge_incidents(j, list, O3_INCIDENTS_MAX + 1);
+    assert_true(n > 0 && n <= O3_INCIDENTS_MAX);
+    for (size_t i = 1; i < n; i++)
+        assert_true(list[i]->id < list[i - 1]->id);
+    int64_t newest = list[0]->id;
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    assert_int_equal(o3_judge_incidents(j, list, O3_INCIDENTS_MAX + 1), n);
+    assert_int_equal(list[0]->id, newest);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_damaged_states_are_none(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 100);
+    w.tps *= 0.5;
+    feed(j, &w, 40);
+    o3_judge_save(j, true);
+    o3_judge_free(j);
+    struct o3_rand rand;
+    o3_rand_seed(&rand, o3_test_seed(3));
+    for (int round = 0; round < 30; round++) {
+        struct told *u = told_new();
+        for (size_t i = 0; i < t->map.n; i++) {
+            on_save(u, t->map.v[i].key, t->map.v[i].value, t->map.v[i].n);
+            char *value = u->map.v[u->map.n - 1].value;
+            size_t *n = &u->map.v[u->map.n - 1].n;
+            if (round % 3 == 0) *n = (size_t)o3_rand_below(&rand, *n);
+            for (int k = 0; round % 3 && k < 3; k++)
+                value[o3_rand_below(&rand, *n)] = (char)o3_rand_below(&rand, 256);
+        }
+        struct world again = w;
+        j = judge_new(u, params());
+        feed(j, &again, 50);
+        o3_judge_free(j);
+        told_free(u);
+    }
+    told_free(t);
+}
+
+static void test_texts(void **state) {
+    (void)state;
+    struct o3_verdict v = {.model = "qwen3:8b",
+                           .signal = O3_SIGNAL_DECODE_RATE,
+                           .budget_ms = 30 * 86400e3,
+                           .report = {.event = O3_DRIFT_EV_CONFIRMED,
+                                      .direction = -1,
+                                      .reference = 45.2,
+                                      .level = 28.0,
+                                      .change_ratio = -0.3805,
+                                      .change_lo = -0.402,
+                                      .change_hi = -0.358,
+                                      .change_wall_ms = 1790000000000,
+                                      .change_lo_ms = 1789999940000,
+                                      .change_hi_ms = 1790000060000,
+                                      .n_since = 10}};
+    char text[640];
+    o3_verdict_text(&v, text, sizeof text);
+    assert_string_equal(text,
+                        "decode_rate of qwen3:8b fell by 38.0 % (95 % interval 35.8 to 40.2 %), 45.2 to 28.0 tokens/s, "
+                        "since 2026-09-21T14:13:20Z (2026-09-21T14:12:20Z to 2026-09-21T14:14:20Z), confirmed by "
+                        "10 samples; of all its verdicts one in 30d may be false");
+    v.signal = O3_SIGNAL_GPU_RATIO;
+    v.report.reference = 1;
+    v.report.level = 0.01;
+    v.report.change_ratio = v.report.change_lo = v.report.change_hi = -0.99;
+    v.report.change_lo_ms = v.report.change_hi_ms = 0;
+    v.stratum = O3_STRATUM_BUSY;
+    o3_verdict_text(&v, text, sizeof text);
+    assert_non_null(strstr(text, "gpu_ratio of qwen3:8b beside users fell by 99.0 %"));
+    assert_non_null(strstr(text, ", 100 to 0 %, since"));
+    char cut[20];
+    o3_verdict_text(&v, cut, sizeof cut);
+    assert_int_equal(strlen(cut), 19);
+
+    struct o3_release r = {.model = "qwen3:8b",
+                           .signal = O3_SIGNAL_TTFT,
+                           .reason = "server_version",
+                           .from = "0.30.1",
+                           .to = "0.31.0",
+                           .wall_ms = 1790000000000,
+                           .before = 0.2,
+                           .after = 0.202,
+                           .change_ratio = 0.01,
+                           .change_lo = -0.02,
+                           .change_hi = 0.04,
+                           .n_before = 300,
+                           .n_after = 30,
+                           .drifted = (double)NAN};
+    o3_release_text(&r, text, sizeof text);
+    assert_string_equal(text, "ttft of qwen3:8b rose by 1.0 % (95 % interval -2.0 to 4.0 %), 200 to 202 ms, with "
+                              "server_version 0.30.1 to 0.31.0, since 2026-09-21T14:13:20Z, 300 samples before and 30 "
+                              "after; this may be chance");
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_names),
+        cmocka_unit_test(test_a_quiet_server_is_quiet),
+        cmocka_unit_test(test_one_incident_of_several_signals),
+        cmocka_unit_test(test_changes_far_apart_are_two_incidents),
+        cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_release_comparison),
+        cmocka_unit_test(test_release_from_a_changed_level_compares_the_healthy_one),
+        cmocka_unit_test(test_switching_back_and_forth_compares_once),
+        cmocka_unit_test(test_a_lost_gpu_is_not_absorbed),
+        cmocka_unit_test(test_a_change_in_one_of_two_settings),
+        cmocka_unit_test(test_our_own_setting_is_no_drift),
+        cmocka_unit_test(test_an_unknown_property_is_no_new_epoch),
+        cmocka_unit_test(test_strata_and_flags),
+        cmocka_unit_test(test_failures_and_looks),
+        cmocka_unit_test(test_restart_at_every_index),
+        cmocka_unit_test(test_bounds),
+        cmocka_unit_test(test_settings_are_bounded),
+        cmocka_unit_test(test_incidents_are_bounded),
+        cmocka_unit_test(test_damaged_states_are_none),
+        cmocka_unit_test(test_texts),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
