@@ -13,7 +13,7 @@
 #define TAIL_HEALED 6.0 /* nats by which the newest samples have to speak for the old level */
 #define HEALED_OF 15    /* samples whose level tells the same of a change too small for that */
 #define Z95 1.96
-#define LEVEL_VARIANCE 1.05 /* of the robust mean over that of a mean */
+#define LEVEL_VARIANCE 1.05       /* of the robust mean over that of a mean */
 #define MEDIAN_VARIANCE 1.5707963 /* pi / 2: variance of a median over that of a mean */
 
 static double spread_of_mean(const struct o3_drift *d) {

@@ -10,9 +10,7 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
-#ifndef SURE_EFFECT
 #define SURE_EFFECT 0.9 /* of the minimum, for a confirmation */
-#endif
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
@@ -171,8 +169,8 @@ static bool is_sure(const struct o3_drift *d, const struct o3_drift_change *c) {
 
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
     return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
-           c->tail >= -TAIL_DOUBT &&
-           o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples && is_sure(d, c);
+           c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples &&
+           is_sure(d, c);
 }
 
 /* It has lasted longer than the known excursions like it. */
