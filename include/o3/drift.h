@@ -13,8 +13,10 @@
  *   CONFIRMED -> STABLE (RECOVERED): the same test towards the reference fires, and the level of the newest samples
  *   (confirm_samples, more for a small change) lies within half the minimum effect of the reference.
  *
- * "Effect large enough": not significantly below min_effect (1.3 standard errors). "Lasts": confirm_samples of them,
- * over at least two thirds of confirm_samples intervals, and the newest ones bear it out; longer when excursions like
+ * "Effect large enough": not significantly below min_effect (1.3 standard errors,
+ * or a quarter of it). "Lasts": confirm_samples of them,
+ * over at least two thirds of confirm_samples intervals, the newest ones bear it out, and the 95 % interval of the
+ * effect lies beyond half of min_effect; longer when excursions like
  * it are known to heal by themselves.
  *
  * While CONFIRMED the reference stays as it was. The level follows the last 30 samples; getting worse, or partly
