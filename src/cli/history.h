@@ -30,6 +30,7 @@ struct history_series {
     size_t n_part, cap;
     int part_index;
     struct o3_series_view view; /* as the sidecar saved it last */
+    double now;                 /* median of its newest samples */
 };
 
 struct history_model {

@@ -43,7 +43,7 @@ static void add_signal(const struct history *h, struct o3_buf *b, const char *mo
         o3_buf_addf(b, ",\"state\":\"%s\",\"baseline\":", o3_drift_state_name(v->state));
         add_number(b, v->baseline);
         o3_buf_adds(b, ",\"now\":");
-        add_number(b, v->recent_median);
+        add_number(b, s->now);
         o3_buf_adds(b, ",\"change_ratio\":");
         add_number(b, v->change_ratio);
         add_time(b, "change_time", v->change_wall_ms);

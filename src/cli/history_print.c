@@ -135,7 +135,7 @@ static void print_words(const struct history *h, enum o3_signal sig, const struc
         printf("learning, %lld %s so far", (long long)v->drift.n_recent, v->drift.n_recent == 1 ? "sample" : "samples");
     } else {
         o3_signal_value_text(sig, v->drift.baseline, normal, sizeof normal);
-        o3_signal_value_text(sig, v->drift.recent_median, now, sizeof now);
+        o3_signal_value_text(sig, s->now, now, sizeof now);
         printf("normal %s, now %s: %s", normal, now, state_words(v->drift.state));
     }
     print_range(h, sig, s->level);

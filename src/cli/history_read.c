@@ -9,6 +9,7 @@
 #include "o3/text.h"
 
 #define PARTS_MIN 8
+#define N_NOW 5 /* samples that say how it is now */
 
 /* ---- samples ---- */
 
@@ -132,6 +133,14 @@ static bool take_state(void *ctx, const char *key, struct o3_buf *ret) {
     return o3_store_get(ctx, key, ret, NULL) == 0;
 }
 
+/* A share of ones and zeros needs more samples than the other signals. */
+static void read_view(const struct o3_judge *j, const char *model, enum o3_signal sig, struct history_series *s) {
+    double recent[N_NOW];
+    o3_judge_view(j, model, sig, O3_STRATUM_IDLE, &s->view);
+    size_t n = o3_judge_recent(j, model, sig, O3_STRATUM_IDLE, recent, N_NOW);
+    s->now = sig == O3_SIGNAL_SUCCESS ? s->view.drift.recent_median : n ? o3_median(recent, n) : (double)NAN;
+}
+
 static int read_views(struct history *h, struct o3_store *store, struct o3_err *e) {
     struct o3_judge_ops ops = {.ctx = store, .take = take_state};
     struct o3_judge_params p = h->options->judge;
@@ -144,7 +153,7 @@ static int read_views(struct history *h, struct o3_store *store, struct o3_err *
         struct history_model *m = h->models[i];
         o3_judge_expect(j, m->name);
         for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-            o3_judge_view(j, m->name, (enum o3_signal)sig, O3_STRATUM_IDLE, &m->signals[sig].view);
+            read_view(j, m->name, (enum o3_signal)sig, &m->signals[sig]);
     }
     return 0;
 }
