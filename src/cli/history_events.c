@@ -12,9 +12,15 @@
 
 struct event {
     char name[40], model[O3_MODEL_NAME_SIZE], signal[24], signals[160], text[700], reason[700];
+    char from[100], to[100];
     int64_t id;
-    double value;
+    double value, before, after, lo, hi;
 };
+
+static double number(const json_t *o, const char *key) {
+    const json_t *v = json_object_get(o, key);
+    return json_is_number(v) ? json_number_value(v) : (double)NAN;
+}
 
 static bool decode(const struct history_event *ev, struct event *ret) {
     O3_AUTO_JSON *o = NULL;
@@ -26,8 +32,13 @@ static bool decode(const struct history_event *ev, struct event *ret) {
     o3_json_copy(o, "text", ret->text, sizeof ret->text);
     o3_json_copy(o, "reason", ret->reason, sizeof ret->reason);
     ret->id = o3_json_count(o, "id");
-    const json_t *v = json_object_get(o, "value");
-    ret->value = json_is_number(v) ? json_number_value(v) : (double)NAN;
+    o3_json_copy(o, "from", ret->from, sizeof ret->from);
+    o3_json_copy(o, "to", ret->to, sizeof ret->to);
+    ret->value = number(o, "value");
+    ret->before = number(o, "before");
+    ret->after = number(o, "after");
+    ret->lo = number(o, "change_lo");
+    ret->hi = number(o, "change_hi");
     return true;
 }
 
@@ -45,6 +56,21 @@ static bool is_told_again(const struct history *h, size_t at, const struct event
     return false;
 }
 
+/* The words of the comparison where there is a difference to tell, else that there is none. */
+static void comparison(const struct event *ev, char *out, size_t size) {
+    enum o3_signal sig;
+    char before[64], after[64];
+    bool is_known = o3_signal_parse(ev->signal, &sig) && isfinite(ev->before) && isfinite(ev->after);
+    if (!is_known || ev->lo > 0 || ev->hi < 0) {
+        snprintf(out, size, "compared: %s", ev->text);
+        return;
+    }
+    o3_signal_value_text(sig, ev->before, before, sizeof before);
+    o3_signal_value_text(sig, ev->after, after, sizeof after);
+    snprintf(out, size, "compared: no change of %s of %s seen, %s before and %s after, with %s %s to %s", ev->signal,
+             ev->model, before, after, ev->reason, ev->from, ev->to);
+}
+
 static void words_of(const struct history *h, size_t at, const struct event *ev, char *out, size_t size) {
     enum o3_signal sig;
     char value[64];
@@ -56,7 +82,7 @@ static void words_of(const struct history *h, size_t at, const struct event *ev,
         else
             snprintf(out, size, "incident %lld %s: %s", (long long)ev->id, change, ev->text);
     } else if (!strcmp(ev->name, "release_compared")) {
-        snprintf(out, size, "compared: %s", ev->text);
+        comparison(ev, out, size);
     } else if (!strcmp(ev->name, "epoch_changed")) {
         snprintf(out, size, "new setting of %s: another %s, a new baseline begins", ev->model, ev->reason);
     } else if (!strcmp(ev->name, "drift_acknowledged") && o3_signal_parse(ev->signal, &sig)) {
@@ -76,7 +102,7 @@ static bool is_chosen(const struct history *h, const struct event *ev) {
 void history_print_events(const struct history *h) {
     for (size_t i = 0; i < h->n_events; i++) {
         struct event ev;
-        char time[40], words[900], line[960];
+        char time[40], words[1400], line[1500];
         if (!decode(&h->events[i], &ev) || !is_chosen(h, &ev)) continue;
         history_time(h->events[i].wall_ms, time);
         words_of(h, i, &ev, words, sizeof words);

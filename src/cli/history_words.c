@@ -87,6 +87,15 @@ static void confirmed(const struct history_mark *x, char *out, size_t size) {
                  c->evidence);
 }
 
+/* Series are saved now and then, incidents at once. */
+static bool is_settled_since(const struct history *h, const char *model, enum o3_signal sig, int64_t change_wall_ms) {
+    struct history_mark x;
+    size_t at = 0;
+    while (history_next_mark(h, model, sig, &at, &x))
+        if (x.member->is_over && x.member->verdict.report.change_wall_ms == change_wall_ms) return true;
+    return false;
+}
+
 void history_verdict(const struct history *h, const char *model, enum o3_signal sig, const struct o3_series_view *v,
                      char *out, size_t size) {
     struct history_mark x;
@@ -102,5 +111,8 @@ void history_verdict(const struct history *h, const char *model, enum o3_signal 
                                   : (has_fallen ? "fell" : "rose");
     history_time(v->drift.change_wall_ms, since);
     snprintf(out, size, "%s by %.1f %s since %s%s", verb, 100 * fabs(v->drift.change_ratio),
-             sig == O3_SIGNAL_SUCCESS ? "points" : "%", since, is_suspect ? ", waiting for confirmation" : "");
+             sig == O3_SIGNAL_SUCCESS ? "points" : "%", since,
+             is_suspect                                                 ? ", waiting for confirmation"
+             : is_settled_since(h, model, sig, v->drift.change_wall_ms) ? "; settled after this was saved"
+                                                                        : "");
 }

@@ -222,9 +222,10 @@ static void add_incidents(const struct o3_runs *t, struct o3_buf *out) {
     const struct o3_run *o = &t->first;
     int64_t shown = o->n_incidents < O3_RUN_INCIDENTS_MAX ? o->n_incidents : O3_RUN_INCIDENTS_MAX;
     if (!o->n_incidents) return;
-    begin_list(t, "Incidents",
-               "<th>opened</th><th>number</th><th>settled</th><th>first cause</th><th>evidence</th><th>named</th>",
-               out);
+    begin_list(
+        t, "Incidents",
+        "<th>opened</th><th>number</th><th>settled</th><th>first cause</th><th>evidence</th><th>scenario names</th>",
+        out);
     for (int64_t i = 0; i < shown; i++) {
         const struct o3_run_incident *x = &o->incidents[i];
         char opened[32], id[24], closed[32] = "no", cause[64];
