@@ -56,7 +56,7 @@ def hostile(simulator):
 
 def test_a_hostile_name_is_text(start, hostile):
     sidecar = start(Sidecar, hostile, FAST)
-    sidecar.wait_sum("o3_model_loads_total", 1)
+    sidecar.wait_sum("o3_probes_total", 1)
     assert [m["model"] for m in sidecar.json("/api/v1/models")["models"]] == [NAME]
     page = sidecar.get("/")
     assert page.headers["Content-Type"].startswith("text/html")

@@ -58,9 +58,11 @@ static void test_change_is_found_and_told(void **state) {
 /* The cause is that of the next line that expects one; the alarms name their incident. */
 static void test_incidents_are_kept(void **state) {
     (void)state;
-    static const char TEXT[] = "world gpu 24GiB\n" QUIET FAST "at 40m gpu lost\nat 40m load sim-small ctx 8192\n"
-                               "by 30m expect incident cause=swapping\nby 50m expect incident cause=gpu_share_fell\n"
-                               "by 60m expect incident cause=throttling\nrun for 1h\n";
+    static const char TEXT[] =
+        "world gpu 24GiB\n" QUIET FAST
+        "by 30m expect incident cause=swapping\nat 40m gpu lost\nat 40m load sim-small ctx 8192\n"
+        "by 50m expect incident cause=gpu_share_fell\n"
+        "by 60m expect incident cause=throttling\nrun for 1h\n";
     struct played p = play_for(TEXT, 1, false);
     assert_int_equal(p.run->n_incidents, 1);
     const struct o3_run_incident *i = &p.run->incidents[0];
