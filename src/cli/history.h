@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_CLI_HISTORY_H
 #define O3_CLI_HISTORY_H
-/* What the parts of `o3 history` share: cmd_history.c reads the command line, history_read.c the store; history_print.c,
- * history_events.c and history_json.c show it. */
+/* What the parts of `o3 history` share: cmd_history.c reads the command line, history_read.c the store;
+ * history_print.c, history_events.c and history_json.c show it. */
 #include "io/store.h"
 #include "o3/judge.h"
 
