@@ -11,7 +11,7 @@
 #define INDENT 4
 
 struct event {
-    char name[40], model[O3_MODEL_NAME_SIZE], signal[24], signals[160], text[700], reason[700];
+    char name[40], model[O3_MODEL_NAME_SIZE], signal[24], signals[160], text[700], reason[700], error[300];
     char from[100], to[100];
     int64_t id;
     double value, before, after, lo, hi;
@@ -32,6 +32,7 @@ static bool decode(const struct history_event *ev, struct event *ret) {
     o3_json_copy(o, "text", ret->text, sizeof ret->text);
     o3_json_copy(o, "reason", ret->reason, sizeof ret->reason);
     ret->id = o3_json_count(o, "id");
+    o3_json_copy(o, "error", ret->error, sizeof ret->error);
     o3_json_copy(o, "from", ret->from, sizeof ret->from);
     o3_json_copy(o, "to", ret->to, sizeof ret->to);
     ret->value = number(o, "value");
@@ -85,6 +86,8 @@ static void words_of(const struct history *h, size_t at, const struct event *ev,
         comparison(ev, out, size);
     } else if (!strcmp(ev->name, "epoch_changed")) {
         snprintf(out, size, "new setting of %s: another %s, a new baseline begins", ev->model, ev->reason);
+    } else if (!strcmp(ev->name, "ollama_down")) {
+        snprintf(out, size, "Ollama did not answer: %s", ev->error);
     } else if (!strcmp(ev->name, "drift_acknowledged") && o3_signal_parse(ev->signal, &sig)) {
         o3_signal_value_text(sig, ev->value, value, sizeof value);
         snprintf(out, size, "%s of %s: %s accepted as the normal level", ev->signal, ev->model, value);

@@ -163,7 +163,7 @@ static int read_views(struct history *h, struct o3_store *store, struct o3_err *
 static bool is_told(const char *name) {
     static const enum o3_event_id IDS[] = {O3_EV_INCIDENT_OPENED,  O3_EV_INCIDENT_CHANGED,   O3_EV_INCIDENT_CLOSED,
                                            O3_EV_RELEASE_COMPARED, O3_EV_DRIFT_ACKNOWLEDGED, O3_EV_EPOCH_CHANGED,
-                                           O3_EV_PRESET_WRITTEN};
+                                           O3_EV_OLLAMA_DOWN,      O3_EV_PRESET_WRITTEN};
     for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
         if (!strcmp(o3_event_row(IDS[i])->name, name)) return true;
     return false;

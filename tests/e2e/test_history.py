@@ -27,6 +27,7 @@ RELEASE = {"event": "release_compared", "model": MODEL, "signal": "decode_rate",
 SAME = {**RELEASE, "change_ratio": 0, "change_lo": -0.02, "change_hi": 0.03, "after": 40, "text": "words"}
 ACCEPTED = {"event": "drift_acknowledged", "model": MODEL, "signal": "decode_rate", "value": 22.5}
 WRITTEN = {"event": "preset_written", "model": MODEL, "reason": "decode_rate baseline established"}
+DOWN = {"event": "ollama_down", "error": "connection refused"}
 OTHER = {"event": "model_loaded", "model": MODEL}
 
 
@@ -38,6 +39,7 @@ def store(start):
     path = sidecar.results / "o3.db"
     db = sqlite3.connect(path)
     db.execute("DELETE FROM event")
+    db.execute("INSERT INTO event (wall_ms, name, model, json) VALUES (?, ?, '', ?)", (NOW_MS - 60 * HOUR, DOWN["event"], json.dumps(DOWN)))
     db.execute("INSERT INTO model VALUES (1, ?, 'd')", (MODEL,))
     for i in range(160):
         at = NOW_MS - (160 - i) * HOUR
@@ -76,6 +78,7 @@ def test_text(store):
     assert "decode_rate of m:latest: 22.5 tokens/s accepted as the normal level" in text
     assert "presets of m:latest written: decode_rate baseline established" in text
     assert "model_loaded" not in text
+    assert "2026-11-19T00:00:00Z  Ollama did not answer: connection refused" in text
     order = [text.index(word) for word in (RELEASE["text"], "no change of", "incident 3", "accepted", "presets of")]
     assert order == sorted(order)
     blocks = history(store, "--width", "16").stdout
@@ -98,7 +101,7 @@ def test_json(store):
     signals = {s["signal"]: s for s in found["models"][0]["signals"]}
     assert signals["decode_rate"]["samples"] == 160 and signals["decode_rate"]["levels"][-1] == 24 and len(signals["decode_rate"]["levels"]) == 16
     assert {"ttft", "memory", "gpu_ratio", "context", "success"} <= set(signals)
-    assert [e["event"] for e in found["events"]] == ["release_compared", "release_compared", "incident_opened", "drift_acknowledged", "preset_written"]
+    assert [e["event"] for e in found["events"]] == ["ollama_down", "release_compared", "release_compared", "incident_opened", "drift_acknowledged", "preset_written"]
 
 
 def on_a_terminal(columns, *args):
