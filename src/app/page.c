@@ -152,7 +152,7 @@ static void add_model(struct o3_buf *out, const json_t *m) {
     o3_buf_addf(out, "</h2><p class=\"dim\">%s, context %.0f tokens, probed every %.3g s",
                 json_is_true(json_object_get(m, "loaded")) ? "loaded" : "not loaded", number_of(m, "num_ctx"),
                 number_of(m, "probe_interval_seconds"));
-    if (*paused) {
+    if (*paused && strcmp(paused, "not_loaded") != 0) {
         o3_buf_adds(out, "; probing paused: ");
         o3_buf_add_html(out, paused);
     }

@@ -92,7 +92,10 @@ static void words_of(const struct history *h, size_t at, const struct event *ev,
         o3_signal_value_text(sig, ev->value, value, sizeof value);
         snprintf(out, size, "%s of %s: %s accepted as the normal level", ev->signal, ev->model, value);
     } else {
-        snprintf(out, size, "presets of %s written: %s", ev->model, ev->reason);
+        int n = (int)strcspn(ev->reason, "(,"); /* the verdict itself stands above */
+        while (n > 0 && ev->reason[n - 1] == ' ')
+            n--;
+        snprintf(out, size, "presets of %s written: %.*s", ev->model, n, ev->reason);
     }
 }
 
