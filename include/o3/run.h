@@ -13,6 +13,7 @@
 
 #define O3_RUN_ALARMS_MAX 128
 #define O3_RUN_CHANGES_MAX 32
+#define O3_RUN_INCIDENTS_MAX 64
 #define O3_RUN_FAILURES_MAX 8
 #define O3_RUN_MODELS_MAX 8
 #define O3_RUN_POINTS_MAX 720
@@ -25,6 +26,15 @@ struct o3_run_alarm {
     double ratio;      /* as told: level / reference - 1 */
     double true_ratio; /* of the signal without chance: at the alarm against the baseline's time */
     bool is_true;
+    int64_t incident; /* that it is part of; 0 none */
+};
+/* Alarms that are one incident, as told last. */
+struct o3_run_incident {
+    int64_t id;
+    int64_t opened_ns, closed_ns; /* INT64_MAX: open at the end */
+    char cause[24], evidence[160];
+    double weight;     /* of the cause, 0..1 */
+    char expected[24]; /* cause that the scenario names: of its next expectation of one; "" none */
 };
 /* A change of the world that the sidecar should tell: at least drift.min_effect in a signal of a loaded model. */
 struct o3_run_change {
@@ -56,6 +66,8 @@ struct o3_run {
     int64_t n_alarms, n_false_alarms; /* counted beyond the array, too */
     struct o3_run_change changes[O3_RUN_CHANGES_MAX];
     int n_changes;
+    struct o3_run_incident incidents[O3_RUN_INCIDENTS_MAX];
+    int64_t n_incidents;            /* counted beyond the array, too */
     struct o3_spread delay_seconds; /* from the change to the alarm, of those told */
     /* cost */
     int64_t n_probes, n_failed_probes, n_skipped_probes, n_probe_tokens;

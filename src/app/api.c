@@ -276,9 +276,15 @@ static bool is_token_right(const struct o3_daemon *d, const struct o3_request *r
     return diff == 0;
 }
 
+static void refuse_token(struct o3_daemon *d, struct o3_request *rq) {
+    bool is_wrong = o3_request_header(rq, "Authorization") != NULL;
+    reply_error_with(d, rq, 401, is_wrong ? "the bearer token is wrong" : "a bearer token is needed",
+                     &(struct o3_header){"WWW-Authenticate", "Bearer"});
+}
+
 static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
     if (!is_token_right(d, rq)) {
-        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
+        refuse_token(d, rq);
         return;
     }
     if (d->n_reloaders == O3_DAEMON_RELOADERS_MAX) {
@@ -298,7 +304,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
         return;
     }
     if (!is_token_right(d, rq)) {
-        reply_error_with(d, rq, 401, "a bearer token is needed", &(struct o3_header){"WWW-Authenticate", "Bearer"});
+        refuse_token(d, rq);
         return;
     }
     if (!model || !*model) {

@@ -60,6 +60,13 @@ static int status_of(int http_status) {
     return http_status >= 500 ? 75 : 2;
 }
 
+/* What a person can do about it; "" where the error says it. */
+static const char *advice_for(int http_status) {
+    if (http_status == 401) return "; set O3_WEB_TOKEN, or --config.file with web.token, to the token of the sidecar";
+    if (http_status == 404) return "; see o3 history for the models that were measured";
+    return "";
+}
+
 static int tell(const char *url, const struct o3_exchange *x, bool is_json) {
     if (x->transport) {
         fprintf(stderr, "o3 ack: %s: %s\n", url, x->text[0] ? x->text : o3_error_row(x->transport)->meaning);
@@ -73,7 +80,8 @@ static int tell(const char *url, const struct o3_exchange *x, bool is_json) {
         putchar('\n');
     }
     if (status)
-        fprintf(stderr, "o3 ack: %s (status %d)\n", error ? error : "the answer is not that of a sidecar", x->status);
+        fprintf(stderr, "o3 ack: %s (status %d)%s\n", error ? error : "the answer is not that of a sidecar", x->status,
+                error ? advice_for(x->status) : "");
     else if (!is_json)
         print_accepted(answer);
     json_decref(answer);
@@ -131,6 +139,8 @@ static int take_arguments(struct arguments *a, int argc, char **argv) {
     if (argc - optind != 1 || !*argv[optind]) return usage("name one model");
     if (strlen(argv[optind]) >= O3_MODEL_NAME_SIZE) return usage("no model has so long a name");
     if (a->signal && !o3_signal_parse(a->signal, &signal)) return usage("--signal: unknown; see --help");
+    if (a->url && strncmp(a->url, "http://", 7) != 0 && strncmp(a->url, "https://", 8) != 0)
+        return usage("--url: expected http://HOST:PORT");
     a->model = argv[optind];
     return -1;
 }
@@ -140,7 +150,12 @@ static int ack(const struct arguments *a, const struct o3_config_values *v) {
     char base[400];
     o3_own_url(v->web_listen, "", base, sizeof base);
     o3_buf_init(&url, 4096);
-    o3_buf_addf(&url, "%s/api/v1/ack?model=", a->url ? a->url : base);
+    const char *root = a->url ? a->url : base;
+    size_t n = strlen(root);
+    while (n > 0 && root[n - 1] == '/')
+        n--;
+    o3_buf_add(&url, root, n);
+    o3_buf_adds(&url, "/api/v1/ack?model=");
     add_escaped(&url, a->model);
     if (a->signal) o3_buf_addf(&url, "&signal=%s", a->signal);
     return url.err ? usage("--url: too long") : send_word(o3_buf_str(&url), v->web_token, a->is_json);

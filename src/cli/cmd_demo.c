@@ -15,6 +15,7 @@
 #include "cli/commands.h"
 #include "io/file.h"
 #include "io/loop.h"
+#include "o3/cause.h"
 #include "o3/text.h"
 
 static const char HELP[] =
@@ -131,6 +132,15 @@ static void tell_result(struct demo *d) {
     printf("The verdict is in the metrics, too: o3_drift_detected, o3_drift_change_ratio. Ctrl-C ends the demo.\n");
 }
 
+static void print_incident(const struct o3_field *f, size_t n) {
+    const char *cause = text_field(f, n, "cause"), *evidence = text_field(f, n, "evidence");
+    printf("incident %.0f of %s: ", number_field(f, n, "id"), text_field(f, n, "signals"));
+    if (!strcmp(cause, o3_cause_name(O3_CAUSE_UNKNOWN)))
+        printf("cause unknown, %s\n", evidence);
+    else
+        printf("probably %s (%.0f %%), %s\n", cause, 100 * number_field(f, n, "cause_weight"), evidence);
+}
+
 static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     struct demo *d = ctx;
     (void)wall_ms;
@@ -157,6 +167,9 @@ static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const stru
         d->is_confirmed = true;
         print_time(d);
         printf("VERDICT: %s\n", text_field(f, n, "text"));
+    } else if (ev == O3_EV_INCIDENT_OPENED || ev == O3_EV_INCIDENT_CHANGED) {
+        print_time(d);
+        print_incident(f, n);
     } else if (ev == O3_EV_PRESET_WRITTEN) {
         print_time(d);
         printf("preset file written: %s\n", text_field(f, n, "reason"));

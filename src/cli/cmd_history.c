@@ -17,14 +17,16 @@
 static const char HELP[] =
     "usage: o3 history [MODEL] [--since 7d] [--signal SIGNAL] [OPTION ...]\n"
     "\n"
-    "Shows for each model and signal the level over the time, the normal level, the level now and the verdict; below\n"
-    "them incidents, comparisons of releases, acknowledgements and written presets. Reads the store of the sidecar,\n"
-    "which may run meanwhile.\n"
+    "Shows for each model and signal the normal level, the level now, the level over the time with a mark where a\n"
+    "change began (^ and the number of its incident), and the verdict; below them, oldest first, incidents, new\n"
+    "settings, comparisons of releases, acknowledgements, written presets and when Ollama did not answer. Reads the\n"
+    "store of the sidecar, which may run meanwhile.\n"
     "\n"
-    "  --since TIME         a duration before now, an RFC 3339 time or Unix seconds (7d)\n"
+    "  --since TIME         a duration before now, an RFC 3339 time or Unix seconds (the first sample of the last 7\n"
+    "                       days)\n"
     "  --signal SIGNAL      decode_rate, prefill_rate, ttft, load_time, memory, gpu_ratio, context or success\n"
     "  --now TIME           the end of the time shown (now)\n"
-    "  --width N            characters of a curve, 8 to 240 (what the terminal has)\n"
+    "  --width N            characters of a curve, 8 to 240 (what the terminal has and the samples fill)\n"
     "  --ascii              curves without UTF-8\n"
     "  --json               the same as one JSON object\n"
     "  --config.file FILE   the configuration that names the store; also --results.path DIR, --store.path FILE\n"
@@ -42,10 +44,15 @@ static int usage(const char *text) {
     return 2;
 }
 
-static int terminal_width(void) {
+/* 0: no terminal. */
+static int terminal_columns(void) {
     struct winsize size;
-    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0 || size.ws_col == 0) return WIDTH_DEFAULT;
-    int width = size.ws_col - 5; /* the margin */
+    if (!isatty(STDOUT_FILENO) || ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) < 0) return 0;
+    return size.ws_col;
+}
+
+static int curve_width(int columns) {
+    int width = columns ? columns - 5 : WIDTH_DEFAULT; /* without the margin */
     return width < WIDTH_MIN ? WIDTH_MIN : width > HISTORY_WIDTH_MAX ? HISTORY_WIDTH_MAX : width;
 }
 
@@ -95,7 +102,8 @@ static int take_arguments(struct arguments *a, int argc, char **argv) {
 
 /* 0 or 2. */
 static int read_arguments(const struct arguments *a, const char *model, struct history_options *o) {
-    int64_t width = terminal_width(), wall_ms = o3_now_read().wall_ms;
+    int columns = terminal_columns();
+    int64_t width = curve_width(columns), wall_ms = o3_now_read().wall_ms;
     enum o3_signal signal = O3_SIGNAL_COUNT;
     o->now_ms = wall_ms;
     if (a->now && !o3_since_parse(a->now, wall_ms, &o->now_ms))
@@ -109,6 +117,9 @@ static int read_arguments(const struct arguments *a, const char *model, struct h
     if (a->width && (!o3_int_parse(a->width, &width) || width < WIDTH_MIN || width > HISTORY_WIDTH_MAX))
         return usage("--width: expected a number from 8 to 240");
     o->width = (int)width;
+    o->columns = columns;
+    o->has_width = a->width != NULL;
+    o->has_since = a->since != NULL;
     o->is_ascii = a->is_ascii;
     o->is_json = a->is_json;
     /* Ollama prints "name:latest" for what people call "name". */

@@ -1,12 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <jansson.h>
+/* o3 history for people: the curves and what is made of them. */
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
-#include "base/json.h"
 #include "cli/history.h"
 #include "o3/reading.h"
-#include "o3/text.h"
+
+#define MARGIN 4
+#define LABEL_MAX 24
 
 #define SPAN_MIN 0.1 /* a curve that moves less than 10 % is drawn as flat as it is */
 
@@ -28,16 +29,20 @@ static void limits_of(const double *v, int n, double *ret_lo, double *ret_hi) {
     *ret_hi = hi;
 }
 
+static void print_spaces(int n) {
+    printf("%*s", n, "");
+}
+
 static void print_curve(const struct history *h, const double *v) {
     static const char *const BLOCKS[8] = {"\u2581", "\u2582", "\u2583", "\u2584",
                                           "\u2585", "\u2586", "\u2587", "\u2588"};
     static const char *const ASCII[8] = {"_", ".", "-", "=", "+", "*", "%", "#"};
-    int width = h->options->width, last = width - 1;
+    int last = h->width - 1;
     double lo, hi;
-    limits_of(v, width, &lo, &hi);
+    limits_of(v, h->width, &lo, &hi);
     while (last >= 0 && isnan(v[last]))
         last--;
-    fputs("    ", stdout);
+    print_spaces(MARGIN);
     for (int i = 0; i <= last; i++) {
         if (isnan(v[i])) {
             putchar(' ');
@@ -49,93 +54,113 @@ static void print_curve(const struct history *h, const double *v) {
     putchar('\n');
 }
 
+/* ---- where changes began ---- */
+
+static int part_of(const struct history *h, int64_t wall_ms) {
+    int64_t end = h->options->now_ms;
+    if (wall_ms < h->since_ms || wall_ms >= end) return -1;
+    int part = (int)((double)(wall_ms - h->since_ms) / (double)(end - h->since_ms) * h->width);
+    return part < h->width ? part : h->width - 1;
+}
+
+/* "^1" below the part of the curve; the number only where it covers no other mark. */
+static void mark(char *line, int part, const char *label) {
+    size_t n = strlen(label);
+    if (part < 0) return;
+    bool is_free = strspn(line + part, " ") >= n;
+    if (line[part] == ' ') memcpy(line + part, label, is_free ? n : 1);
+}
+
+static void print_marks(const struct history *h, const struct history_model *m, enum o3_signal sig) {
+    char line[HISTORY_WIDTH_MAX + LABEL_MAX + 1], label[LABEL_MAX];
+    const struct o3_series_view *v = &m->signals[sig].view;
+    struct history_mark x;
+    size_t at = 0, n = sizeof line - 1;
+    memset(line, ' ', n);
+    line[n] = '\0';
+    if (v->exists && v->drift.state == O3_DRIFT_SUSPECT) mark(line, part_of(h, v->drift.change_wall_ms), "^?");
+    while (history_next_mark(h, m->name, sig, &at, &x)) {
+        snprintf(label, sizeof label, "^%lld", (long long)x.incident->id);
+        mark(line, part_of(h, x.member->verdict.report.change_wall_ms), label);
+    }
+    if (!history_standing(h, m->name, sig, &x) && v->exists && v->drift.state == O3_DRIFT_CONFIRMED)
+        mark(line, part_of(h, v->drift.change_wall_ms), "^");
+    while (n > 0 && line[n - 1] == ' ')
+        line[--n] = '\0';
+    if (n) printf("%*s%s\n", MARGIN, "", line);
+}
+
+/* The times at both ends, once below the curves of a model. */
+static void print_axis(const struct history *h) {
+    char from[40], to[40];
+    history_time(h->since_ms, from);
+    history_time(h->options->now_ms, to);
+    int room = h->width - (int)strlen(from) - (int)strlen(to);
+    if (room > 0)
+        printf("%*s%s%*s%s\n", MARGIN, "", from, room, "", to);
+    else
+        printf("%*s%s to %s\n", MARGIN, "", from, to);
+}
+
 /* ---- signals ---- */
 
-static const char *state_words(const struct o3_series_view *v) {
+static const char *state_words(enum o3_drift_state state) {
     static const char *const WORDS[] = {[O3_DRIFT_LEARNING] = "learning",
                                         [O3_DRIFT_STABLE] = "steady",
                                         [O3_DRIFT_SUSPECT] = "may have changed",
-                                        [O3_DRIFT_CONFIRMED] = "changed"};
-    return WORDS[v->drift.state];
+                                        [O3_DRIFT_CONFIRMED] = "CHANGED"};
+    return WORDS[state];
 }
 
-static void print_words(enum o3_signal sig, const struct history_series *s) {
+static void print_range(const struct history *h, enum o3_signal sig, const double *v) {
+    char from[64], to[64];
+    double lo = (double)INFINITY, hi = -(double)INFINITY;
+    for (int i = 0; i < h->width; i++)
+        if (!isnan(v[i])) {
+            lo = fmin(lo, v[i]);
+            hi = fmax(hi, v[i]);
+        }
+    o3_signal_value_text(sig, lo, from, sizeof from);
+    o3_signal_value_text(sig, hi, to, sizeof to);
+    if (strcmp(from, to) != 0) printf("; curve from %s to %s", from, to);
+}
+
+static void print_words(const struct history *h, enum o3_signal sig, const struct history_series *s) {
     const struct o3_series_view *v = &s->view;
-    char normal[64], now[64], since[40];
+    char normal[64], now[64];
     printf("  %-12s ", o3_signal_name(sig));
     if (!v->exists) {
-        printf("%lld samples, not judged yet\n", (long long)s->n);
-        return;
+        printf("%lld %s, not judged yet", (long long)s->n, s->n == 1 ? "sample" : "samples");
+    } else if (v->drift.state == O3_DRIFT_LEARNING) {
+        printf("learning, %lld %s so far", (long long)v->drift.n_recent, v->drift.n_recent == 1 ? "sample" : "samples");
+    } else {
+        o3_signal_value_text(sig, v->drift.baseline, normal, sizeof normal);
+        o3_signal_value_text(sig, s->now, now, sizeof now);
+        printf("normal %s, now %s: %s", normal, now, state_words(v->drift.state));
     }
-    if (v->drift.state == O3_DRIFT_LEARNING) {
-        printf("learning, %lld samples so far\n", (long long)v->drift.n_samples);
-        return;
-    }
-    o3_signal_value_text(sig, v->drift.baseline, normal, sizeof normal);
-    o3_signal_value_text(sig, v->drift.recent_median, now, sizeof now);
-    printf("normal %s, now %s: %s", normal, now, state_words(v));
-    if (v->drift.state != O3_DRIFT_STABLE) {
-        o3_rfc3339_format(v->drift.change_wall_ms, since, sizeof since);
-        const char *unit = sig == O3_SIGNAL_SUCCESS ? "points" : "%";
-        printf(" by %+.1f %s since %s", 100 * v->drift.change_ratio, unit, since);
-    }
+    print_range(h, sig, s->level);
     putchar('\n');
+}
+
+static void print_signal(const struct history *h, const struct history_model *m, enum o3_signal sig) {
+    const struct history_series *s = &m->signals[sig];
+    char verdict[1024];
+    print_words(h, sig, s);
+    print_curve(h, s->level);
+    print_marks(h, m, sig);
+    history_verdict(h, m->name, sig, &s->view, verdict, sizeof verdict);
+    if (verdict[0]) history_print_wrapped(h, MARGIN, MARGIN, verdict);
 }
 
 static void print_model(const struct history *h, const struct history_model *m) {
     printf("%s\n", m->name);
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
-        const struct history_series *s = &m->signals[sig];
-        if (!s->n) continue;
-        print_words((enum o3_signal)sig, s);
-        print_curve(h, s->level);
-    }
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        if (m->signals[sig].n) print_signal(h, m, (enum o3_signal)sig);
+    print_axis(h);
     putchar('\n');
 }
 
-/* ---- events ---- */
-
-static double number(const json_t *o, const char *key) {
-    const json_t *v = json_object_get(o, key);
-    return json_is_number(v) ? json_number_value(v) : (double)NAN;
-}
-
-static void print_release(const json_t *o, const char *model, const char *signal, const char *text) {
-    char from[100], to[100];
-    double ratio = number(o, "change_ratio"), lo = number(o, "change_lo"), hi = number(o, "change_hi");
-    o3_json_copy(o, "from", from, sizeof from);
-    o3_json_copy(o, "to", to, sizeof to);
-    if (!isfinite(ratio) || !isfinite(lo) || !isfinite(hi))
-        printf("%s\n", text);
-    else
-        printf("%s, %s -> %s: %s %+.1f %% (%+.1f to %+.1f)\n", model, from, to, signal, 100 * ratio, 100 * lo,
-               100 * hi);
-}
-
-static void print_event(const struct history *h, const struct history_event *ev) {
-    O3_AUTO_JSON *o = NULL;
-    char time[40], name[40], model[O3_MODEL_NAME_SIZE], signal[24], text[700], reason[200];
-    if (o3_json_load_object(ev->json, strlen(ev->json), &o, NULL) < 0) return;
-    o3_rfc3339_format(ev->wall_ms, time, sizeof time);
-    o3_json_copy(o, "event", name, sizeof name);
-    o3_json_copy(o, "model", model, sizeof model);
-    o3_json_copy(o, "signal", signal, sizeof signal);
-    o3_json_copy(o, "text", text, sizeof text);
-    o3_json_copy(o, "reason", reason, sizeof reason);
-    enum o3_signal sig = O3_SIGNAL_COUNT;
-    bool has_signal = o3_signal_parse(signal, &sig);
-    if (h->options->signal >= 0 && has_signal && sig != (enum o3_signal)h->options->signal) return;
-    printf("%s  ", time);
-    if (!strncmp(name, "incident_", 9))
-        printf("incident %lld %s: %s\n", (long long)o3_json_count(o, "id"), name + 9, text);
-    else if (!strcmp(name, "release_compared"))
-        print_release(o, model, signal, text);
-    else if (!strcmp(name, "drift_acknowledged") && has_signal) {
-        o3_signal_value_text(sig, number(o, "value"), text, sizeof text);
-        printf("%s of %s: %s accepted as the normal level\n", signal, model, text);
-    } else
-        printf("presets of %s written: %s\n", model, reason);
-}
+/* ---- the whole ---- */
 
 static bool has_samples(const struct history_model *m) {
     int64_t n = 0;
@@ -147,8 +172,8 @@ static bool has_samples(const struct history_model *m) {
 int history_print_text(const struct history *h) {
     char from[40], to[40];
     bool any = false;
-    o3_rfc3339_format(h->options->since_ms, from, sizeof from);
-    o3_rfc3339_format(h->options->now_ms, to, sizeof to);
+    history_time(h->since_ms, from);
+    history_time(h->options->now_ms, to);
     printf("%s to %s\n\n", from, to);
     for (int i = 0; i < h->n_models; i++) {
         if (!has_samples(h->models[i])) continue;
@@ -157,81 +182,6 @@ int history_print_text(const struct history *h) {
     }
     if (!any) puts("nothing was measured in this time\n");
     if (h->n_models_left_out) printf("more than %d models: the others are left out\n\n", HISTORY_MODELS_MAX);
-    for (size_t i = 0; i < h->n_events; i++)
-        print_event(h, &h->events[i]);
-    return 0;
-}
-
-/* ---- JSON ---- */
-
-static void add_number(struct o3_buf *b, double v) {
-    if (isfinite(v))
-        o3_buf_add_double(b, v);
-    else
-        o3_buf_adds(b, "null");
-}
-
-static void add_time(struct o3_buf *b, const char *name, int64_t wall_ms) {
-    char text[40];
-    o3_rfc3339_format(wall_ms, text, sizeof text);
-    o3_buf_addf(b, wall_ms ? ",\"%s\":\"%s\"" : ",\"%s\":null", name, text);
-}
-
-static void add_signal(const struct history *h, struct o3_buf *b, enum o3_signal sig, const struct history_series *s) {
-    o3_buf_addf(b, "{\"signal\":\"%s\",\"samples\":%lld,\"levels\":[", o3_signal_name(sig), (long long)s->n);
-    for (int i = 0; i < h->options->width; i++) {
-        if (i) o3_buf_adds(b, ",");
-        add_number(b, s->level[i]);
-    }
-    o3_buf_adds(b, "]");
-    if (s->view.exists) {
-        const struct o3_drift_view *v = &s->view.drift;
-        o3_buf_addf(b, ",\"state\":\"%s\",\"baseline\":", o3_drift_state_name(v->state));
-        add_number(b, v->baseline);
-        o3_buf_adds(b, ",\"now\":");
-        add_number(b, v->recent_median);
-        o3_buf_adds(b, ",\"change_ratio\":");
-        add_number(b, v->change_ratio);
-        add_time(b, "change_time", v->change_wall_ms);
-    }
-    o3_buf_adds(b, "}");
-}
-
-static void add_model(const struct history *h, struct o3_buf *b, const struct history_model *m) {
-    bool is_first = true;
-    o3_buf_adds(b, "{\"model\":");
-    o3_buf_add_quoted(b, m->name);
-    o3_buf_adds(b, ",\"signals\":[");
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
-        if (!m->signals[sig].n) continue;
-        if (!is_first) o3_buf_adds(b, ",\n");
-        add_signal(h, b, (enum o3_signal)sig, &m->signals[sig]);
-        is_first = false;
-    }
-    o3_buf_adds(b, "]}");
-}
-
-int history_print_json(const struct history *h) {
-    O3_AUTO_BUF b;
-    o3_buf_init(&b, (size_t)256 << 20);
-    o3_buf_adds(&b, "{\"format\":1");
-    add_time(&b, "since", h->options->since_ms);
-    add_time(&b, "now", h->options->now_ms);
-    o3_buf_adds(&b, ",\"models\":[");
-    for (int i = 0; i < h->n_models; i++) {
-        if (i) o3_buf_adds(&b, ",\n");
-        add_model(h, &b, h->models[i]);
-    }
-    o3_buf_adds(&b, "],\"events\":[");
-    for (size_t i = 0; i < h->n_events; i++) {
-        if (i) o3_buf_adds(&b, ",\n");
-        o3_buf_adds(&b, h->events[i].json);
-    }
-    o3_buf_adds(&b, "]}\n");
-    if (b.err) {
-        fputs("o3 history: no memory for the text\n", stderr);
-        return o3_error_row(b.err)->exit_status;
-    }
-    fwrite(o3_buf_str(&b), 1, b.len, stdout);
+    history_print_events(h);
     return 0;
 }

@@ -8,6 +8,9 @@
 #include "o3/stat.h"
 #include "o3/text.h"
 
+#define PARTS_MIN 8
+#define N_NOW 5 /* samples that say how it is now */
+
 /* ---- samples ---- */
 
 static struct history_model *new_model(const char *name) {
@@ -63,27 +66,61 @@ static bool push(struct history_series *s, double value) {
     return true;
 }
 
+static bool is_shown(const struct history_options *o, const struct o3_reading *r) {
+    return r->stratum == O3_STRATUM_IDLE && (o->signal < 0 || r->signal == (enum o3_signal)o->signal);
+}
+
 static void add_sample(void *ctx, const struct o3_sample *v) {
     struct history *h = ctx;
     const struct history_options *o = h->options;
     struct o3_reading r[O3_SIGNAL_COUNT];
     size_t n = o3_sample_readings(v, r);
     struct history_model *m = n ? model_of(h, v->model) : NULL;
-    double span_ms = (double)(o->now_ms - o->since_ms);
-    int part = (int)((double)(v->wall_ms - o->since_ms) / span_ms * o->width);
-    if (part >= o->width) part = o->width - 1;
+    double span_ms = (double)(o->now_ms - h->since_ms);
+    int part = (int)((double)(v->wall_ms - h->since_ms) / span_ms * h->width);
+    if (part >= h->width) part = h->width - 1;
     for (size_t i = 0; m && i < n; i++) {
         struct history_series *s = &m->signals[r[i].signal];
-        if (r[i].stratum != O3_STRATUM_IDLE || (o->signal >= 0 && r[i].signal != (enum o3_signal)o->signal)) continue;
+        if (!is_shown(o, &r[i])) continue;
         if (part != s->part_index) close_part(s, r[i].signal);
         s->part_index = part;
         h->is_out_of_memory |= !push(s, r[i].value);
     }
 }
 
+/* What there is, before it is divided into parts. */
+static void look_at_sample(void *ctx, const struct o3_sample *v) {
+    struct history *h = ctx;
+    const struct history_options *o = h->options;
+    struct o3_reading r[O3_SIGNAL_COUNT];
+    size_t n = o3_sample_readings(v, r);
+    for (size_t i = 0; i < n; i++) {
+        struct history_model *m = is_shown(o, &r[i]) ? model_of(h, v->model) : NULL;
+        if (!m) continue;
+        m->signals[r[i].signal].n_seen++;
+        if (!o->has_since && v->wall_ms < h->since_ms) h->since_ms = v->wall_ms;
+    }
+}
+
+/* No more parts than the signal of every probe has samples: a curve of holes shows nothing. */
+static int fitting_width(const struct history *h) {
+    const struct history_options *o = h->options;
+    int sig = o->signal >= 0 ? o->signal : O3_SIGNAL_TTFT;
+    int64_t n = 0;
+    for (int i = 0; i < h->n_models; i++)
+        if (h->models[i]->signals[sig].n_seen > n) n = h->models[i]->signals[sig].n_seen;
+    if (o->has_width || n == 0 || n > o->width) return o->width;
+    return n < PARTS_MIN ? PARTS_MIN : (int)n;
+}
+
 static int read_samples(struct history *h, struct o3_store *store, struct o3_err *e) {
     const struct history_options *o = h->options;
-    int r = o3_store_each_sample(store, o->model, o->since_ms, o->now_ms, add_sample, h, e);
+    h->since_ms = o->has_since ? o->since_ms : o->now_ms;
+    int r = o3_store_each_sample(store, o->model, o->since_ms, o->now_ms, look_at_sample, h, e);
+    if (r < 0) return r;
+    if (h->since_ms == o->now_ms) h->since_ms = o->since_ms; /* no sample */
+    h->width = fitting_width(h);
+    r = o3_store_each_sample(store, o->model, h->since_ms, o->now_ms, add_sample, h, e);
     for (int i = 0; i < h->n_models; i++)
         for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
             close_part(&h->models[i]->signals[sig], (enum o3_signal)sig);
@@ -96,20 +133,28 @@ static bool take_state(void *ctx, const char *key, struct o3_buf *ret) {
     return o3_store_get(ctx, key, ret, NULL) == 0;
 }
 
+/* A share of ones and zeros needs more samples than the other signals. */
+static void read_view(const struct o3_judge *j, const char *model, enum o3_signal sig, struct history_series *s) {
+    double recent[N_NOW];
+    o3_judge_view(j, model, sig, O3_STRATUM_IDLE, &s->view);
+    size_t n = o3_judge_recent(j, model, sig, O3_STRATUM_IDLE, recent, N_NOW);
+    s->now = sig == O3_SIGNAL_SUCCESS ? s->view.drift.recent_median : n ? o3_median(recent, n) : (double)NAN;
+}
+
 static int read_views(struct history *h, struct o3_store *store, struct o3_err *e) {
     struct o3_judge_ops ops = {.ctx = store, .take = take_state};
     struct o3_judge_params p = h->options->judge;
-    struct o3_judge *j = NULL;
     p.max_models = HISTORY_MODELS_MAX;
-    int r = o3_judge_new(&p, &ops, &j, e);
+    int r = o3_judge_new(&p, &ops, &h->judge, e);
+    struct o3_judge *j = h->judge;
     if (r < 0) return r;
+    h->n_incidents = o3_judge_incidents(j, h->incidents, O3_INCIDENTS_MAX);
     for (int i = 0; i < h->n_models; i++) {
         struct history_model *m = h->models[i];
         o3_judge_expect(j, m->name);
         for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-            o3_judge_view(j, m->name, (enum o3_signal)sig, O3_STRATUM_IDLE, &m->signals[sig].view);
+            read_view(j, m->name, (enum o3_signal)sig, &m->signals[sig]);
     }
-    o3_judge_free(j);
     return 0;
 }
 
@@ -117,7 +162,8 @@ static int read_views(struct history *h, struct o3_store *store, struct o3_err *
 
 static bool is_told(const char *name) {
     static const enum o3_event_id IDS[] = {O3_EV_INCIDENT_OPENED,  O3_EV_INCIDENT_CHANGED,   O3_EV_INCIDENT_CLOSED,
-                                           O3_EV_RELEASE_COMPARED, O3_EV_DRIFT_ACKNOWLEDGED, O3_EV_PRESET_WRITTEN};
+                                           O3_EV_RELEASE_COMPARED, O3_EV_DRIFT_ACKNOWLEDGED, O3_EV_EPOCH_CHANGED,
+                                           O3_EV_OLLAMA_DOWN,      O3_EV_PRESET_WRITTEN};
     for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
         if (!strcmp(o3_event_row(IDS[i])->name, name)) return true;
     return false;
@@ -167,4 +213,5 @@ void history_done(struct history *h) {
     for (size_t i = 0; i < h->n_events; i++)
         free(h->events[i].json);
     free(h->events);
+    o3_judge_free(h->judge);
 }

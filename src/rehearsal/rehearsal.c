@@ -116,6 +116,65 @@ static void note_drift(struct o3_rehearsal *r, enum o3_event_id ev, const struct
         note_verdict(r, ev, model, signal);
 }
 
+/* ---- incidents ---- */
+
+static int64_t integer_of(const struct o3_field *f, size_t n, const char *name) {
+    const struct o3_field *x = field(f, n, name);
+    return x && x->type == O3_FIELD_INT ? x->i : 0;
+}
+
+/* The cause that the scenario names for an incident of then: that of the next moment by which one is expected. */
+static const char *expected_cause(const struct o3_scenario *s, const char *model, int64_t now_ns) {
+    const struct o3_scenario_expect *best = NULL;
+    for (size_t i = 0; i < s->n_expects; i++) {
+        const struct o3_scenario_expect *x = &s->expects[i];
+        bool is_named = x->kind == O3_EXPECT_BY && x->event == O3_EV_INCIDENT_OPENED && x->cause[0];
+        if (!is_named || x->to_ns < now_ns || (x->model[0] && !o3_grammar_same_model(x->model, model))) continue;
+        if (!best || x->to_ns < best->to_ns) best = x;
+    }
+    return best ? best->cause : "";
+}
+
+static struct o3_run_incident *incident_of(struct o3_run *run, int64_t id) {
+    for (int64_t i = 0; i < run->n_incidents && i < O3_RUN_INCIDENTS_MAX; i++)
+        if (run->incidents[i].id == id) return &run->incidents[i];
+    return NULL;
+}
+
+static bool has_word(const char *words, const char *word) {
+    size_t n = strlen(word);
+    for (const char *p = words; *p; p += strcspn(p, " "), p += strspn(p, " "))
+        if (!strncmp(p, word, n) && (p[n] == ' ' || !p[n])) return true;
+    return false;
+}
+
+/* Its members are alarms that were told in the same moment. */
+static void claim_alarms(struct o3_run *run, int64_t id, const char *signals, int64_t now_ns) {
+    for (int64_t i = 0; i < run->n_alarms && i < O3_RUN_ALARMS_MAX; i++) {
+        struct o3_run_alarm *a = &run->alarms[i];
+        if (!a->incident && a->at_ns == now_ns && has_word(signals, a->signal)) a->incident = id;
+    }
+}
+
+static void note_incident(struct o3_rehearsal *r, enum o3_event_id ev, const struct o3_field *f, size_t n) {
+    struct o3_run *run = &r->run;
+    int64_t id = integer_of(f, n, "id"), now_ns = r->coupling->now_ns;
+    if (ev != O3_EV_INCIDENT_OPENED && ev != O3_EV_INCIDENT_CHANGED && ev != O3_EV_INCIDENT_CLOSED) return;
+    struct o3_run_incident *x = incident_of(run, id);
+    if (ev == O3_EV_INCIDENT_OPENED && !x && run->n_incidents++ < O3_RUN_INCIDENTS_MAX) {
+        x = &run->incidents[run->n_incidents - 1];
+        *x = (struct o3_run_incident){.id = id, .opened_ns = now_ns};
+        o3_str_copy(x->expected, sizeof x->expected,
+                    expected_cause(r->params.scenario, text_of(f, n, "model"), now_ns));
+    }
+    if (!x) return;
+    x->closed_ns = ev == O3_EV_INCIDENT_CLOSED ? now_ns : INT64_MAX;
+    x->weight = number_of(f, n, "cause_weight");
+    o3_str_copy(x->cause, sizeof x->cause, text_of(f, n, "cause"));
+    o3_str_copy(x->evidence, sizeof x->evidence, text_of(f, n, "evidence"));
+    claim_alarms(run, id, text_of(f, n, "signals"), now_ns);
+}
+
 static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     struct o3_rehearsal *r = ctx;
     if (!r->coupling) return; /* still being made */
@@ -134,6 +193,7 @@ static void on_event(void *ctx, struct o3_now now, enum o3_event_id ev, const st
     seen.is_unstable = is_unstable(r, seen.model);
     note_server(r, ev);
     note_drift(r, ev, f, n);
+    note_incident(r, ev, f, n);
     o3_expectations_event(r->expectations, &seen);
     if (r->params.on_event) r->params.on_event(r->params.ctx, now, ev, f, n);
 }

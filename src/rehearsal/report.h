@@ -15,7 +15,7 @@ struct report_row {
     int64_t simulated_ns;
     double wall_seconds;
     bool is_good, has_twin, has_gpu;
-    int64_t n_alarms, n_false_alarms, n_changes, n_told;
+    int64_t n_alarms, n_false_alarms, n_incidents, n_causes_named, n_causes_right, n_changes, n_told;
     double delay_median, busy_seconds;
     int64_t n_probes, n_failed_probes, n_probe_tokens, n_induced_reloads, n_spilled_loads;
     int64_t n_requests, n_failed_requests, n_twin_failed_requests, n_prefixes_evicted, n_tokens_again;
@@ -37,7 +37,8 @@ struct o3_runs {
     struct o3_run first;
     struct o3_run sum; /* counters, times and spreads of all; no lists, no series */
     int64_t n_told;
-    struct o3_spread size_error; /* of true alarms: |told - true| of the change ratio */
+    int64_t n_causes_named, n_causes_right; /* incidents whose cause the scenario names; of them, told with it first */
+    struct o3_spread size_error;            /* of true alarms: |told - true| of the change ratio */
     struct report_failure failures[REPORT_FAILURES_MAX];
     size_t n_failures;
 };
@@ -69,6 +70,9 @@ void report_what(const struct o3_runs *t, char *out, size_t size);    /* "20 run
 void report_verdict(const struct o3_runs *t, char *out, size_t size); /* why it is good, or not */
 double report_days(const struct o3_runs *t);
 struct o3_interval report_rate(int64_t count, double exposure); /* Poisson at 95 %, per unit of exposure */
-struct o3_interval report_share(int64_t k, int64_t n);          /* Wilson at 95 % */
+/* The incident of an alarm; NULL: none that is kept. */
+const struct o3_run_incident *report_incident(const struct o3_run *o, const struct o3_run_alarm *a);
+bool report_is_cause_right(const struct o3_run_incident *i);
+struct o3_interval report_share(int64_t k, int64_t n); /* Wilson at 95 % */
 
 #endif

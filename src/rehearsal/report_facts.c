@@ -115,6 +115,23 @@ static void add_changes(struct report_facts *f, const struct o3_runs *t) {
     }
 }
 
+const struct o3_run_incident *report_incident(const struct o3_run *o, const struct o3_run_alarm *a) {
+    for (int64_t i = 0; i < o->n_incidents && i < O3_RUN_INCIDENTS_MAX; i++)
+        if (a->incident && o->incidents[i].id == a->incident) return &o->incidents[i];
+    return NULL;
+}
+
+bool report_is_cause_right(const struct o3_run_incident *i) {
+    return !strcmp(i->expected, i->cause);
+}
+
+static void add_incidents(struct report_facts *f, const struct o3_runs *t) {
+    if (!t->sum.n_incidents) return;
+    add_count(f, REPORT_VERDICTS, "Incidents", t->sum.n_incidents);
+    if (t->n_causes_named)
+        add_share(f, REPORT_VERDICTS, "  told with the named cause", t->n_causes_right, t->n_causes_named);
+}
+
 static void add_verdicts(struct report_facts *f, const struct o3_runs *t) {
     double months = report_days(t) / 30;
     if (t->sum.n_probes && months > 0) {
@@ -124,6 +141,7 @@ static void add_verdicts(struct report_facts *f, const struct o3_runs *t) {
         tell_interval(x, report_rate(t->sum.n_false_alarms, months), "");
     }
     if (t->sum.n_alarms) add_count(f, REPORT_VERDICTS, "True alarms", t->sum.n_alarms - t->sum.n_false_alarms);
+    add_incidents(f, t);
     add_changes(f, t);
 }
 

@@ -81,6 +81,7 @@ static const struct {
     {"  per 30 days", "False alarms per 30 days"},
     {"Changes told", "Changes told"},
     {"Detection delay, median", "Detection delay, median"},
+    {"  told with the named cause", "Incidents told with the named cause"},
     {"Added to first token, mean", "Added to first token, mean"},
     {"Added to first token, p99", "Added to first token, p99"},
     {"Share of time busy by probes", "Time busy by probes"},
@@ -211,11 +212,52 @@ static void add_changes(const struct o3_runs *t, struct o3_buf *out) {
     end_list(out, o->n_changes, o->n_changes);
 }
 
+static void add_incident_cell(struct o3_buf *out, const struct o3_run_incident *x) {
+    char text[64] = "";
+    if (x) snprintf(text, sizeof text, "%lld: %s", (long long)x->id, x->cause);
+    add_cell(out, text);
+}
+
+static void add_incidents(const struct o3_runs *t, struct o3_buf *out) {
+    const struct o3_run *o = &t->first;
+    int64_t shown = o->n_incidents < O3_RUN_INCIDENTS_MAX ? o->n_incidents : O3_RUN_INCIDENTS_MAX;
+    if (!o->n_incidents) return;
+    begin_list(
+        t, "Incidents",
+        "<th>opened</th><th>number</th><th>settled</th><th>first cause</th><th>evidence</th><th>scenario names</th>",
+        out);
+    for (int64_t i = 0; i < shown; i++) {
+        const struct o3_run_incident *x = &o->incidents[i];
+        char opened[32], id[24], closed[32] = "no", cause[64];
+        report_time(opened, sizeof opened, x->opened_ns);
+        snprintf(id, sizeof id, "%lld", (long long)x->id);
+        if (x->closed_ns != INT64_MAX) report_time(closed, sizeof closed, x->closed_ns);
+        snprintf(cause, sizeof cause, "%s, %.0f %%", x->cause, 100 * x->weight);
+        o3_buf_adds(out, "<tr>");
+        add_cell(out, opened);
+        add_cell(out, id);
+        add_cell(out, closed);
+        add_cell(out, cause);
+        o3_buf_adds(out, "<td>");
+        o3_buf_add_html(out, x->evidence);
+        o3_buf_addf(out, "</td><td class=\"%s\">",
+                    !x->expected[0]            ? "dim"
+                    : report_is_cause_right(x) ? "told"
+                                               : "missed");
+        o3_buf_add_html(out, x->expected[0] ? x->expected : "-");
+        o3_buf_adds(out, "</td></tr>\n");
+    }
+    end_list(out, o->n_incidents, shown);
+}
+
 static void add_alarms(const struct o3_runs *t, struct o3_buf *out) {
     const struct o3_run *o = &t->first;
     int64_t shown = o->n_alarms < O3_RUN_ALARMS_MAX ? o->n_alarms : O3_RUN_ALARMS_MAX;
     if (!o->n_alarms) return;
-    begin_list(t, "Alarms", "<th>at</th><th>model</th><th>signal</th><th>told</th><th>in truth</th><th></th>", out);
+    begin_list(t, "Alarms",
+               "<th>at</th><th>model</th><th>signal</th><th>told</th><th>in truth</th><th></th>"
+               "<th>incident</th>",
+               out);
     for (int i = 0; i < shown; i++) {
         const struct o3_run_alarm *a = &o->alarms[i];
         char at[32], told[24], truth[24] = "unknown";
@@ -228,8 +270,10 @@ static void add_alarms(const struct o3_runs *t, struct o3_buf *out) {
         add_cell(out, a->signal);
         add_cell(out, told);
         add_cell(out, truth);
-        o3_buf_addf(out, "<td><b class=\"%s\">%s</b></td></tr>\n", a->is_true ? "true" : "false",
+        o3_buf_addf(out, "<td><b class=\"%s\">%s</b></td>", a->is_true ? "true" : "false",
                     a->is_true ? "&#9660; true" : "&#10005; false");
+        add_incident_cell(out, report_incident(o, a));
+        o3_buf_adds(out, "</tr>\n");
     }
     end_list(out, o->n_alarms, shown);
 }
@@ -285,6 +329,7 @@ int o3_runs_html(const struct o3_runs *t, bool has_wall_times, struct o3_buf *ou
     add_bad_rows(t, out);
     add_changes(t, out);
     add_alarms(t, out);
+    add_incidents(t, out);
     add_table(t, &facts, out);
     o3_buf_adds(out, "<p class=\"dim\">made by o3 simulate " O3_VERSION "</p></main></body></html>\n");
     return out->err;

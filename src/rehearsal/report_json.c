@@ -102,6 +102,8 @@ static void put_verdicts(const struct o3_runs *t, struct o3_buf *out) {
         put_rate(out, "false_alarms", "per_30_days", s->n_false_alarms, report_days(t) / 30);
         put_int(out, "true_alarms", s->n_alarms - s->n_false_alarms);
     }
+    if (s->n_incidents) put_int(out, "incidents", s->n_incidents);
+    if (t->n_causes_named) put_share(out, "causes_right", t->n_causes_right, t->n_causes_named);
     if (s->n_changes) {
         put_int(out, "changes", s->n_changes);
         put_share(out, "changes_told", t->n_told, s->n_changes);
@@ -227,6 +229,11 @@ static void put_row(const struct report_row *r, bool has_wall_times, struct o3_b
         put_number(out, "busy_seconds", r->busy_seconds);
         put_int(out, "induced_reloads", r->n_induced_reloads);
     }
+    if (r->n_incidents) put_int(out, "incidents", r->n_incidents);
+    if (r->n_causes_named) {
+        put_int(out, "causes_named", r->n_causes_named);
+        put_int(out, "causes_right", r->n_causes_right);
+    }
     if (r->has_gpu) put_int(out, "spilled_loads", r->n_spilled_loads);
     if (r->n_changes) {
         put_int(out, "changes", r->n_changes);
@@ -276,6 +283,24 @@ static void put_lists(const struct o3_run *o, struct o3_buf *out) {
         put_number(out, "change_ratio", a->ratio);
         put_number(out, "true_change_ratio", a->true_ratio);
         put_bool(out, "is_true", a->is_true);
+        if (a->incident) put_int(out, "incident", a->incident);
+        o3_buf_adds(out, "}");
+    }
+    o3_buf_adds(out, "]");
+}
+
+static void put_incidents(const struct o3_run *o, struct o3_buf *out) {
+    open_array(out, "incidents");
+    for (int64_t i = 0; i < o->n_incidents && i < O3_RUN_INCIDENTS_MAX; i++) {
+        const struct o3_run_incident *x = &o->incidents[i];
+        open_object(out, NULL);
+        put_int(out, "id", x->id);
+        put_time(out, "opened_seconds", x->opened_ns);
+        put_time(out, "closed_seconds", x->closed_ns);
+        put_text(out, "cause", x->cause);
+        put_number(out, "weight", x->weight);
+        put_text(out, "evidence", x->evidence);
+        if (x->expected[0]) put_text(out, "expected_cause", x->expected);
         o3_buf_adds(out, "}");
     }
     o3_buf_adds(out, "]");
@@ -294,6 +319,7 @@ static void put_first_run(const struct o3_run *o, struct o3_buf *out) {
     }
     o3_buf_adds(out, "]");
     put_lists(o, out);
+    put_incidents(o, out);
     o3_buf_adds(out, "}");
 }
 

@@ -101,11 +101,36 @@ static void add_alarm_list(const struct o3_run *o, struct o3_buf *out) {
         report_time(at, sizeof at, a->at_ns);
         report_change(told, sizeof told, a->ratio);
         if (!isnan(a->true_ratio)) report_change(truth, sizeof truth, a->true_ratio);
-        snprintf(line, sizeof line, "%-13s %s %s %s, in truth %s: %s", at, model_name(o, a->model), a->signal, told,
-                 truth, a->is_true ? "true" : "FALSE");
+        const struct o3_run_incident *x = report_incident(o, a);
+        int n = snprintf(line, sizeof line, "%-13s %s %s %s, in truth %s: %s", at, model_name(o, a->model), a->signal,
+                         told, truth, a->is_true ? "true" : "FALSE");
+        if (x && n > 0 && (size_t)n < sizeof line)
+            snprintf(line + n, sizeof line - (size_t)n, "; incident %lld, %s", (long long)x->id, x->cause);
         add_wrapped(out, "  ", "      ", line);
     }
     add_rest(out, o->n_alarms, "alarms");
+}
+
+static void add_incident_list(const struct o3_run *o, struct o3_buf *out) {
+    if (o->n_incidents) o3_buf_adds(out, "\nIncidents\n");
+    for (int i = 0; i < o->n_incidents && i < LISTED_MAX && i < O3_RUN_INCIDENTS_MAX; i++) {
+        const struct o3_run_incident *x = &o->incidents[i];
+        char at[32], end[48] = "open at the end", named[64] = "", line[400];
+        report_time(at, sizeof at, x->opened_ns);
+        if (x->closed_ns != INT64_MAX) {
+            char closed[32];
+            report_time(closed, sizeof closed, x->closed_ns);
+            snprintf(end, sizeof end, "settled %s", closed);
+        }
+        if (x->expected[0] && !report_is_cause_right(x))
+            snprintf(named, sizeof named, "; the scenario names %s: WRONG", x->expected);
+        else if (x->expected[0])
+            o3_str_copy(named, sizeof named, "; as the scenario names it");
+        snprintf(line, sizeof line, "%-13s %lld, %s: %s (%.0f %%)%s%s%s", at, (long long)x->id, end, x->cause,
+                 100 * x->weight, x->evidence[0] ? ": " : "", x->evidence, named);
+        add_wrapped(out, "  ", "      ", line);
+    }
+    add_rest(out, o->n_incidents, "incidents");
 }
 
 static void add_failure_list(const struct o3_runs *t, struct o3_buf *out) {
@@ -162,6 +187,7 @@ int o3_runs_text(const struct o3_runs *t, bool has_wall_times, struct o3_buf *ou
     if (t->n == 1) {
         add_change_list(&t->first, out);
         add_alarm_list(&t->first, out);
+        add_incident_list(&t->first, out);
     }
     add_failure_list(t, out);
     if (t->n > 1) {

@@ -49,6 +49,13 @@ static int64_t count_told(const struct o3_run *o) {
     return n;
 }
 
+static int64_t count_causes(const struct o3_run *o, bool only_right) {
+    int64_t n = 0;
+    for (int64_t i = 0; i < o->n_incidents && i < O3_RUN_INCIDENTS_MAX; i++)
+        n += o->incidents[i].expected[0] && (!only_right || report_is_cause_right(&o->incidents[i]));
+    return n;
+}
+
 static struct report_row row_of(const struct o3_run *o) {
     return (struct report_row){
         .seed = o->seed,
@@ -58,6 +65,9 @@ static struct report_row row_of(const struct o3_run *o) {
         .has_twin = o->has_twin,
         .n_alarms = o->n_alarms,
         .n_false_alarms = o->n_false_alarms,
+        .n_incidents = o->n_incidents,
+        .n_causes_named = count_causes(o, false),
+        .n_causes_right = count_causes(o, true),
         .n_changes = o->n_changes,
         .n_told = count_told(o),
         .delay_median = o3_spread_quantile(&o->delay_seconds, 0.5),
@@ -93,6 +103,7 @@ static void sum_counts(struct o3_run *sum, const struct o3_run *o) {
     sum->wall_seconds += o->wall_seconds;
     sum->n_alarms += o->n_alarms;
     sum->n_false_alarms += o->n_false_alarms;
+    sum->n_incidents += o->n_incidents;
     sum->n_changes += o->n_changes;
     sum->n_probes += o->n_probes;
     sum->n_failed_probes += o->n_failed_probes;
@@ -175,6 +186,8 @@ int o3_runs_add(struct o3_runs *t, const struct o3_run *o) {
     if (t->n == 1) t->first = *o;
     t->n_bad += !o3_run_is_good(o);
     t->n_told += count_told(o);
+    t->n_causes_named += count_causes(o, false);
+    t->n_causes_right += count_causes(o, true);
     sum_counts(&t->sum, o);
     merge_spreads(&t->sum, o);
     add_size_errors(t, o);

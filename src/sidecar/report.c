@@ -32,6 +32,29 @@ static json_t *text_or_null(const char *s) {
     return s[0] ? json_string(s) : json_null();
 }
 
+/* ---- open incidents ---- */
+
+static bool stands_of(const struct o3_incident *i, const char *model, int signal, int stratum) {
+    for (int n = 0; i->is_open && n < i->n_members; n++) {
+        const struct o3_incident_member *x = &i->member[n];
+        if (x->is_over || (model && strcmp(x->verdict.model, model) != 0)) continue;
+        if ((signal < 0 || (int)x->verdict.signal == signal) && (stratum < 0 || (int)x->verdict.stratum == stratum))
+            return true;
+    }
+    return false;
+}
+
+/* Numbers of the open incidents, of that model (NULL all) and, unless negative, of that signal under these conditions;
+ * the newest first. */
+static json_t *incident_ids(const struct o3_sidecar *s, const char *model, int signal, int stratum) {
+    const struct o3_incident *v[O3_INCIDENTS_MAX];
+    size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
+    json_t *ids = json_array();
+    for (size_t i = 0; i < n; i++)
+        if (stands_of(v[i], model, signal, stratum)) json_array_append_new(ids, json_integer(v[i]->id));
+    return ids;
+}
+
 int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
     int n_loaded = 0, n_drifted = 0;
     bool has_probed = false;
@@ -48,6 +71,7 @@ int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct
     json_object_set_new(root, "ollama_error", text_or_null(s->last_error));
     json_object_set_new(root, "models_loaded", json_integer(n_loaded));
     json_object_set_new(root, "models_drifted", json_integer(n_drifted));
+    json_object_set_new(root, "incidents_open", incident_ids(s, NULL, -1, -1));
     json_object_set_new(root, "first_probe_seen", json_boolean(has_probed));
     json_object_set_new(root, "probing", json_boolean(s->probe.id != 0));
     json_object_set_new(root, "users_busy", json_boolean(s->gate.is_busy));
@@ -57,7 +81,18 @@ int o3_sidecar_status_json(const struct o3_sidecar *s, struct o3_now now, struct
     return dump(root, out);
 }
 
-static json_t *series_json(const struct o3_series_view *view) {
+#define N_NOW 5 /* samples that say how it is now */
+
+static double level_now(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_stratum st,
+                        const struct o3_drift_view *v) {
+    double recent[N_NOW];
+    if (sig == O3_SIGNAL_SUCCESS) return v->recent_median; /* a share of ones and zeros needs more of them */
+    size_t n = o3_judge_recent(s->judge, m->ps.name, sig, st, recent, N_NOW);
+    return n ? o3_median(recent, n) : (double)NAN;
+}
+
+static json_t *series_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_stratum st,
+                           const struct o3_series_view *view) {
     const struct o3_drift_view *v = &view->drift;
     json_t *o = json_object();
     json_object_set_new(o, "state", json_string(o3_drift_state_name(v->state)));
@@ -66,6 +101,7 @@ static json_t *series_json(const struct o3_series_view *view) {
     json_object_set_new(o, "baseline_stddev", number(v->baseline_sd));
     json_object_set_new(o, "baseline_samples", json_integer(v->baseline_n));
     json_object_set_new(o, "baseline_established", time_text(v->established_wall_ms));
+    json_object_set_new(o, "now", number(level_now(s, m, sig, st, v)));
     json_object_set_new(o, "statistic", number(v->statistic));
     json_object_set_new(o, "threshold", number(v->threshold));
     json_object_set_new(o, "change_ratio", number(v->change_ratio));
@@ -73,6 +109,7 @@ static json_t *series_json(const struct o3_series_view *view) {
     json_object_set_new(o, "recent_median", number(v->recent_median));
     json_object_set_new(o, "recent_robust_cv", number(v->robust_cv));
     json_object_set_new(o, "recent_n", json_integer(v->n_recent));
+    json_object_set_new(o, "incidents", incident_ids(s, m->ps.name, (int)sig, (int)st));
     if (isfinite(view->efficiency)) json_object_set_new(o, "roofline_efficiency", number(view->efficiency));
     return o;
 }
@@ -85,11 +122,12 @@ static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, en
         o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
         if (!v.exists) continue;
         if (st == O3_STRATUM_IDLE) {
-            o = series_json(&v);
+            o = series_json(s, m, sig, O3_STRATUM_IDLE, &v);
             continue;
         }
         if (!strata) strata = json_object();
-        json_object_set_new(strata, o3_stratum_name((enum o3_stratum)st), series_json(&v));
+        json_object_set_new(strata, o3_stratum_name((enum o3_stratum)st),
+                            series_json(s, m, sig, (enum o3_stratum)st, &v));
     }
     if (!o && strata) o = json_object();
     if (strata) json_object_set_new(o, "strata", strata);
@@ -145,6 +183,7 @@ static json_t *model_json(const struct o3_sidecar *s, const struct model *m, str
     json_object_set_new(o, "induced_reload", json_boolean(m->strike != STRIKE_NONE));
     json_object_set_new(o, "decode_tokens", json_integer(m->epoch ? m->epoch->decode_tokens : 0));
     json_object_set_new(o, "stability", stability_json(s, m));
+    json_object_set_new(o, "incidents", incident_ids(s, m->ps.name, -1, -1));
     json_object_set_new(o, "signals", signals_json(s, m));
     return o;
 }

@@ -2,6 +2,7 @@
 """`o3 ack`, its API, and what is told of incidents: a changed level becomes the normal one because a person says so."""
 
 import json
+import re
 
 import pytest
 
@@ -44,7 +45,8 @@ def test_who_may_and_what_is_refused(start, simulator):
     assert on.json("/api/v1/incidents") == {"incidents": []}
 
 
-@pytest.mark.parametrize("args", [[], ["a", "b"], ["m", "--signal", "beauty"], ["m", "--web.token", TOKEN], ["m", "--no-such"]], ids=str)
+@pytest.mark.parametrize("args", [[], ["a", "b"], ["m", "--signal", "beauty"], ["m", "--web.token", TOKEN], ["m", "--no-such"],
+                                  ["m", "--url", "nonsense"]], ids=str)
 def test_usage(args):
     done = run_o3("ack", *args)
     assert done.returncode == 2 and done.stderr and done.stdout == ""
@@ -53,6 +55,41 @@ def test_usage(args):
 def test_nobody_there():
     done = run_o3("ack", "m", "--url", f"http://127.0.0.1:{harness.free_port()}", env={"O3_WEB_TOKEN": TOKEN})
     assert done.returncode == 69 and done.stderr, done
+
+
+def check_history(sidecar):
+    """Each line in print has its numbers from the same facts as the JSON."""
+    now = harness.wait_for("the saved states", lambda: saved(sidecar), 60, 0.5)["now"]
+    args = ["history", "--config.file", sidecar.config_path, "--now", now]
+    found, text = json.loads(run_o3(*args, "--json").stdout), run_o3(*args, "--ascii").stdout
+    assert text.splitlines()[0] == "{} to {}".format(*(found[key].split(".")[0] + "Z" for key in ("since", "now")))
+    model = next(m for m in found["models"] if m["model"] == MODEL)
+    lines = text.splitlines()
+    units = {"decode_rate": ("tokens/s", 1), "ttft": ("ms", 1000), "memory": ("GiB", 2**-30), "gpu_ratio": ("%", 100), "context": ("tokens", 1), "success": ("%", 100)}
+    for signal in model["signals"]:
+        at = next(i for i, line in enumerate(lines) if line.startswith(f"  {signal['signal']} "))
+        unit, scale = units[signal["signal"]]
+        said = re.search(rf"normal ([\d.]+) {unit}, now ([\d.]+) {unit}: ([A-Za-z ]+)", lines[at])
+        if signal["state"] == "learning":
+            assert "learning" in lines[at]
+            continue
+        for value, word in zip((signal["baseline"], signal["now"]), said.groups()):
+            assert abs(float(word) - value * scale) <= 0.051 * max(1, value * scale / 10), (signal, lines[at])
+        words = {"stable": "steady", "suspect": "may have changed", "confirmed": "CHANGED"}
+        assert said[3] == words[signal["state"]]
+        assert len(lines[at + 1]) <= 4 + len(signal["levels"])
+        if signal["state"] == "confirmed":
+            assert f"    {signal['verdict']}" in lines[at + 2:at + 5] and signal["verdict"].startswith("incident 1: ")
+            column = lines[at + 2].index("^1") - 4
+            assert 0 < column < len(signal["levels"]), lines[at:at + 4]
+    told = [line for line in lines if re.match(r"\d{4}-\S+Z  ", line)]
+    assert len(told) == len(found["events"])
+
+
+def saved(sidecar):
+    found = json.loads(run_o3("history", "--config.file", sidecar.config_path, "--json").stdout)
+    states = {s["signal"]: s.get("verdict") for m in found["models"] for s in m["signals"]}
+    return found if states.get("decode_rate") and states.get("ttft") else None
 
 
 def test_a_changed_level_is_accepted(start):
@@ -64,7 +101,17 @@ def test_a_changed_level_is_accepted(start):
     assert incident["text"] and incident["since"] and incident["causes"][0]["cause"]
     assert incident["members"][0]["model"] == MODEL and incident["members"][0]["to"] < incident["members"][0]["from"]
     page = sidecar.get("/").text
-    assert "Incident 1" in page and "decode_rate" in page
+    assert 'id="incident-1"' in page and "What has changed" in page and "decode_rate" in page and "#incident-1" in page
+    for words in ("Decode rate", "Prefill rate", "Time to first token", "Load time", "Memory", "Share on the GPU", "Context", "Success"):
+        assert words in page
+    assert incident["causes"][0]["cause"] in page and "<script" not in page
+
+    # The same in the API, and the history says in print what it says in JSON.
+    assert sidecar.json("/api/v1/status")["incidents_open"] == [1]
+    model = sidecar.json("/api/v1/models")["models"][0]
+    assert model["incidents"] == [1] and model["signals"]["decode_rate"]["incidents"] == [1] and model["signals"]["memory"]["incidents"] == []
+    assert model["signals"]["decode_rate"]["now"] < 0.8 * model["signals"]["decode_rate"]["baseline"]
+    check_history(sidecar)
     told = sidecar.json("/api/v1/events?name=incident_opened")["events"]
     assert [e["event"] for e in told] == ["incident_opened"] and told[0]["text"]
 
@@ -79,7 +126,9 @@ def test_a_changed_level_is_accepted(start):
     rest = run_o3("ack", MODEL, "--config.file", sidecar.config_path, "--url", sidecar.url)
     assert rest.returncode == 0 and "ttft" in rest.stdout and TOKEN not in rest.stdout + rest.stderr, rest
     harness.wait_for("the end of the incident", lambda: not open_incident(), 60, 0.5)
-    assert "Incident 1" not in sidecar.get("/").text
+    page = sidecar.get("/").text
+    assert "What has changed" not in page and page.index("Settled") < page.index('id="incident-1"')
+    assert sidecar.json("/api/v1/status")["incidents_open"] == []
     words = [e for e in sidecar.json("/api/v1/events?name=drift_acknowledged")["events"] if e["signal"] == "decode_rate"]
     assert len(words) == 1 and 15 < words[0]["value"] < 33
     assert any(s.get("acknowledged") == ["decode_rate"] for s in harness.wait_for(

@@ -1,8 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """`o3 history`: the same database and the same moment give the same text; the sidecar may run meanwhile."""
 
+import fcntl
 import json
+import os
+import pty
+import re
 import sqlite3
+import struct
+import subprocess
+import termios
 
 import pytest
 
@@ -15,9 +22,12 @@ NOW_MS = 1795262400000
 HOUR = 3600 * 1000
 INCIDENT = {"event": "incident_opened", "model": MODEL, "id": 3, "text": "decode_rate of m:latest fell by 40.0 %; probably uptime (80 %)"}
 RELEASE = {"event": "release_compared", "model": MODEL, "signal": "decode_rate", "from": "0.32.1", "to": "0.33.0", "change_ratio": -0.068,
-           "change_lo": -0.081, "change_hi": -0.054, "text": "words"}
+           "change_lo": -0.081, "change_hi": -0.054, "before": 40, "after": 37.3, "reason": "server_version",
+           "text": "decode_rate of m:latest fell by 6.8 %, with server_version 0.32.1 to 0.33.0"}
+SAME = {**RELEASE, "change_ratio": 0, "change_lo": -0.02, "change_hi": 0.03, "after": 40, "text": "words"}
 ACCEPTED = {"event": "drift_acknowledged", "model": MODEL, "signal": "decode_rate", "value": 22.5}
 WRITTEN = {"event": "preset_written", "model": MODEL, "reason": "decode_rate baseline established"}
+DOWN = {"event": "ollama_down", "error": "connection refused"}
 OTHER = {"event": "model_loaded", "model": MODEL}
 
 
@@ -29,12 +39,13 @@ def store(start):
     path = sidecar.results / "o3.db"
     db = sqlite3.connect(path)
     db.execute("DELETE FROM event")
+    db.execute("INSERT INTO event (wall_ms, name, model, json) VALUES (?, ?, '', ?)", (NOW_MS - 60 * HOUR, DOWN["event"], json.dumps(DOWN)))
     db.execute("INSERT INTO model VALUES (1, ?, 'd')", (MODEL,))
     for i in range(160):
         at = NOW_MS - (160 - i) * HOUR
         db.execute("INSERT INTO sample (wall_ms, mono_ns, model_id, kind, outcome, flags, http_status, num_ctx, size_bytes, vram_bytes, ttft_ns,"
                    " decode_tps, detail) VALUES (?, 0, 1, 0, 0, 0, 200, 4096, 1000, 1000, 100000000, ?, '')", (at, 40 if i < 120 else 24))
-    for i, event in enumerate([RELEASE, INCIDENT, OTHER, ACCEPTED, WRITTEN]):
+    for i, event in enumerate([RELEASE, SAME, INCIDENT, OTHER, ACCEPTED, WRITTEN]):
         db.execute("INSERT INTO event (wall_ms, name, model, json) VALUES (?, ?, ?, ?)", (NOW_MS - (50 - i) * HOUR, event["event"], MODEL, json.dumps(event)))
     db.commit()
     db.close()
@@ -51,20 +62,28 @@ def test_text(store):
     text = history(store, "--width", "16", "--ascii").stdout
     assert text == history(store, "--width", "16", "--ascii").stdout
     lines = text.splitlines()
-    assert lines[0] == "2026-11-14T12:00:00.000Z to 2026-11-21T12:00:00.000Z"
+    # from the first sample of the last seven days on, not seven days when there are fewer
+    assert lines[0] == "2026-11-14T20:00:00Z to 2026-11-21T12:00:00Z"
     at = next(i for i, line in enumerate(lines) if line.startswith("  decode_rate"))
     curve = lines[at + 1]
     assert curve.strip("#_ ") == "" and curve.rstrip().endswith("#" * 3 + "_" * 4), text
     assert len(curve) <= 4 + 16
+    assert lines[at].endswith("not judged yet; curve from 24.0 tokens/s to 40.0 tokens/s")
+    assert "    2026-11-14T20:00:00Z to 2026-11-21T12:00:00Z" in lines, text
+    wide = history(store, "--width", "60").stdout.splitlines()
+    assert "    2026-11-14T20:00:00Z" + " " * 20 + "2026-11-21T12:00:00Z" in wide
     assert "incident 3 opened: " + INCIDENT["text"] in text
-    assert "0.32.1 -> 0.33.0: decode_rate -6.8 % (-8.1 to -5.4)" in text
+    assert "compared: " + RELEASE["text"] in text
+    assert "compared: no change of decode_rate of m:latest seen, 40.0 tokens/s before and 40.0 tokens/s after, with server_version 0.32.1 to 0.33.0" in text
     assert "decode_rate of m:latest: 22.5 tokens/s accepted as the normal level" in text
     assert "presets of m:latest written: decode_rate baseline established" in text
     assert "model_loaded" not in text
-    order = [text.index(word) for word in ("0.32.1", "incident 3", "accepted", "presets of")]
+    assert "2026-11-19T00:00:00Z  Ollama did not answer: connection refused" in text
+    order = [text.index(word) for word in (RELEASE["text"], "no change of", "incident 3", "accepted", "presets of")]
     assert order == sorted(order)
     blocks = history(store, "--width", "16").stdout
     assert "\u2588\u2588\u2588\u2581\u2581\u2581\u2581" in blocks
+    assert not re.search(r"\d\.\d{3}Z", text)  # one form of times
 
 
 def test_what_is_chosen(store):
@@ -82,7 +101,67 @@ def test_json(store):
     signals = {s["signal"]: s for s in found["models"][0]["signals"]}
     assert signals["decode_rate"]["samples"] == 160 and signals["decode_rate"]["levels"][-1] == 24 and len(signals["decode_rate"]["levels"]) == 16
     assert {"ttft", "memory", "gpu_ratio", "context", "success"} <= set(signals)
-    assert [e["event"] for e in found["events"]] == ["release_compared", "incident_opened", "drift_acknowledged", "preset_written"]
+    assert [e["event"] for e in found["events"]] == ["ollama_down", "release_compared", "release_compared", "incident_opened", "drift_acknowledged", "preset_written"]
+
+
+def on_a_terminal(columns, *args):
+    """What the command prints on a terminal of that width."""
+    main, terminal = pty.openpty()
+    fcntl.ioctl(terminal, termios.TIOCSWINSZ, struct.pack("HHHH", 50, columns, 0, 0))
+    process = subprocess.Popen([harness.BINARY, *map(str, args)], stdout=terminal, env=harness.clean_environment())
+    os.close(terminal)
+    said = b""
+    while True:
+        try:
+            piece = os.read(main, 65536)
+        except OSError:  # the other end is closed
+            piece = b""
+        if not piece:
+            break
+        said += piece
+    os.close(main)
+    assert process.wait(60) == 0
+    return said.decode().replace("\r\n", "\n")
+
+
+def test_a_terminal_is_not_overrun(store):
+    args = ["history", "--store.path", store, "--now", NOW]
+    for columns in (60, 100, 160):
+        lines = on_a_terminal(columns, *args).splitlines()
+        paragraphs = [line for line in lines if line.startswith("2026-") and "  " in line]
+        at = lines.index(paragraphs[0])
+        assert max(len(line) for line in lines[at:]) <= columns, lines
+        curves = [line for line in lines if line.strip() and set(line.strip()) <= set("\u2581\u2582\u2583\u2584\u2585\u2586\u2587\u2588 ")]
+        assert curves and max(map(len, curves)) < columns
+    words = re.sub(r"\s+", " ", " ".join(on_a_terminal(60, *args).splitlines()))
+    assert RELEASE["text"] in words and INCIDENT["text"] in words
+
+
+def test_a_short_life_fills_the_curve(store):
+    """Without --since a store of an hour is shown as an hour, without holes between its samples."""
+    db = sqlite3.connect(store)
+    db.execute("DELETE FROM sample WHERE wall_ms < ?", (NOW_MS - 12 * HOUR,))
+    db.commit()
+    db.close()
+    lines = history(store, "--ascii").stdout.splitlines()
+    assert lines[0] == "2026-11-21T00:00:00Z to 2026-11-21T12:00:00Z"
+    curve = lines[next(i for i, line in enumerate(lines) if line.startswith("  ttft")) + 1]
+    assert len(curve) == 4 + 12 and " " not in curve.strip(), lines
+    assert history(store, "--since", "7d").stdout.splitlines()[0] == "2026-11-14T12:00:00Z to 2026-11-21T12:00:00Z"
+    found = json.loads(history(store, "--json").stdout)
+    assert found["since"] == "2026-11-21T00:00:00.000Z" and {len(s["levels"]) for s in found["models"][0]["signals"]} == {12}
+
+
+def test_an_incident_is_told_in_full_once(store):
+    closed = {**INCIDENT, "event": "incident_closed", "signals": "decode_rate", "text": "it is over"}
+    db = sqlite3.connect(store)
+    db.execute("UPDATE event SET json = ? WHERE name = 'incident_opened'", (json.dumps({**INCIDENT, "signals": "decode_rate ttft"}),))
+    db.execute("INSERT INTO event (wall_ms, name, model, json) VALUES (?, ?, ?, ?)", (NOW_MS - HOUR, closed["event"], MODEL, json.dumps(closed)))
+    db.commit()
+    db.close()
+    text = history(store).stdout
+    assert "incident 3 opened: decode_rate ttft of m:latest\n" in text and INCIDENT["text"] not in text
+    assert text.rstrip().endswith("incident 3 closed: it is over")
 
 
 def test_stores_that_cannot_be_read(store, tmp_path):

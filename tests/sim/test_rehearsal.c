@@ -55,6 +55,28 @@ static void test_change_is_found_and_told(void **state) {
     done(&p);
 }
 
+/* The cause is that of the next line that expects one; the alarms name their incident. */
+static void test_incidents_are_kept(void **state) {
+    (void)state;
+    static const char TEXT[] =
+        "world gpu 24GiB\n" QUIET FAST
+        "by 30m expect incident cause=swapping\nat 40m gpu lost\nat 40m load sim-small ctx 8192\n"
+        "by 50m expect incident cause=gpu_share_fell\n"
+        "by 60m expect incident cause=throttling\nrun for 1h\n";
+    struct played p = play_for(TEXT, 1, false);
+    assert_int_equal(p.run->n_incidents, 1);
+    const struct o3_run_incident *i = &p.run->incidents[0];
+    assert_int_equal(i->id, 1);
+    assert_string_equal(i->cause, "gpu_share_fell");
+    assert_string_equal(i->expected, "gpu_share_fell");
+    assert_true(i->evidence[0] && i->weight > 0.5 && i->weight <= 1);
+    assert_true(i->opened_ns > 40 * MINUTE_NS && i->closed_ns == INT64_MAX);
+    assert_true(p.run->n_alarms >= 3);
+    for (int64_t n = 0; n < p.run->n_alarms; n++)
+        assert_int_equal(p.run->alarms[n].incident, 1);
+    done(&p);
+}
+
 static void test_change_that_ends_is_closed(void **state) {
     (void)state;
     struct played p = play_for(QUIET FAST "at 30m decode -40 % for 20m\nrun for 80m\n", 1, false);
@@ -306,6 +328,7 @@ static void test_jump_between_a_change_and_its_alarm(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_change_is_found_and_told),
+        cmocka_unit_test(test_incidents_are_kept),
         cmocka_unit_test(test_change_that_ends_is_closed),
         cmocka_unit_test(test_small_change_is_none),
         cmocka_unit_test(test_alarm_without_a_change_is_false),

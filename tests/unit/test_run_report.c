@@ -69,6 +69,17 @@ static void add_alarm(struct o3_run *o, int64_t at_ns, double ratio, double true
     o->n_false_alarms += !is_true;
 }
 
+/* Takes the newest alarm in. */
+static void add_incident(struct o3_run *o, const char *cause, const char *expected) {
+    struct o3_run_incident *i = &o->incidents[o->n_incidents++];
+    struct o3_run_alarm *a = &o->alarms[o->n_alarms - 1];
+    *i = (struct o3_run_incident){.id = o->n_incidents, .opened_ns = a->at_ns, .closed_ns = INT64_MAX, .weight = 0.75};
+    o3_str_copy(i->cause, sizeof i->cause, cause);
+    o3_str_copy(i->expected, sizeof i->expected, expected);
+    o3_str_copy(i->evidence, sizeof i->evidence, "<fans> & \"heat\"");
+    a->incident = i->id;
+}
+
 static void add_users(struct o3_run *o, struct o3_rand *r, bool has_twin) {
     o->has_twin = has_twin;
     o->n_requests = 2000;
@@ -307,6 +318,54 @@ static void what_was_not_exercised_is_absent(void **state) {
     free(o);
 }
 
+static void incidents_are_told_with_their_causes(void **state) {
+    (void)state;
+    struct o3_run *runs = calloc(2, sizeof *runs);
+    for (size_t i = 0; i < 2; i++) {
+        struct o3_run *o = empty_run(i + 1, 1);
+        add_probes(o, 1);
+        add_alarm(o, 3600 * O3_NS_PER_S, -0.2, -0.2, true);
+        add_incident(o, "throttling", i == 0 ? "throttling" : "swapping");
+        add_alarm(o, 7200 * O3_NS_PER_S, -0.3, -0.3, true);
+        add_incident(o, "unknown", "");
+        o->incidents[1].closed_ns = 9000 * O3_NS_PER_S;
+        runs[i] = *o;
+        free(o);
+    }
+    char *text = report(o3_runs_text, "x", runs, 1);
+    assert_has(text, "  Incidents                    2\n");
+    assert_has(text, "    told with the named cause  1 of 1 ");
+    assert_has(text, "incident 1, throttling");
+    assert_has(text, "  01:00:00      1, open at the end: throttling (75 %): <fans>");
+    assert_has(text, " names it\n");
+    assert_has(text, "02:00:00      2, settled 02:30:00: unknown");
+    free(text);
+    text = report(o3_runs_text, "x", runs + 1, 1);
+    assert_has(text, "swapping: WRONG\n");
+    free(text);
+    text = report(o3_runs_text, "x", runs, 2);
+    assert_has(text, "  Incidents                    4\n");
+    assert_has(text, "    told with the named cause  1 of 2 ");
+    free(text);
+    json_t *root = json_of(runs, 2);
+    assert_int_equal(number_at(root, "summary.incidents"), 4);
+    assert_int_equal(number_at(root, "summary.causes_right.count"), 1);
+    O3_ASSERT_NEAR(number_at(root, "summary.causes_right.ratio"), 0.5, 1e-12);
+    assert_int_equal(number_at(json_array_get(at(root, "runs"), 1), "causes_right"), 0);
+    assert_int_equal(number_at(json_array_get(at(root, "first_run.alarms"), 1), "incident"), 2);
+    const json_t *first = json_array_get(at(root, "first_run.incidents"), 0);
+    assert_string_equal(json_string_value(json_object_get(first, "cause")), "throttling");
+    assert_string_equal(json_string_value(json_object_get(first, "expected_cause")), "throttling");
+    assert_null(json_object_get(first, "closed_seconds"));
+    json_decref(root);
+    text = report(o3_runs_html, "x", runs, 1);
+    assert_has(text, "&lt;fans&gt; &amp; &quot;heat&quot;");
+    assert_has(text, "1: throttling");
+    assert_null(strstr(text, "<fans>"));
+    free(text);
+    free(runs);
+}
+
 static void without_probes_nothing_is_said_of_alarms(void **state) {
     (void)state;
     struct o3_run *o = empty_run(4, 1);
@@ -483,6 +542,7 @@ int main(void) {
         cmocka_unit_test(lines_fit_into_80_columns),
         cmocka_unit_test(spilled_loads_are_told_of_a_gpu),
         cmocka_unit_test(what_was_not_exercised_is_absent),
+        cmocka_unit_test(incidents_are_told_with_their_causes),
         cmocka_unit_test(without_probes_nothing_is_said_of_alarms),
         cmocka_unit_test(without_a_twin_no_wait_is_added),
         cmocka_unit_test(json_has_the_same_facts),

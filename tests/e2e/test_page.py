@@ -1,0 +1,67 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The status page: names of others are text and nothing else."""
+
+import http.server
+import json
+import threading
+
+import pytest
+import requests
+
+from harness import FAST, Sidecar, Simulator
+
+NAME = "<script>alert('x')</script>&\"><img src=x onerror=alert(1)>:latest"
+
+
+class Renaming(http.server.BaseHTTPRequestHandler):
+    """In front of a simulator: its model has the hostile name."""
+
+    protocol_version = "HTTP/1.1"
+    upstream = ""
+
+    def log_message(self, *args):
+        pass
+
+    def forward(self, method):
+        body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
+        quoted = json.dumps(NAME)[1:-1].encode()
+        for written in (quoted, NAME.replace('"', '\\"').encode()):
+            body = body.replace(written, Simulator.MODEL.encode())
+        reply = requests.request(method, self.upstream + self.path, data=body or None, timeout=60)
+        text = reply.content.replace(Simulator.MODEL.encode(), quoted)
+        self.send_response(reply.status_code)
+        self.send_header("Content-Type", reply.headers.get("Content-Type", "application/json"))
+        self.send_header("Content-Length", str(len(text)))
+        self.end_headers()
+        self.wfile.write(text)
+
+    def do_GET(self):
+        self.forward("GET")
+
+    def do_POST(self):
+        self.forward("POST")
+
+
+@pytest.fixture
+def hostile(simulator):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (Renaming,), {"upstream": simulator.url}))
+    server.daemon_threads = True
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def test_a_hostile_name_is_text(start, hostile):
+    sidecar = start(Sidecar, hostile, FAST)
+    sidecar.wait_sum("o3_probes_total", 1)
+    assert [m["model"] for m in sidecar.json("/api/v1/models")["models"]] == [NAME]
+    page = sidecar.get("/")
+    assert page.headers["Content-Type"].startswith("text/html")
+    assert "<script" not in page.text and "<img" not in page.text
+    assert "&lt;script&gt;alert(" in page.text and "&lt;img src=x onerror=alert(1)&gt;:latest" in page.text
+    for signal in ("Decode rate", "Prefill rate", "Time to first token", "Load time", "Memory", "Share on the GPU", "Context", "Success"):
+        assert signal in page.text
+    assert "default-src 'none'" in page.text and page.text.count("<h2") == page.text.count("</h2>") == 1
