@@ -142,6 +142,11 @@ struct o3_series_view {
 /* Of the present epoch, which is that of the newest sample. */
 void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
                    struct o3_series_view *ret);
+/* The same without what takes the newest values: efficiency, and of drift recent_median, robust_cv and n_recent. */
+void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                     struct o3_series_view *ret);
+bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                          enum o3_drift_state state);
 bool o3_judge_is_suspect(const struct o3_judge *j, const char *model); /* any series of its present epoch */
 int o3_judge_n_confirmed(const struct o3_judge *j, const char *model); /* series */
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */

@@ -159,7 +159,7 @@ static void feed_series(const struct o3_judge *j, const struct model *m, struct 
 /* When the baseline of a series was complete; 0: it is not. */
 static int64_t established_ms(const struct series *x) {
     struct o3_drift_view v = {.baseline_n = 0};
-    if (o3_series_exists(x)) o3_series_view(x, &v);
+    if (o3_series_exists(x)) o3_series_glance(x, &v);
     return v.baseline_n > 0 ? v.established_wall_ms : 0;
 }
 
@@ -242,16 +242,27 @@ void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal s
     if (sig == O3_SIGNAL_DECODE_RATE) ret->efficiency = efficiency(o3_judge_find(j, model), &ret->drift);
 }
 
+void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                     struct o3_series_view *ret) {
+    const struct series *x = series_of(j, model, sig, st);
+    *ret = (struct o3_series_view){.exists = x != NULL, .efficiency = (double)NAN};
+    if (x) o3_series_glance(x, &ret->drift);
+}
+
+bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                          enum o3_drift_state state) {
+    const struct series *x = series_of(j, model, sig, st);
+    return x && o3_series_is_in(x, state);
+}
+
 static int n_in_state(const struct o3_judge *j, const char *model, enum o3_drift_state state) {
+    const struct model *m = o3_judge_find(j, model);
     int n = 0;
-    struct o3_drift_view v;
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-            const struct series *x = series_of(j, model, (enum o3_signal)sig, (enum o3_stratum)st);
-            if (!x) continue;
-            o3_series_view(x, &v);
-            n += v.state == state;
-        }
+    for (int sig = 0; m && sig < O3_SIGNAL_COUNT; sig++) {
+        const struct setting *g = o3_judge_setting(m, (enum o3_signal)sig);
+        for (int st = 0; g && st < O3_STRATUM_COUNT; st++)
+            n += o3_series_is_in(&g->series[sig][st], state);
+    }
     return n;
 }
 
@@ -265,10 +276,7 @@ int o3_judge_n_confirmed(const struct o3_judge *j, const char *model) {
 
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig) {
     const struct series *x = series_of(j, model, sig, O3_STRATUM_IDLE);
-    struct o3_drift_view v;
-    if (!x) return true;
-    o3_series_view(x, &v);
-    return v.state == O3_DRIFT_LEARNING;
+    return !x || o3_series_is_in(x, O3_DRIFT_LEARNING);
 }
 
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,

@@ -128,6 +128,8 @@ bool o3_series_add(const struct o3_judge *j, struct series *x, const struct read
                    struct o3_drift_report *ret);
 bool o3_series_exists(const struct series *x);
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
+void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
+bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
 void o3_series_free(struct series *x);
