@@ -8,16 +8,29 @@
  *
  *   LEARNING --n0 samples--> STABLE --crossing, effect large enough--> SUSPECT --lasts--> CONFIRMED
  *   STABLE -> CONFIRMED at once when the change has already lasted at the crossing (slow changes).
- *   SUSPECT -> STABLE (WENT_AWAY): the last 5 samples are back beyond half the effect, or the effect proves too small.
- *   CONFIRMED -> STABLE (RECOVERED): the same test towards the reference fires, and the median of the last
- *   confirm_samples lies within half the minimum effect of the reference.
+ *   SUSPECT -> STABLE (WENT_AWAY): the newest samples speak for the old level, or the effect proves too small.
+ *   STABLE -> CONFIRMED, is_slow: the last six hours lie beyond the minimum effect of the same hours of the first day.
+ *   CONFIRMED -> STABLE (RECOVERED): the same test towards the reference fires, and the level of the newest samples
+ *   (confirm_samples, more for a small change) lies within half the minimum effect of the reference.
+ *
+ * "Effect large enough": not significantly below min_effect (1.3 standard errors,
+ * or a quarter of it). "Lasts": confirm_samples of them,
+ * over at least two thirds of confirm_samples intervals, the newest ones bear it out, and the 95 % interval of the
+ * effect lies beyond half of min_effect; longer when excursions like
+ * it are known to heal by themselves.
  *
  * While CONFIRMED the reference stays as it was. The level follows the last 30 samples; getting worse, or partly
  * better, updates level and ratio and is no new event. Only a confirmed change to the other side of the reference is
- * one: CONFIRMED again, with the other direction. A new reference comes from o3_drift_reset alone.
+ * one: CONFIRMED again, with the other direction. A new reference comes from o3_drift_reset and o3_drift_acknowledge
+ * alone. When a season becomes known the reference is freed from it, but stays that of the time before the change.
  *
- * Assumes positive values, multiplicative noise with at most AR(1) memory, and no season: daily cycles of more than
- * the minimum effect do alarm. Fewer than n0 samples: LEARNING, and no verdict. */
+ * Assumes positive values and multiplicative noise with at most AR(1) memory. Daily cycles of more than the minimum
+ * effect do alarm for the first three days; then their season is known. Fewer than n0 samples: LEARNING, and no
+ * verdict.
+ *
+ * Time: the true spacing of two samples weighs them. A step of more than 3 intervals, one of 0 and one back in time are
+ * gaps, as is o3_drift_mark_gap; earlier samples are then labelled by the clock of the newest. A clock set back, or six
+ * days without a sample, start the count of days anew; season and reference stay. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -48,7 +61,8 @@ struct o3_drift_params {
     int64_t interval_ms; /* usual time between two samples, default 60000: samples closer together are correlated the
                           * more, rho^(dt / interval) */
     double min_effect;   /* ratio, default 0.05: below it a change is exported, not alerted. A rise of 5 % and a fall to
-                          * 1/1.05 count the same. 0..10; at 0 everything is alerted and nothing ever RECOVERED */
+                          * 1/1.05 count the same. 0..10; at 0 everything is alerted, nothing ever RECOVERED, and slow
+                          * changes are not looked for */
     double arl0_samples; /* samples between false alarms (SUSPECT) of this series without the minimum effect, default
                           * 43200; 100..1e9, calibrated for 1440..525600. With m series each needs m times the budget */
     int n0;              /* samples of the first baseline, default 30; 10..240 */
@@ -78,6 +92,7 @@ struct o3_drift_report {
     double baseline_sd_ratio; /* sd on the log scale = relative sd */
 };
 
+/* The ring holds this many samples, as floats relative to the first of the epoch. */
 #define O3_DRIFT_RING 512
 struct o3_drift;            /* opaque, but of fixed size: */
 size_t o3_drift_size(void); /* bytes; < 8 KiB */
@@ -118,9 +133,9 @@ enum o3_drift_state o3_drift_state_of(const struct o3_drift *d);
 /* Values of the ring, newest last; returns how many were written. */
 size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max);
 
-/* Text, hex floats, versioned; up to 24 KiB. Returns 0 or the buffer's error. */
+/* Text, hex floats, version 2; up to 24 KiB. Returns 0 or the buffer's error. */
 int o3_drift_encode(const struct o3_drift *d, struct o3_buf *out);
-/* PARSE on damage, STORE_NEWER on a later version. text needs no NUL. */
+/* PARSE on damage and on version 1 (never released: start over), STORE_NEWER on a later version. text needs no NUL. */
 O3_MUST_CHECK int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3_err *e);
 
 #endif

@@ -7,11 +7,13 @@
 #define SPLIT_CLIP 4.0 /* sd; wider than the score's clip, so that a large step is dated sharply */
 #define SPLIT_DROP 6.0 /* twice the log likelihood ratio by which a date may be worse than the best; by simulation */
 #define GATE_SLACK 1.3 /* standard errors by which the effect found may miss the minimum */
+#define GATE_SLACK_MAX 0.25 /* of the minimum: much noise makes the gate no more lenient than that */
 #define RECENT 5
 #define TAIL 8
 #define TAIL_HEALED 6.0 /* nats by which the newest samples have to speak for the old level */
 #define HEALED_OF 15    /* samples whose level tells the same of a change too small for that */
 #define Z95 1.96
+#define LEVEL_VARIANCE 1.05       /* of the robust mean over that of a mean */
 #define MEDIAN_VARIANCE 1.5707963 /* pi / 2: variance of a median over that of a mean */
 
 static double spread_of_mean(const struct o3_drift *d) {
@@ -84,7 +86,7 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
 }
 
 bool o3_drift_reaches_gate(const struct o3_drift *d, const struct o3_drift_change *c) {
-    return c->effect > 0 && c->effect + GATE_SLACK * c->error >= d->gate;
+    return c->effect > 0 && c->effect + fmin(GATE_SLACK * c->error, GATE_SLACK_MAX * d->gate) >= d->gate;
 }
 
 bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_drift_change *c) {
@@ -93,7 +95,7 @@ bool o3_drift_healed(const struct o3_drift *d, int direction, const struct o3_dr
     return direction * (o3_drift_level_of_last(d, HEALED_OF) - d->base.mean) < 0.5 * c->effect;
 }
 
-double o3_drift_effect_error(const struct o3_drift *d, int64_t n) {
+double o3_drift_effect_error(const struct o3_drift *d, int64_t n, bool is_median) {
     double v[O3_DRIFT_LEVEL_MAX], var = d->base.var;
     if (n > O3_DRIFT_LEVEL_MAX) n = O3_DRIFT_LEVEL_MAX;
     for (int64_t i = 0; i < n; i++)
@@ -101,6 +103,6 @@ double o3_drift_effect_error(const struct o3_drift *d, int64_t n) {
     double median = o3_median(v, (size_t)n);
     /* The noise may have grown with the change; it is not believed to have shrunk. */
     double sd = o3_mad_sd(v, (size_t)n, median);
-    double level_var = MEDIAN_VARIANCE * fmax(var, sd * sd) / (double)n;
+    double level_var = (is_median ? MEDIAN_VARIANCE : LEVEL_VARIANCE) * fmax(var, sd * sd) / (double)n;
     return Z95 * sqrt(spread_of_mean(d) * (level_var + var / o3_drift_baseline_weight(&d->base)));
 }

@@ -10,6 +10,7 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
+#define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
@@ -160,9 +161,16 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
     d->level = c->level;
 }
 
+/* The effect is near the minimum at least, and the interval that will be reported lies beyond half of it. */
+static bool is_sure(const struct o3_drift *d, const struct o3_drift_change *c) {
+    if (c->effect < SURE_EFFECT * d->gate) return false;
+    return c->effect - o3_drift_effect_error(d, c->n, false) >= 0.5 * d->gate;
+}
+
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
     return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
-           c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples;
+           c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples &&
+           is_sure(d, c);
 }
 
 /* It has lasted longer than the known excursions like it. */

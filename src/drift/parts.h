@@ -200,8 +200,8 @@ int64_t o3_drift_best_split(const struct o3_drift *d, int64_t lo, double centre,
 /* Profile likelihood interval of that split: all splits from `from` on that are not much less likely. */
 void o3_drift_split_interval(const struct o3_drift *d, int64_t from, double centre, int direction, int64_t split,
                              int64_t *lo, int64_t *hi);
-/* 95 % half width of level - mean for a level of n samples. */
-double o3_drift_effect_error(const struct o3_drift *d, int64_t n);
+/* 95 % half width of level - mean for a level, or a median, of n samples. */
+double o3_drift_effect_error(const struct o3_drift *d, int64_t n, bool is_median);
 
 /* ---- hours.c ---- */
 int16_t o3_drift_rounded(double units); /* half away from 0, saturating, never O3_DRIFT_UNKNOWN */

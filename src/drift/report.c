@@ -12,7 +12,8 @@ static double ratio_of(double shift) {
 static void fill_change(const struct o3_drift *d, enum o3_drift_event ev, struct o3_drift_report *ret) {
     int64_t n = d->next - d->change_index;
     double shift = d->level - d->base.mean;
-    double error = o3_drift_effect_error(d, ev == O3_DRIFT_EV_RECOVERED ? d->params.confirm_samples : n);
+    bool returned = ev == O3_DRIFT_EV_RECOVERED;
+    double error = o3_drift_effect_error(d, returned ? d->params.confirm_samples : n, returned);
     ret->direction = d->direction;
     ret->level = o3_exp(d->anchor + d->level);
     ret->change_ratio = ratio_of(shift);

@@ -710,8 +710,14 @@ static void limits_and_names(void **state) {
     O3_ASSERT_NEAR(p.arl0_samples, 100, 0);
     assert_int_equal(p.n0, O3_DRIFT_N0_MAX);
     assert_int_equal(p.confirm_samples, 5);
+    assert_int_equal(p.interval_ms, 1000);
+    assert_int_equal(p.detector, O3_DRIFT_BY_CUSUM);
+    p = o3_drift_params_default();
+    assert_true(p.has_season && p.interval_ms == 60000);
     assert_in_range(o3_drift_size(), O3_DRIFT_RING * sizeof(double), 8191);
     assert_string_equal(o3_drift_state_name(O3_DRIFT_SUSPECT), "suspect");
+    assert_string_equal(o3_drift_detector_name(O3_DRIFT_BY_CUSUM), "cusum");
+    assert_string_equal(o3_drift_detector_name(O3_DRIFT_BY_RANK), "rank");
     assert_string_equal(o3_drift_event_name(O3_DRIFT_EV_RECOVERED), "recovered");
 }
 
