@@ -129,8 +129,8 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
 /* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
  */
 void o3_judge_expect(struct o3_judge *j, const char *model);
-/* Saves the series that changed since they were saved; all: else only those with many unsaved samples. */
-void o3_judge_save(struct o3_judge *j, bool all);
+/* Saves what has changed since it was saved. Without this call it is saved with each verdict and once in an hour. */
+void o3_judge_save(struct o3_judge *j);
 /* The model left memory of its owner: its series are saved and given up. */
 void o3_judge_forget(struct o3_judge *j, const char *model);
 

@@ -69,7 +69,7 @@ static void save_setting(const struct o3_judge *j, const struct model *m, struct
                 o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
-/* min: of unsaved samples. */
+/* min: of unsaved samples; 0 saves all that is in memory. */
 static void save_model(const struct o3_judge *j, struct model *m, int min) {
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
         save_setting(j, m, m->epochs[i], min);
@@ -79,9 +79,16 @@ static void save_model(const struct o3_judge *j, struct model *m, int min) {
     if (m->n_trail_unsaved >= min) o3_judge_save_trail(j, m);
 }
 
-void o3_judge_save(struct o3_judge *j, bool all) {
+void o3_judge_save(struct o3_judge *j) {
     for (int i = 0; i < j->n_models; i++)
-        save_model(j, j->models[i], all ? 1 : O3_JUDGE_SAVE_EVERY);
+        save_model(j, j->models[i], 1);
+}
+
+/* By time: what is written an hour does not depend on the cadence. A clock that is set back makes it due. */
+static void save_if_due(const struct o3_judge *j, struct model *m, int64_t mono_ns) {
+    if (mono_ns >= m->saved_ns && mono_ns - m->saved_ns < O3_JUDGE_SAVE_NS) return;
+    m->saved_ns = mono_ns;
+    save_model(j, m, 1);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
@@ -212,7 +219,7 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     o3_judge_rethink_incidents(j, m);
     o3_judge_tell_incidents(j, s->wall_ms);
     save_news(j, m, &news);
-    save_model(j, m, O3_JUDGE_SAVE_EVERY);
+    save_if_due(j, m, s->mono_ns);
 }
 
 /* ---- views ---- */

@@ -590,7 +590,7 @@ static char *life(int restart_at) {
     struct world w = world();
     for (int i = 0; i < LIFE; i++) {
         if (i == restart_at) {
-            o3_judge_save(j, true);
+            o3_judge_save(j);
             o3_judge_free(j);
             j = judge_new(t, params());
             o3_judge_expect(j, w.model);
@@ -665,7 +665,7 @@ static void test_settings_are_bounded(void **state) {
         w.digest = i % 3 ? i % 2 ? "a" : "b" : "c";
         feed(j, &w, 2);
     }
-    o3_judge_save(j, true);
+    o3_judge_save(j);
     assert_true(t->map.n <= 16 * 4 + 4 * 2 + 2); /* settings x series, digests x series, the model and its trail */
     o3_judge_free(j);
     told_free(t);
@@ -704,7 +704,7 @@ static void test_damaged_states_are_none(void **state) {
     feed(j, &w, 100);
     w.tps *= 0.5;
     feed(j, &w, 40);
-    o3_judge_save(j, true);
+    o3_judge_save(j);
     o3_judge_free(j);
     struct o3_rand rand;
     o3_rand_seed(&rand, o3_test_seed(3));
