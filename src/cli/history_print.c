@@ -164,13 +164,6 @@ int history_print_text(const struct history *h) {
 
 /* ---- JSON ---- */
 
-static void add_number(struct o3_buf *b, double v) {
-    if (isfinite(v))
-        o3_buf_add_double(b, v);
-    else
-        o3_buf_adds(b, "null");
-}
-
 static void add_time(struct o3_buf *b, const char *name, int64_t wall_ms) {
     char text[40];
     o3_rfc3339_format(wall_ms, text, sizeof text);
@@ -181,17 +174,17 @@ static void add_signal(const struct history *h, struct o3_buf *b, enum o3_signal
     o3_buf_addf(b, "{\"signal\":\"%s\",\"samples\":%lld,\"levels\":[", o3_signal_name(sig), (long long)s->n);
     for (int i = 0; i < h->options->width; i++) {
         if (i) o3_buf_adds(b, ",");
-        add_number(b, s->level[i]);
+        o3_buf_add_json_number(b, s->level[i]);
     }
     o3_buf_adds(b, "]");
     if (s->view.exists) {
         const struct o3_drift_view *v = &s->view.drift;
         o3_buf_addf(b, ",\"state\":\"%s\",\"baseline\":", o3_drift_state_name(v->state));
-        add_number(b, v->baseline);
+        o3_buf_add_json_number(b, v->baseline);
         o3_buf_adds(b, ",\"now\":");
-        add_number(b, v->recent_median);
+        o3_buf_add_json_number(b, v->recent_median);
         o3_buf_adds(b, ",\"change_ratio\":");
-        add_number(b, v->change_ratio);
+        o3_buf_add_json_number(b, v->change_ratio);
         add_time(b, "change_time", v->change_wall_ms);
     }
     o3_buf_adds(b, "}");

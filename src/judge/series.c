@@ -20,7 +20,7 @@ static int64_t interval_of(const struct o3_judge *j, enum o3_signal sig, const s
 
 static double arl0_of(const struct o3_judge *j, const struct o3_sample *s, int64_t interval_ms) {
     double n_models = s->around.n_models > 0 ? (double)s->around.n_models : 1;
-    return n_models * O3_SIGNAL_COUNT * j->p.budget_ms / (double)interval_ms;
+    return n_models * (double)O3_SIGNAL_COUNT * j->p.budget_ms / (double)interval_ms;
 }
 
 static bool has_strata(enum o3_signal sig) {

@@ -219,10 +219,7 @@ static int write_answer(const struct model *m, uint32_t bits, const double level
         o3_signal_value_text((enum o3_signal)sig, level[sig], text, sizeof text);
         o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
                     o3_signal_name((enum o3_signal)sig));
-        if (isfinite(level[sig]))
-            o3_buf_add_double(out, level[sig]);
-        else
-            o3_buf_adds(out, "null");
+        o3_buf_add_json_number(out, level[sig]);
         o3_buf_addf(out, ", \"text\": \"%s\"}", text);
         is_first = false;
     }
