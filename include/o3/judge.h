@@ -129,7 +129,9 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
 /* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
  */
 void o3_judge_expect(struct o3_judge *j, const char *model);
-/* Saves what has changed since it was saved. Without this call it is saved with each verdict and once in an hour. */
+/* Saves what has changed since it was saved. Without this call a series is saved with each verdict of
+ * it, once in an hour while it learns or has a change in sight, and else every four hours, like the trail of samples.
+ */
 void o3_judge_save(struct o3_judge *j);
 /* The model left memory of its owner: its series are saved and given up. */
 void o3_judge_forget(struct o3_judge *j, const char *model);

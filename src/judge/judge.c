@@ -62,33 +62,42 @@ struct model *o3_judge_find(const struct o3_judge *j, const char *name) {
     return NULL;
 }
 
-static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, int n_unsaved_min) {
-    for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
-        for (int st = 0; st < O3_STRATUM_COUNT; st++)
-            if (g->series[sig][st].n_unsaved >= n_unsaved_min)
-                o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+enum saving {
+    SAVE_UNSETTLED, /* what learns, or has a change in sight */
+    SAVE_CHANGED,   /* what has changed since it was saved */
+    SAVE_ALL
+};
+
+static bool is_wanted(const struct series *x, enum saving how) {
+    return how == SAVE_ALL || (x->n_unsaved && (how == SAVE_CHANGED || !o3_series_is_in(x, O3_DRIFT_STABLE)));
 }
 
-/* min: of unsaved samples; 0 saves all that is in memory. */
-static void save_model(const struct o3_judge *j, struct model *m, int min) {
+static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, enum saving how) {
+    for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++)
+            if (is_wanted(&g->series[sig][st], how)) o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+}
+
+static void save_model(const struct o3_judge *j, struct model *m, enum saving how) {
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
-        save_setting(j, m, m->epochs[i], min);
+        save_setting(j, m, m->epochs[i], how);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
-        save_setting(j, m, m->digests[i], min);
-    if (m->is_unsaved || m->n_trail_unsaved >= min) o3_judge_save_model(j, m);
-    if (m->n_trail_unsaved >= min) o3_judge_save_trail(j, m);
+        save_setting(j, m, m->digests[i], how);
+    if (how == SAVE_ALL || m->is_unsaved || m->n_trail_unsaved) o3_judge_save_model(j, m);
+    if (how == SAVE_ALL || (how == SAVE_CHANGED && m->n_trail_unsaved)) o3_judge_save_trail(j, m);
 }
 
 void o3_judge_save(struct o3_judge *j) {
     for (int i = 0; i < j->n_models; i++)
-        save_model(j, j->models[i], 1);
+        save_model(j, j->models[i], SAVE_CHANGED);
 }
 
 /* By time: what is written an hour does not depend on the cadence. A clock that is set back makes it due. */
 static void save_if_due(const struct o3_judge *j, struct model *m, int64_t mono_ns) {
+    if (m->is_unsaved) o3_judge_save_model(j, m); /* at once: saved series carry the numbers of its settings */
     if (mono_ns >= m->saved_ns && mono_ns - m->saved_ns < O3_JUDGE_SAVE_NS) return;
     m->saved_ns = mono_ns;
-    save_model(j, m, 1);
+    save_model(j, m, ++m->n_savings % O3_JUDGE_SAVE_STABLE ? SAVE_UNSETTLED : SAVE_CHANGED);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
@@ -96,7 +105,7 @@ void o3_judge_forget(struct o3_judge *j, const char *name) {
         struct model *m = j->models[i];
         if (strcmp(m->name, name) != 0) continue;
         j->is_keeping = true;
-        save_model(j, m, 0);
+        save_model(j, m, SAVE_ALL);
         j->is_keeping = false;
         free_model(m);
         j->models[i] = j->models[--j->n_models];
