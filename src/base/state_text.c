@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "base/state_text.h"
+#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include "o3/text.h"
@@ -51,6 +52,16 @@ void o3_state_read_name(struct o3_state_reader *r, const char *name) {
     char word[WORD_SIZE];
     read_word(r, word);
     if (strcmp(word, name) != 0) r->is_bad = true;
+}
+
+int o3_state_read_head(struct o3_state_reader *r, const char *magic, int version, struct o3_err *e) {
+    o3_state_read_name(r, magic);
+    int64_t found = o3_state_read_int(r, 1, INT32_MAX);
+    if (r->is_bad || found == version) return 0;
+    if (found > version)
+        return o3_err_set(e, O3_E_STORE_NEWER, "%s state of version %" PRId64 ", this program knows %d", magic, found,
+                          version);
+    return o3_err_set(e, O3_E_PARSE, "%s state of version %" PRId64 " is no longer read", magic, found);
 }
 
 int64_t o3_state_read_int(struct o3_state_reader *r, int64_t lo, int64_t hi) {

@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 #include "o3/buf.h"
+#include "o3/err.h"
 
 void o3_state_put_name(struct o3_buf *out, const char *name);
 void o3_state_put_int(struct o3_buf *out, int64_t v);
@@ -16,6 +17,9 @@ struct o3_state_reader {
     const char *p, *end; /* needs no NUL */
     bool is_bad;         /* what was read makes no sense; everything read afterwards is 0 */
 };
+/* The first two words: what it is, and the version of its format. STORE_NEWER for a later one; PARSE for an earlier
+ * one, which is no longer read. Without a version in the second word it is damage, and 0 is returned. */
+O3_MUST_CHECK int o3_state_read_head(struct o3_state_reader *r, const char *magic, int version, struct o3_err *e);
 void o3_state_read_name(struct o3_state_reader *r, const char *name); /* the next word must be this one */
 /* Values outside [lo, hi], and NaN, are damage. */
 int64_t o3_state_read_int(struct o3_state_reader *r, int64_t lo, int64_t hi);

@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <math.h>
 #include <stdlib.h>
 #include "drift/parts.h"
@@ -238,13 +237,8 @@ static void read_ring(struct o3_state_reader *r, struct o3_drift *d) {
 int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3_err *e) {
     struct o3_state_reader r = {.p = text, .end = text + n};
     *ret = NULL;
-    o3_state_read_name(&r, MAGIC);
-    int64_t version = o3_state_read_int(&r, 1, INT32_MAX);
-    if (!r.is_bad && version > VERSION)
-        return o3_err_set(e, O3_E_STORE_NEWER, "detector state of version %" PRId64 ", this program knows %d", version,
-                          VERSION);
-    if (!r.is_bad && version < VERSION)
-        return o3_err_set(e, O3_E_PARSE, "detector state of version %" PRId64 " is no longer read", version);
+    int error = o3_state_read_head(&r, MAGIC, VERSION, e);
+    if (error < 0) return error;
     struct o3_drift *d = calloc(1, sizeof *d);
     if (!d) return o3_err_set(e, O3_E_NOMEM, "no memory for a detector");
     read_params(&r, d);

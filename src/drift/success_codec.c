@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include <inttypes.h>
 #include <stdlib.h>
 #include "base/state_text.h"
 #include "drift/success_parts.h"
@@ -129,11 +128,8 @@ static void read_ring(struct o3_state_reader *r, struct o3_success *s) {
 int o3_success_decode(const char *text, size_t n, struct o3_success **ret, struct o3_err *e) {
     struct o3_state_reader r = {.p = text, .end = text + n};
     *ret = NULL;
-    o3_state_read_name(&r, MAGIC);
-    int64_t version = o3_state_read_int(&r, 1, INT32_MAX);
-    if (!r.is_bad && version > VERSION)
-        return o3_err_set(e, O3_E_STORE_NEWER, "success state of version %" PRId64 ", this program knows %d", version,
-                          VERSION);
+    int error = o3_state_read_head(&r, MAGIC, VERSION, e);
+    if (error < 0) return error;
     struct o3_success *s = calloc(1, sizeof *s);
     if (!s) return o3_err_set(e, O3_E_NOMEM, "no memory for a detector of successes");
     read_head(&r, s);

@@ -139,11 +139,30 @@ static void texts_that_do_not_fit_are_bad(void **state) {
     assert_string_equal(text, "abc");
 }
 
+static void a_head_tells_the_version(void **state) {
+    (void)state;
+    static const struct {
+        const char *text;
+        int result;
+        bool is_bad;
+    } ROWS[] = {{"thing 2", 0, false},          {"thing 3", O3_E_STORE_NEWER, false},
+                {"thing 1", O3_E_PARSE, false}, {"other 2", 0, true},
+                {"thing 0", 0, true},           {"thing", 0, true},
+                {"thing 99999999999", 0, true}, {"", 0, true}};
+    for (size_t i = 0; i < sizeof ROWS / sizeof *ROWS; i++) {
+        struct o3_state_reader r = reader_of_text(ROWS[i].text);
+        struct o3_err e;
+        assert_int_equal(o3_state_read_head(&r, "thing", 2, &e), ROWS[i].result);
+        assert_int_equal(r.is_bad, ROWS[i].is_bad);
+    }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_was_put_comes_back),        cmocka_unit_test(every_shorter_text_is_bad),
-        cmocka_unit_test(numbers_out_of_range_are_bad),   cmocka_unit_test(after_damage_nothing_is_read),
-        cmocka_unit_test(a_word_that_is_too_long_is_bad), cmocka_unit_test(texts_that_do_not_fit_are_bad),
+        cmocka_unit_test(a_head_tells_the_version),      cmocka_unit_test(what_was_put_comes_back),
+        cmocka_unit_test(every_shorter_text_is_bad),     cmocka_unit_test(numbers_out_of_range_are_bad),
+        cmocka_unit_test(after_damage_nothing_is_read),  cmocka_unit_test(a_word_that_is_too_long_is_bad),
+        cmocka_unit_test(texts_that_do_not_fit_are_bad),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
