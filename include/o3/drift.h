@@ -127,6 +127,9 @@ struct o3_drift_view {
     int n_modes; /* known excursions that heal by themselves */
 };
 void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret);
+/* The same without recent_median, robust_cv (NaN) and n_recent (0), which cost far more than the rest. */
+void o3_drift_glance(const struct o3_drift *d, struct o3_drift_view *ret);
+enum o3_drift_state o3_drift_state_of(const struct o3_drift *d);
 /* Values of the ring, newest last; returns how many were written. */
 size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max);
 

@@ -129,8 +129,10 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
 /* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
  */
 void o3_judge_expect(struct o3_judge *j, const char *model);
-/* Saves the series that changed since they were saved; all: else only those with many unsaved samples. */
-void o3_judge_save(struct o3_judge *j, bool all);
+/* Saves what has changed since it was saved. Without this call a series is saved with each verdict of
+ * it, once in an hour while it learns or has a change in sight, and else every four hours, like the trail of samples.
+ */
+void o3_judge_save(struct o3_judge *j);
 /* The model left memory of its owner: its series are saved and given up. */
 void o3_judge_forget(struct o3_judge *j, const char *model);
 
@@ -142,6 +144,11 @@ struct o3_series_view {
 /* Of the present epoch, which is that of the newest sample. */
 void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
                    struct o3_series_view *ret);
+/* The same without what takes the newest values: efficiency, and of drift recent_median, robust_cv and n_recent. */
+void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                     struct o3_series_view *ret);
+bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                          enum o3_drift_state state);
 bool o3_judge_is_suspect(const struct o3_judge *j, const char *model); /* any series of its present epoch */
 int o3_judge_n_confirmed(const struct o3_judge *j, const char *model); /* series */
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */

@@ -36,6 +36,7 @@ enum o3_drift_event o3_success_add(struct o3_success *s, bool is_success, int64_
 void o3_success_reset(struct o3_success *s);
 void o3_success_acknowledge(struct o3_success *s);
 void o3_success_view(const struct o3_success *s, struct o3_drift_view *ret);
+enum o3_drift_state o3_success_state_of(const struct o3_success *s);
 /* Text, hex floats, versioned; up to 8 KiB. Returns 0 or the buffer's error. */
 int o3_success_encode(const struct o3_success *s, struct o3_buf *out);
 /* PARSE on damage, STORE_NEWER on a later version. text needs no NUL. */

@@ -125,6 +125,10 @@ int o3_buf_add_double(struct o3_buf *b, double v) {
     return o3_buf_adds(b, text);
 }
 
+int o3_buf_add_json_number(struct o3_buf *b, double v) {
+    return isfinite(v) ? o3_buf_add_double(b, v) : o3_buf_adds(b, "null");
+}
+
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
 /* Bytes that stand in quotes as they are. */

@@ -95,10 +95,7 @@ static void print_text(const struct series *s, enum o3_drift_event ev, const str
 
 static void add_number(struct o3_buf *b, const char *name, double v) {
     o3_buf_addf(b, ",\"%s\":", name);
-    if (isfinite(v))
-        o3_buf_add_double(b, v);
-    else
-        o3_buf_adds(b, "null");
+    o3_buf_add_json_number(b, v);
 }
 
 static void add_quoted_time(struct o3_buf *b, const char *name, int64_t wall_ms) {

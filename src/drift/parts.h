@@ -164,7 +164,7 @@ struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* 
 struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
 
 /* ---- rank_series.c: what evidence.c, the codec and the end of a change ask of detector RANK ---- */
-struct reader;
+struct o3_state_reader;
 void o3_drift_rank_clear(struct o3_drift *d);
 void o3_drift_rank_add(struct o3_drift *d);
 struct o3_drift_lead o3_drift_rank_lead(const struct o3_drift *d, int direction);
@@ -172,7 +172,7 @@ bool o3_drift_rank_judges(const struct o3_drift *d);
 void o3_drift_rank_restart(struct o3_drift *d);                           /* the change in sight is over */
 void o3_drift_rank_exclude(struct o3_drift *d, int64_t from, int64_t to); /* these are no reference */
 void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out);
-void o3_drift_rank_read(struct reader *r, struct o3_drift *d);
+void o3_drift_rank_read(struct o3_state_reader *r, struct o3_drift *d);
 
 /* ---- drift.c, report.c ---- */
 void o3_drift_derive(struct o3_drift *d); /* gate and h from params */

@@ -2,7 +2,7 @@
 /* The e-detector on the whitened residuals of a series. */
 #include <math.h>
 #include "drift/parts.h"
-#include "drift/state_text.h"
+#include "base/state_text.h"
 #include "o3/num.h"
 
 #define FROZEN_MIN 30 /* samples before a change that are enough to compare with */
@@ -162,27 +162,27 @@ void o3_drift_rank_put(const struct o3_drift *d, struct o3_buf *out) {
     o3_buf_adds(out, "\nrank");
     for (int side = 0; side < 2; side++)
         for (int i = 0; i < O3_RANK_SHIFTS; i++) {
-            put_double(out, d->rank.side[side][i].sum);
-            put_double(out, d->rank.side[side][i].product);
-            put_int(out, d->rank.side[side][i].start);
+            o3_state_put_double(out, d->rank.side[side][i].sum);
+            o3_state_put_double(out, d->rank.side[side][i].product);
+            o3_state_put_int(out, d->rank.side[side][i].start);
         }
-    put_int(out, d->rank.changed);
-    put_int(out, d->rank.is_worn);
+    o3_state_put_int(out, d->rank.changed);
+    o3_state_put_int(out, d->rank.is_worn);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
-        put_int(out, (int64_t)d->rank.foreign[i]);
+        o3_state_put_int(out, (int64_t)d->rank.foreign[i]);
 }
 
-void o3_drift_rank_read(struct reader *r, struct o3_drift *d) {
+void o3_drift_rank_read(struct o3_state_reader *r, struct o3_drift *d) {
     if (d->params.detector != O3_DRIFT_BY_RANK) return;
-    read_name(r, "rank");
+    o3_state_read_name(r, "rank");
     for (int side = 0; side < 2; side++)
         for (int i = 0; i < O3_RANK_SHIFTS; i++) {
-            d->rank.side[side][i].sum = read_double(r, 0, 1e20);
-            d->rank.side[side][i].product = read_double(r, 0, 1e20);
-            d->rank.side[side][i].start = read_int(r, d->first, d->next);
+            d->rank.side[side][i].sum = o3_state_read_double(r, 0, 1e20);
+            d->rank.side[side][i].product = o3_state_read_double(r, 0, 1e20);
+            d->rank.side[side][i].start = o3_state_read_int(r, d->first, d->next);
         }
-    d->rank.changed = read_int(r, d->first, INT64_MAX);
-    d->rank.is_worn = read_int(r, 0, 1);
+    d->rank.changed = o3_state_read_int(r, d->first, INT64_MAX);
+    d->rank.is_worn = o3_state_read_int(r, 0, 1);
     for (size_t i = 0; i < sizeof d->rank.foreign / sizeof *d->rank.foreign; i++)
-        d->rank.foreign[i] = (uint64_t)read_int(r, INT64_MIN, INT64_MAX);
+        d->rank.foreign[i] = (uint64_t)o3_state_read_int(r, INT64_MIN, INT64_MAX);
 }

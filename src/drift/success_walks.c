@@ -116,6 +116,10 @@ int64_t o3_success_failures_since(const struct o3_success *s, int64_t index) {
     return n;
 }
 
+enum o3_drift_state o3_success_state_of(const struct o3_success *s) {
+    return s->state;
+}
+
 void o3_success_view(const struct o3_success *s, struct o3_drift_view *ret) {
     int64_t held = s->next - o3_success_oldest(s), n = held < 30 ? held : 30;
     *ret = (struct o3_drift_view){.state = s->state, .n_samples = s->next, .baseline_n = s->n, .threshold = 1};

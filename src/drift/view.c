@@ -37,11 +37,20 @@ static void view_recent(const struct o3_drift *d, struct o3_drift_view *ret) {
     ret->robust_cv = o3_mad_sd(v, n, ret->recent_median) / ret->recent_median;
 }
 
-void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret) {
+enum o3_drift_state o3_drift_state_of(const struct o3_drift *d) {
+    return d->state;
+}
+
+void o3_drift_glance(const struct o3_drift *d, struct o3_drift_view *ret) {
     *ret = (struct o3_drift_view){.state = d->state, .n_samples = d->next, .n_rejected = d->rejected};
+    ret->recent_median = ret->robust_cv = (double)NAN;
     ret->season_known = d->hours.season_known;
     ret->n_modes = o3_drift_modes_count(d);
     view_baseline(d, ret);
     view_change(d, ret);
+}
+
+void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret) {
+    o3_drift_glance(d, ret);
     view_recent(d, ret);
 }

@@ -1,17 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SRC_JUDGE_CODEC_H
 #define O3_SRC_JUDGE_CODEC_H
-/* One description of a state for both directions: the same calls write a struct to text or read it back. Words divided
- * by spaces, doubles as hex floats, texts as LENGTH:BYTES, so that everything comes back exactly. */
-#include <stdbool.h>
-#include <stddef.h>
-#include <stdint.h>
-#include "o3/buf.h"
+/* One description of a state for both directions: the same calls write a struct to text or read it back. */
+#include "base/state_text.h"
 
 struct codec {
-    struct o3_buf *out; /* NULL: reads */
-    const char *p, *end;
-    bool is_bad; /* what was read makes no sense; everything after it is left as it was */
+    struct o3_buf *out;       /* NULL: reads */
+    struct o3_state_reader r; /* once it is bad, everything that is read is left as it was */
 };
 void o3_codec_name(struct codec *c, const char *name);
 void o3_codec_int(struct codec *c, int64_t *v, int64_t lo, int64_t hi);

@@ -155,10 +155,7 @@ static bool is_context_far(const struct o3_judge *j, const struct o3_drift_view 
 }
 
 static bool has_baseline(const struct series *x) {
-    struct o3_drift_view v;
-    if (!o3_series_exists(x)) return false;
-    o3_series_view(x, &v);
-    return v.state != O3_DRIFT_LEARNING;
+    return o3_series_exists(x) && !o3_series_is_in(x, O3_DRIFT_LEARNING);
 }
 
 /* Its speed is known: it is not there for the first time. */
@@ -173,7 +170,7 @@ bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, 
     const struct series *x = context_series(m);
     struct o3_drift_view v;
     if (!m->has_come_back || !is_settled(m->epoch) || !x || !o3_series_exists(x)) return false;
-    o3_series_view(x, &v);
+    o3_series_glance(x, &v);
     return is_context_far(j, &v, num_ctx);
 }
 
@@ -183,7 +180,7 @@ static void expect_context(struct o3_judge *j, const struct model *m, double num
     struct series *x = context_series(m);
     struct o3_drift_view v;
     if (!x || !o3_series_exists(x)) return;
-    o3_series_view(x, &v);
+    o3_series_glance(x, &v);
     if (v.state != O3_DRIFT_LEARNING && !(is_ours && is_context_far(j, &v, num_ctx))) return;
     o3_drift_reset(x->drift);
     x->n_unsaved++;

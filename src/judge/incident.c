@@ -155,11 +155,7 @@ static bool is_present(const struct model *m, int64_t setting) {
 static bool stands_again(const struct model *m, const struct o3_incident_member *x) {
     const struct setting *g = o3_judge_setting(m, x->verdict.signal);
     if (x->end != O3_MEMBER_LEFT || !g || g->id != x->setting) return false;
-    const struct series *series = &g->series[x->verdict.signal][x->verdict.stratum];
-    struct o3_drift_view v;
-    if (!o3_series_exists(series)) return false;
-    o3_series_view(series, &v);
-    return v.state == O3_DRIFT_CONFIRMED;
+    return o3_series_is_in(&g->series[x->verdict.signal][x->verdict.stratum], O3_DRIFT_CONFIRMED);
 }
 
 void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {

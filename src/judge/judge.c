@@ -62,26 +62,42 @@ struct model *o3_judge_find(const struct o3_judge *j, const char *name) {
     return NULL;
 }
 
-static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, int n_unsaved_min) {
+enum saving {
+    SAVE_UNSETTLED, /* what learns, or has a change in sight */
+    SAVE_CHANGED,   /* what has changed since it was saved */
+    SAVE_ALL
+};
+
+static bool is_wanted(const struct series *x, enum saving how) {
+    return how == SAVE_ALL || (x->n_unsaved && (how == SAVE_CHANGED || !o3_series_is_in(x, O3_DRIFT_STABLE)));
+}
+
+static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, enum saving how) {
     for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++)
-            if (g->series[sig][st].n_unsaved >= n_unsaved_min)
-                o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+            if (is_wanted(&g->series[sig][st], how)) o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
-/* min: of unsaved samples. */
-static void save_model(const struct o3_judge *j, struct model *m, int min) {
+static void save_model(const struct o3_judge *j, struct model *m, enum saving how) {
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
-        save_setting(j, m, m->epochs[i], min);
+        save_setting(j, m, m->epochs[i], how);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
-        save_setting(j, m, m->digests[i], min);
-    if (m->is_unsaved || m->n_trail_unsaved >= min) o3_judge_save_model(j, m);
-    if (m->n_trail_unsaved >= min) o3_judge_save_trail(j, m);
+        save_setting(j, m, m->digests[i], how);
+    if (how == SAVE_ALL || m->is_unsaved || m->n_trail_unsaved) o3_judge_save_model(j, m);
+    if (how == SAVE_ALL || (how == SAVE_CHANGED && m->n_trail_unsaved)) o3_judge_save_trail(j, m);
 }
 
-void o3_judge_save(struct o3_judge *j, bool all) {
+void o3_judge_save(struct o3_judge *j) {
     for (int i = 0; i < j->n_models; i++)
-        save_model(j, j->models[i], all ? 1 : O3_JUDGE_SAVE_EVERY);
+        save_model(j, j->models[i], SAVE_CHANGED);
+}
+
+/* By time: what is written an hour does not depend on the cadence. A clock that is set back makes it due. */
+static void save_if_due(const struct o3_judge *j, struct model *m, int64_t mono_ns) {
+    if (m->is_unsaved) o3_judge_save_model(j, m); /* at once: saved series carry the numbers of its settings */
+    if (mono_ns >= m->saved_ns && mono_ns - m->saved_ns < O3_JUDGE_SAVE_NS) return;
+    m->saved_ns = mono_ns;
+    save_model(j, m, ++m->n_savings % O3_JUDGE_SAVE_STABLE ? SAVE_UNSETTLED : SAVE_CHANGED);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
@@ -89,7 +105,7 @@ void o3_judge_forget(struct o3_judge *j, const char *name) {
         struct model *m = j->models[i];
         if (strcmp(m->name, name) != 0) continue;
         j->is_keeping = true;
-        save_model(j, m, 0);
+        save_model(j, m, SAVE_ALL);
         j->is_keeping = false;
         free_model(m);
         j->models[i] = j->models[--j->n_models];
@@ -159,7 +175,7 @@ static void feed_series(const struct o3_judge *j, const struct model *m, struct 
 /* When the baseline of a series was complete; 0: it is not. */
 static int64_t established_ms(const struct series *x) {
     struct o3_drift_view v = {.baseline_n = 0};
-    if (o3_series_exists(x)) o3_series_view(x, &v);
+    if (o3_series_exists(x)) o3_series_glance(x, &v);
     return v.baseline_n > 0 ? v.established_wall_ms : 0;
 }
 
@@ -212,7 +228,7 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     o3_judge_rethink_incidents(j, m);
     o3_judge_tell_incidents(j, s->wall_ms);
     save_news(j, m, &news);
-    save_model(j, m, O3_JUDGE_SAVE_EVERY);
+    save_if_due(j, m, s->mono_ns);
 }
 
 /* ---- views ---- */
@@ -242,16 +258,27 @@ void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal s
     if (sig == O3_SIGNAL_DECODE_RATE) ret->efficiency = efficiency(o3_judge_find(j, model), &ret->drift);
 }
 
+void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                     struct o3_series_view *ret) {
+    const struct series *x = series_of(j, model, sig, st);
+    *ret = (struct o3_series_view){.exists = x != NULL, .efficiency = (double)NAN};
+    if (x) o3_series_glance(x, &ret->drift);
+}
+
+bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
+                          enum o3_drift_state state) {
+    const struct series *x = series_of(j, model, sig, st);
+    return x && o3_series_is_in(x, state);
+}
+
 static int n_in_state(const struct o3_judge *j, const char *model, enum o3_drift_state state) {
+    const struct model *m = o3_judge_find(j, model);
     int n = 0;
-    struct o3_drift_view v;
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-            const struct series *x = series_of(j, model, (enum o3_signal)sig, (enum o3_stratum)st);
-            if (!x) continue;
-            o3_series_view(x, &v);
-            n += v.state == state;
-        }
+    for (int sig = 0; m && sig < O3_SIGNAL_COUNT; sig++) {
+        const struct setting *g = o3_judge_setting(m, (enum o3_signal)sig);
+        for (int st = 0; g && st < O3_STRATUM_COUNT; st++)
+            n += o3_series_is_in(&g->series[sig][st], state);
+    }
     return n;
 }
 
@@ -265,10 +292,7 @@ int o3_judge_n_confirmed(const struct o3_judge *j, const char *model) {
 
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig) {
     const struct series *x = series_of(j, model, sig, O3_STRATUM_IDLE);
-    struct o3_drift_view v;
-    if (!x) return true;
-    o3_series_view(x, &v);
-    return v.state == O3_DRIFT_LEARNING;
+    return !x || o3_series_is_in(x, O3_DRIFT_LEARNING);
 }
 
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,

@@ -14,8 +14,9 @@
 #define O3_JUDGE_TRAIL 160      /* samples of a model, kept for their surroundings: the older, the fewer */
 #define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full, */
 #define O3_JUDGE_TRAIL_WHOLE 64 /* the newest without a gap, */
-#define O3_JUDGE_TRAIL_MS (3 * INT64_C(86400000)) /* and none that is older */
-#define O3_JUDGE_SAVE_EVERY 20                    /* samples */
+#define O3_JUDGE_TRAIL_MS (3 * INT64_C(86400000))     /* and none that is older */
+#define O3_JUDGE_SAVE_NS (3600 * INT64_C(1000000000)) /* what a process that is killed forgets, at most, */
+#define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
 #define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
 
@@ -67,6 +68,8 @@ struct model {
     bool is_unsaved;
     bool has_lost_state; /* it was damaged: saved series may carry the numbers of new settings */
     int n_trail_unsaved;
+    int64_t saved_ns; /* on the clock of the samples */
+    int n_savings;
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
     struct pending pending[O3_SIGNAL_COUNT];
@@ -128,6 +131,8 @@ bool o3_series_add(const struct o3_judge *j, struct series *x, const struct read
                    struct o3_drift_report *ret);
 bool o3_series_exists(const struct series *x);
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
+void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
+bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
 void o3_series_free(struct series *x);

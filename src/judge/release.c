@@ -34,7 +34,7 @@ static bool level_of(const struct setting *g, enum o3_signal sig, struct level *
     const struct series *x = &g->series[sig][O3_STRATUM_IDLE];
     struct o3_drift_view v;
     if (!o3_series_exists(x)) return false;
-    o3_series_view(x, &v);
+    o3_series_glance(x, &v);
     if (v.state == O3_DRIFT_LEARNING) return false;
     *ret = (struct level){.drifted = (double)NAN, .n = v.baseline_n < N_MAX ? v.baseline_n : N_MAX};
     bool is_drifted = v.state == O3_DRIFT_CONFIRMED;

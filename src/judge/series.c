@@ -20,7 +20,7 @@ static int64_t interval_of(const struct o3_judge *j, enum o3_signal sig, const s
 
 static double arl0_of(const struct o3_judge *j, const struct o3_sample *s, int64_t interval_ms) {
     double n_models = s->around.n_models > 0 ? (double)s->around.n_models : 1;
-    return n_models * O3_SIGNAL_COUNT * j->p.budget_ms / (double)interval_ms;
+    return n_models * (double)O3_SIGNAL_COUNT * j->p.budget_ms / (double)interval_ms;
 }
 
 static bool has_strata(enum o3_signal sig) {
@@ -75,6 +75,18 @@ void o3_series_view(const struct series *x, struct o3_drift_view *ret) {
         o3_drift_view(x->drift, ret);
 }
 
+void o3_series_glance(const struct series *x, struct o3_drift_view *ret) {
+    if (x->success)
+        o3_success_view(x->success, ret);
+    else
+        o3_drift_glance(x->drift, ret);
+}
+
+bool o3_series_is_in(const struct series *x, enum o3_drift_state state) {
+    if (x->success) return o3_success_state_of(x->success) == state;
+    return x->drift && o3_drift_state_of(x->drift) == state;
+}
+
 void o3_series_mark_gap(struct series *x) {
     if (x->drift) o3_drift_mark_gap(x->drift);
 }
@@ -82,14 +94,14 @@ void o3_series_mark_gap(struct series *x) {
 bool o3_series_acknowledge(struct series *x, double *ret_level) {
     struct o3_drift_view v;
     if (!o3_series_exists(x)) return false;
-    o3_series_view(x, &v);
+    o3_series_glance(x, &v);
     if (v.state == O3_DRIFT_LEARNING) return false;
     if (x->success)
         o3_success_acknowledge(x->success);
     else
         o3_drift_acknowledge(x->drift);
     x->n_unsaved++;
-    o3_series_view(x, &v);
+    o3_series_glance(x, &v);
     *ret_level = v.baseline;
     return true;
 }

@@ -32,7 +32,7 @@ static void save(const struct o3_judge *j, const char *key, const struct o3_buf 
 /* The text of a state, to be read by c; false when there is none. */
 static bool take(const struct o3_judge *j, const char *key, struct o3_buf *text, struct codec *c) {
     if (!j->ops.take || !j->ops.take(j->ops.ctx, key, text)) return false;
-    *c = (struct codec){.p = o3_buf_str(text), .end = o3_buf_str(text) + text->len};
+    *c = (struct codec){.r = {.p = o3_buf_str(text), .end = o3_buf_str(text) + text->len}};
     return true;
 }
 
@@ -68,9 +68,9 @@ static void settings(struct codec *c, struct setting **v, int n, struct setting 
         bool is_there = v[i] != NULL, is_present = is_there && v[i] == *present;
         O3_CODEC(c, is_there, 0, 1);
         O3_CODEC(c, is_present, 0, 1);
-        if (!is_there || c->is_bad) continue;
+        if (!is_there || c->r.is_bad) continue;
         if (!c->out && !(v[i] = calloc(1, sizeof *v[i]))) {
-            c->is_bad = true;
+            c->r.is_bad = true;
             continue;
         }
         setting(c, v[i]);
@@ -101,7 +101,7 @@ static void model(struct codec *c, struct model *m) {
     memcpy(name, m->name, sizeof name);
     head(c, "o3judge_model");
     o3_codec_text(c, name, sizeof name);
-    if (strcmp(name, m->name) != 0) c->is_bad = true;
+    if (strcmp(name, m->name) != 0) c->r.is_bad = true;
     o3_codec_int(c, &m->next_id, 1, COUNT_MAX);
     o3_codec_int(c, &m->n_switches, 0, COUNT_MAX);
     o3_codec_int(c, &m->n_here, 0, COUNT_MAX);
@@ -149,8 +149,8 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     model_key(m, key);
     if (!take(j, key, &text, &c)) return;
     model(&c, m);
-    m->has_lost_state = c.is_bad;
-    if (c.is_bad) forget_settings(m);
+    m->has_lost_state = c.r.is_bad;
+    if (c.r.is_bad) forget_settings(m);
     if (m->epoch) o3_series_load(j, m, m->epoch);
     if (m->digest) o3_series_load(j, m, m->digest);
 }
@@ -201,7 +201,7 @@ static void trail_sample(struct codec *c, struct o3_sample *s, const struct o3_s
 static void trail(struct codec *c, struct model *m) {
     head(c, "o3judge_trail");
     O3_CODEC(c, m->n_trail, 0, O3_JUDGE_TRAIL);
-    for (size_t i = 0; i < m->n_trail && !c->is_bad; i++) {
+    for (size_t i = 0; i < m->n_trail && !c->r.is_bad; i++) {
         if (!c->out) memcpy(m->trail[i].model, m->name, sizeof m->name);
         trail_sample(c, &m->trail[i], i ? &m->trail[i - 1] : NULL);
     }
@@ -233,7 +233,7 @@ void o3_judge_take_trail(const struct o3_judge *j, struct model *m) {
     m->trail = calloc(O3_JUDGE_TRAIL, sizeof *m->trail);
     if (!m->trail) return;
     trail(&c, m);
-    if (c.is_bad) m->n_trail = 0;
+    if (c.r.is_bad) m->n_trail = 0;
 }
 
 /* ---- incidents ---- */
@@ -312,10 +312,10 @@ static void incident(struct codec *c, struct kept_incident *k) {
         o3_codec_int(c, times[n], ANY);
     O3_CODEC(c, i->n_left_out, 0, INT32_MAX);
     O3_CODEC(c, i->n_members, 1, O3_INCIDENT_MEMBERS_MAX);
-    for (int n = 0; n < i->n_members && !c->is_bad; n++)
+    for (int n = 0; n < i->n_members && !c->r.is_bad; n++)
         member(c, &i->member[n]);
     O3_CODEC(c, i->n_causes, 0, O3_CAUSES_MAX);
-    for (int n = 0; n < i->n_causes && !c->is_bad; n++) {
+    for (int n = 0; n < i->n_causes && !c->r.is_bad; n++) {
         O3_CODEC(c, i->cause[n].cause, 0, O3_CAUSE_COUNT - 1);
         o3_codec_double(c, &i->cause[n].weight);
         o3_codec_text(c, i->cause[n].evidence, sizeof i->cause[n].evidence);
@@ -350,7 +350,7 @@ static struct kept_incident *take_incident(const struct o3_judge *j, int slot) {
     struct kept_incident *k = calloc(1, sizeof *k);
     if (!k) return NULL;
     incident(&c, k);
-    if (!c.is_bad && k->i.id % O3_INCIDENTS_MAX == slot) return k;
+    if (!c.r.is_bad && k->i.id % O3_INCIDENTS_MAX == slot) return k;
     free(k);
     return NULL;
 }

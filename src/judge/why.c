@@ -16,36 +16,48 @@ static void merge_into(struct o3_sample *next, const struct o3_sample *gone) {
     next->flags |= gone->flags & O3_SAMPLE_THROTTLED;
 }
 
-/* How little is lost without a sample: the time that its neighbours leave, relative to how long ago it was. */
-static double loss_of(const struct model *m, size_t i, int64_t now_ms) {
-    double gap = (double)m->trail[i + 1].wall_ms - (double)m->trail[i - 1].wall_ms;
-    double age = (double)now_ms - (double)m->trail[i].wall_ms;
-    return fmax(gap, 1) / fmax(age, 1);
+/* Places in the trail that stay: samples are large, and are moved once. */
+struct kept {
+    const struct o3_sample *trail;
+    size_t at[O3_JUDGE_TRAIL], n;
+};
+
+static double ms_at(const struct kept *k, size_t i) {
+    return (double)k->trail[k->at[i]].wall_ms;
 }
 
-static void drop(struct model *m, size_t i) {
-    if (i > 0) merge_into(&m->trail[i + 1], &m->trail[i]);
-    memmove(m->trail + i, m->trail + i + 1, (m->n_trail - i - 1) * sizeof *m->trail);
-    m->n_trail--;
+/* How little is lost without a sample: the time that its neighbours leave, relative to how long ago it was. */
+static double loss_of(const struct kept *k, size_t i, int64_t now_ms) {
+    return fmax(ms_at(k, i + 1) - ms_at(k, i - 1), 1) / fmax((double)now_ms - ms_at(k, i), 1);
+}
+
+static size_t least_of(const struct kept *k, int64_t now_ms) {
+    double oldest_ms = (double)now_ms - ms_at(k, 0), loss = INFINITY;
+    size_t least = 0;
+    if (oldest_ms < 0 || oldest_ms > (double)O3_JUDGE_TRAIL_MS) return 0;
+    for (size_t i = 1; i + O3_JUDGE_TRAIL_WHOLE < k->n; i++) {
+        double x = loss_of(k, i, now_ms);
+        if (x >= loss) continue;
+        loss = x;
+        least = i;
+    }
+    return least;
 }
 
 /* The older, the fewer: a small change is found hours after it began, and needs a time before it. */
 static void thin(struct model *m, int64_t now_ms) {
-    while (m->n_trail > O3_JUDGE_TRAIL_KEPT) {
-        size_t least = 0;
-        double oldest_ms = (double)now_ms - (double)m->trail[0].wall_ms;
-        if (oldest_ms >= 0 && oldest_ms <= (double)O3_JUDGE_TRAIL_MS) {
-            double loss = INFINITY;
-            for (size_t i = 1; i + O3_JUDGE_TRAIL_WHOLE < m->n_trail; i++) {
-                double x = loss_of(m, i, now_ms);
-                if (x < loss) {
-                    loss = x;
-                    least = i;
-                }
-            }
-        }
-        drop(m, least);
+    struct kept k = {.trail = m->trail, .n = m->n_trail};
+    for (size_t i = 0; i < k.n; i++)
+        k.at[i] = i;
+    while (k.n > O3_JUDGE_TRAIL_KEPT) {
+        size_t i = least_of(&k, now_ms);
+        if (i > 0) merge_into(&m->trail[k.at[i + 1]], &m->trail[k.at[i]]);
+        memmove(k.at + i, k.at + i + 1, (k.n - i - 1) * sizeof *k.at);
+        k.n--;
     }
+    for (size_t i = 0; i < k.n; i++)
+        if (k.at[i] != i) m->trail[i] = m->trail[k.at[i]];
+    m->n_trail = k.n;
 }
 
 void o3_trail_add(struct model *m, const struct o3_sample *s) {

@@ -12,8 +12,8 @@ struct key {
     char bytes[O3_METRIC_MAX_LABELS * (O3_LABEL_VALUE_MAX + 1)];
 };
 
-static void replace_invalid_utf8(char *s) {
-    for (size_t left = strlen(s); left;) {
+static void replace_invalid_utf8(char *s, size_t left) {
+    while (left) {
         size_t len = o3_utf8_sequence(s, left);
         if (!len) {
             *s = '?';
@@ -24,18 +24,24 @@ static void replace_invalid_utf8(char *s) {
     }
 }
 
-static struct key make_key(enum o3_metric id, const char *const *labels) {
-    struct key k;
-    k.len = 0;
+static bool is_ascii(const char *s, size_t n) {
+    unsigned char all = 0;
+    for (size_t i = 0; i < n; i++)
+        all |= (unsigned char)s[i];
+    return all < 0x80;
+}
+
+static void make_key(enum o3_metric id, const char *const *labels, struct key *ret) {
     int n = o3_metric_row(id)->n_labels;
     O3_ASSERT(n == 0 || labels);
+    ret->len = 0;
     for (int i = 0; i < n; i++) {
-        char *p = k.bytes + k.len;
+        char *p = ret->bytes + ret->len;
         o3_str_copy(p, O3_LABEL_VALUE_MAX + 1, labels[i] ? labels[i] : "");
-        replace_invalid_utf8(p);
-        k.len += strlen(p) + 1;
+        size_t len = strlen(p);
+        if (!is_ascii(p, len)) replace_invalid_utf8(p, len);
+        ret->len += len + 1;
     }
-    return k;
 }
 
 /* The place of the key in its family: its index, or where it belongs when it is not there. */
@@ -124,7 +130,8 @@ static bool make_room(struct o3_metrics *m, enum o3_metric id) {
 
 /* The series, made when it is not there; NULL when the registry is full or memory ran out. */
 static struct o3_series *obtain(struct o3_metrics *m, enum o3_metric id, const char *const *labels) {
-    struct key k = make_key(id, labels);
+    struct key k;
+    make_key(id, labels, &k);
     bool is_there;
     size_t at = find(m, id, &k, &is_there);
     if (is_there) return m->families[id].v[at];
@@ -203,7 +210,8 @@ void o3_metric_observe(struct o3_metrics *m, enum o3_metric id, const char *cons
 }
 
 void o3_metric_drop(struct o3_metrics *m, enum o3_metric id, const char *const *labels) {
-    struct key k = make_key(id, labels);
+    struct key k;
+    make_key(id, labels, &k);
     bool is_there;
     size_t at = find(m, id, &k, &is_there);
     if (is_there) drop_at(m, id, at);
@@ -241,7 +249,8 @@ void o3_metrics_drop_label(struct o3_metrics *m, const char *label, const char *
 }
 
 double o3_metric_get(const struct o3_metrics *m, enum o3_metric id, const char *const *labels) {
-    struct key k = make_key(id, labels);
+    struct key k;
+    make_key(id, labels, &k);
     bool is_there;
     size_t at = find(m, id, &k, &is_there);
     if (!is_there) return NAN;

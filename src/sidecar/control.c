@@ -334,7 +334,6 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
     m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
-    o3_judge_save(s->judge, true);
     set_model_metrics(s, m);
     o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));

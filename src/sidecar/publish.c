@@ -20,7 +20,7 @@ static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, ext
  * learning. */
 static double level_now(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, int64_t *ret_n) {
     struct o3_series_view v;
-    o3_judge_view(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
+    o3_judge_glance(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
     if (!m->epoch || !v.exists || v.drift.state == O3_DRIFT_LEARNING) return (double)NAN;
     bool is_drifted = v.drift.state == O3_DRIFT_CONFIRMED;
     *ret_n = is_drifted && m->epoch->n_changed[sig] ? m->epoch->n_changed[sig] : v.drift.baseline_n;

@@ -249,7 +249,7 @@ void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now) {
     if (s->probe.id) o3_sc_probe_cancel(s, now);
     if (s->control.id) s->ops.call_cancel(s->ops.ctx, s->control.id);
     s->control.id = 0;
-    o3_judge_save(s->judge, true);
+    o3_judge_save(s->judge);
     if (s->n_tokens_unsaved) o3_sc_save_budget(s);
     o3_sc_save_haste(s);
     s->is_stopped = true;

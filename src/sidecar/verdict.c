@@ -50,7 +50,11 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
     int64_t since_ms = 0;
     for (int st = O3_STRATUM_COUNT - 1; st >= 0; st--) {
         struct o3_series_view v;
-        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        bool has_efficiency = sig == O3_SIGNAL_DECODE_RATE && st == O3_STRATUM_IDLE;
+        if (has_efficiency)
+            o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        else
+            o3_judge_glance(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
         if (!v.exists) continue;
         exists = true;
         is_suspect |= v.drift.state == O3_DRIFT_SUSPECT;
@@ -58,7 +62,7 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
         if (st == O3_STRATUM_IDLE)
             show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), is_measured(sig), &v.drift);
-        if (sig == O3_SIGNAL_DECODE_RATE && st == O3_STRATUM_IDLE && isfinite(v.efficiency))
+        if (has_efficiency && isfinite(v.efficiency))
             o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
     }
     if (!exists) return;
@@ -97,9 +101,7 @@ static void show_incidents(struct o3_sidecar *s) {
 /* ---- states of a model ---- */
 
 bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st) {
-    struct o3_series_view v;
-    o3_judge_view(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, &v);
-    return v.exists && v.drift.state == st;
+    return o3_judge_is_in_state(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, st);
 }
 
 static bool is_speed(enum o3_signal sig) {
@@ -197,7 +199,7 @@ static bool has_changed(const struct o3_series_view *v) {
 static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
     for (int st = 0; st < O3_STRATUM_COUNT; st++) {
         struct o3_series_view v;
-        o3_judge_view(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
+        o3_judge_glance(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
         if (!has_changed(&v)) continue;
         bool is_share = sig == O3_SIGNAL_SUCCESS; /* its changes are differences */
         return is_share ? v.drift.baseline + v.drift.change_ratio : v.drift.baseline * (1 + v.drift.change_ratio);
@@ -217,10 +219,7 @@ static int write_answer(const struct model *m, uint32_t bits, const double level
         o3_signal_value_text((enum o3_signal)sig, level[sig], text, sizeof text);
         o3_buf_addf(out, "%s{\"signal\": \"%s\", \"level\": ", is_first ? "" : ", ",
                     o3_signal_name((enum o3_signal)sig));
-        if (isfinite(level[sig]))
-            o3_buf_add_double(out, level[sig]);
-        else
-            o3_buf_adds(out, "null");
+        o3_buf_add_json_number(out, level[sig]);
         o3_buf_addf(out, ", \"text\": \"%s\"}", text);
         is_first = false;
     }

@@ -5,7 +5,10 @@
 
 bool o3_sim_is_named(const char *wanted, const char *name) {
     char full[O3_SIM_NAME_SIZE];
-    return !*wanted || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
+    size_t n = strlen(wanted);
+    if (!n) return true;
+    if (strncmp(wanted, name, n) != 0) return false; /* a full name only adds to the end */
+    return !name[n] || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
 }
 
 static bool is_in_force(const struct o3_sim_event *ev, enum o3_sim_change change, int64_t t) {

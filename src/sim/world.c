@@ -514,14 +514,19 @@ int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int
     return r < 0 ? o3_err_set(e, r, "model \"%s\" does not fit into the memory of the simulated machine", model) : 0;
 }
 
+/* No place for one more. */
+static void turn_away(struct o3_world *w, uint64_t id, int64_t t) {
+    struct o3_sim_request none = {.id = id};
+    o3_sim_emit_end(w, &none, t, true);
+}
+
 uint64_t o3_world_request(struct o3_world *w, int64_t mono_ns, const char *method, const char *path, const char *body,
                           size_t n) {
     uint64_t id = ++w->last_id;
     int64_t t = mono_ns > w->now_ns ? mono_ns : w->now_ns;
-    struct o3_sim_request none = {.id = id};
     struct o3_sim_request *rq = o3_sim_add_request(w, t);
-    if (!rq) { /* no place for one more */
-        o3_sim_emit_end(w, &none, t, true);
+    if (!rq) {
+        turn_away(w, id, t);
         return id;
     }
     rq->id = id;

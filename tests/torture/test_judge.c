@@ -66,7 +66,7 @@ static void life(struct states *t) {
         struct o3_sample s = sample_at(i);
         o3_judge_add(j, &s);
     }
-    o3_judge_save(j, true);
+    o3_judge_save(j);
     struct o3_series_view v;
     o3_judge_view(j, "model", O3_SIGNAL_DECODE_RATE, O3_STRATUM_IDLE, &v);
     o3_judge_free(j);

@@ -98,6 +98,11 @@ static void doubles(void **state) {
     o3_buf_add_double(&b, (double)INFINITY);
     o3_buf_add_double(&b, -(double)INFINITY);
     assert_string_equal(o3_buf_str(&b), "NaN+Inf-Inf");
+    o3_buf_clear(&b);
+    o3_buf_add_json_number(&b, 2.5);
+    o3_buf_add_json_number(&b, (double)NAN);
+    o3_buf_add_json_number(&b, -(double)INFINITY);
+    assert_string_equal(o3_buf_str(&b), "2.5nullnull");
 }
 
 static void any_double_comes_back(void **state) {

@@ -291,7 +291,7 @@ static int rank_of_fall(double fall, bool is_step, uint64_t seed, enum o3_cause 
     struct o3_rand r;
     o3_rand_seed(&r, seed);
     for (int i = 0; i < N; i++) {
-        double at = is_step ? i >= CHANGE : (double)i / N;
+        double at = is_step ? i >= CHANGE : (double)i / (double)N;
         v[i] = (struct o3_sample){
             .wall_ms = 1790000000000 + i * 60000LL, .num_ctx = 4096, .size_bytes = 1 << 30, .vram_bytes = 1 << 30};
         o3_surroundings_init(&v[i].around);

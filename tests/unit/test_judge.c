@@ -590,7 +590,7 @@ static char *life(int restart_at) {
     struct world w = world();
     for (int i = 0; i < LIFE; i++) {
         if (i == restart_at) {
-            o3_judge_save(j, true);
+            o3_judge_save(j);
             o3_judge_free(j);
             j = judge_new(t, params());
             o3_judge_expect(j, w.model);
@@ -626,6 +626,54 @@ static void test_restart_at_every_index(void **state) {
         free(other);
     }
     free(whole);
+}
+
+/* Nothing is saved on purpose. Samples that a process forgets which is killed after so many minutes. */
+static int64_t forgotten_after(int minutes) {
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    w.n = 100 * 60; /* of the clock: the machine has been up for long */
+    feed(j, &w, minutes);
+    int64_t n = view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples;
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    o3_judge_expect(j, w.model);
+    n -= view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples;
+    o3_judge_free(j);
+    told_free(t);
+    return n;
+}
+
+static void test_a_killed_process_forgets_little(void **state) {
+    (void)state;
+    for (int minutes = 1; minutes <= 30; minutes++) /* the baseline stands at the 30th, and is saved */
+        assert_in_range(forgotten_after(minutes), 0, minutes < 30 ? minutes : 0);
+    int64_t most = 0;
+    for (int minutes = 31; minutes < 1000; minutes += 7) {
+        int64_t n = forgotten_after(minutes);
+        assert_in_range(n, 0, 240);
+        if (n > most) most = n;
+    }
+    assert_true(most > 60); /* it is not written all the time either */
+}
+
+static void test_a_settings_number_is_saved_at_once(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 31);  /* its baseline stands, and is saved */
+    o3_judge_free(j); /* killed */
+    j = judge_new(t, params());
+    w.num_ctx = 16384;
+    feed(j, &w, 1);
+    assert_int_equal(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples, 1);
+    w.num_ctx = 4096;
+    feed(j, &w, 1);
+    assert_int_equal(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples, 31);
+    o3_judge_free(j);
+    told_free(t);
 }
 
 static void test_bounds(void **state) {
@@ -665,7 +713,7 @@ static void test_settings_are_bounded(void **state) {
         w.digest = i % 3 ? i % 2 ? "a" : "b" : "c";
         feed(j, &w, 2);
     }
-    o3_judge_save(j, true);
+    o3_judge_save(j);
     assert_true(t->map.n <= 16 * 4 + 4 * 2 + 2); /* settings x series, digests x series, the model and its trail */
     o3_judge_free(j);
     told_free(t);
@@ -704,7 +752,7 @@ static void test_damaged_states_are_none(void **state) {
     feed(j, &w, 100);
     w.tps *= 0.5;
     feed(j, &w, 40);
-    o3_judge_save(j, true);
+    o3_judge_save(j);
     o3_judge_free(j);
     struct o3_rand rand;
     o3_rand_seed(&rand, o3_test_seed(3));
@@ -799,6 +847,8 @@ int main(void) {
         cmocka_unit_test(test_strata_and_flags),
         cmocka_unit_test(test_failures_and_looks),
         cmocka_unit_test(test_restart_at_every_index),
+        cmocka_unit_test(test_a_killed_process_forgets_little),
+        cmocka_unit_test(test_a_settings_number_is_saved_at_once),
         cmocka_unit_test(test_bounds),
         cmocka_unit_test(test_settings_are_bounded),
         cmocka_unit_test(test_incidents_are_bounded),
