@@ -38,6 +38,8 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     put_double(out, d->base.var);
     put_double(out, d->base.cov);
     put_double(out, d->base.beyond);
+    put_double(out, d->base.spacing);
+    put_int(out, d->base.n_pairs);
     put_int(out, d->base.n);
     put_int(out, d->established_wall_ms);
     put_int(out, d->learned);
@@ -152,6 +154,8 @@ static void read_baseline(struct reader *r, struct o3_drift *d) {
     d->base.var = read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
     d->base.beyond = read_double(r, 0, 1);
+    d->base.spacing = read_double(r, 0.01, 1e9);
+    d->base.n_pairs = read_int(r, 0, INDEX_MAX);
     d->base.n = read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = read_int(r, d->first, d->next);
