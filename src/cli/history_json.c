@@ -5,13 +5,6 @@
 #include "cli/history.h"
 #include "o3/text.h"
 
-static void add_number(struct o3_buf *b, double v) {
-    if (isfinite(v))
-        o3_buf_add_double(b, v);
-    else
-        o3_buf_adds(b, "null");
-}
-
 static void add_time(struct o3_buf *b, const char *name, int64_t wall_ms) {
     char text[40];
     o3_rfc3339_format(wall_ms, text, sizeof text);
@@ -35,17 +28,17 @@ static void add_signal(const struct history *h, struct o3_buf *b, const char *mo
     o3_buf_addf(b, "{\"signal\":\"%s\",\"samples\":%lld,\"levels\":[", o3_signal_name(sig), (long long)s->n);
     for (int i = 0; i < h->width; i++) {
         if (i) o3_buf_adds(b, ",");
-        add_number(b, s->level[i]);
+        o3_buf_add_json_number(b, s->level[i]);
     }
     o3_buf_adds(b, "]");
     if (s->view.exists) {
         const struct o3_drift_view *v = &s->view.drift;
         o3_buf_addf(b, ",\"state\":\"%s\",\"baseline\":", o3_drift_state_name(v->state));
-        add_number(b, v->baseline);
+        o3_buf_add_json_number(b, v->baseline);
         o3_buf_adds(b, ",\"now\":");
-        add_number(b, s->now);
+        o3_buf_add_json_number(b, s->now);
         o3_buf_adds(b, ",\"change_ratio\":");
-        add_number(b, v->change_ratio);
+        o3_buf_add_json_number(b, v->change_ratio);
         add_time(b, "change_time", v->change_wall_ms);
         add_verdict(h, b, model, sig, &s->view);
     }

@@ -13,13 +13,33 @@
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
 
-/* Pairs that tell of the autocorrelation at one interval. */
-#define LAG_MIN 0.5
-#define LAG_MAX 1.5
-#define CLOSE 0.75 /* intervals; samples nearer to each other are taken while a change is suspected */
+/* Pairs that tell of the autocorrelation at the usual spacing: their times, relative to it. What they tell is mixed: a
+ * mean of rho^dt is no less than rho^(mean dt). */
+#define LAG_MIN 0.34
+#define LAG_MAX 3.0
+#define SPACING_MEMORY 50 /* pairs; the cadence may change */
+#define SPACING_MIN 0.05
+#define AS_USUAL 0.02       /* relative difference of a step that needs no power */
+#define CLIP_GROWS_FROM 0.6 /* autocorrelation, and sd for each 1 of it beyond */
+#define CLIP_GROWTH 6.0
+#define CLOSE 0.75 /* of the usual spacing; samples nearer to each other are taken while a change is suspected */
 
-static bool tells_of_rho(const struct o3_drift_pair *y) {
-    return y->has_before && y->dt >= LAG_MIN && y->dt <= LAG_MAX;
+static bool tells_of_rho(const struct o3_drift_pair *y, double spacing) {
+    return y->has_before && y->dt >= LAG_MIN * spacing && y->dt <= LAG_MAX * spacing;
+}
+
+/* rho^(dt / spacing) */
+static double rho_after(double rho, double dt, double spacing) {
+    double steps = dt / spacing;
+    return fabs(steps - 1) <= AS_USUAL ? rho : o3_pow(rho, steps);
+}
+
+static double median_step(const struct o3_drift_pair *y, size_t n) {
+    double v[O3_DRIFT_N0_MAX];
+    size_t n_steps = 0;
+    for (size_t i = 0; i < n; i++)
+        if (y[i].has_before) v[n_steps++] = y[i].dt;
+    return n_steps ? fmax(SPACING_MIN, o3_median(v, n_steps)) : 1;
 }
 
 static double clip(double x, double limit) {
@@ -62,33 +82,70 @@ void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pa
     for (int i = 0; i < FIT_ROUNDS; i++)
         refit(y, n, &mean, &sd);
     double limit = O3_DRIFT_CLIP * sd;
-    for (size_t i = 0; i < n; i++)
-        if (tells_of_rho(&y[i])) cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
+    double spacing = median_step(y, n);
+    int64_t n_pairs = 0;
+    for (size_t i = 0; i < n; i++) {
+        if (!tells_of_rho(&y[i], spacing)) continue;
+        cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
+        n_pairs++;
+    }
     for (size_t i = 0; i < n; i++)
         beyond += fabs(y[i].now - mean) > limit;
-    *b = (struct o3_drift_baseline){
-        .mean = mean, .var = sd * sd, .cov = cov / (double)n, .beyond = beyond / (double)n, .n = (int64_t)n};
+    *b = (struct o3_drift_baseline){.mean = mean,
+                                    .var = sd * sd,
+                                    .cov = n_pairs ? cov / (double)n_pairs : 0,
+                                    .beyond = beyond / (double)n,
+                                    .spacing = spacing,
+                                    .n = (int64_t)n,
+                                    .n_pairs = n_pairs};
+}
+
+static double at_most_memory(int64_t n) {
+    return (double)(n < O3_DRIFT_MEMORY ? n : O3_DRIFT_MEMORY);
 }
 
 double o3_drift_baseline_weight(const struct o3_drift_baseline *b) {
-    return (double)(b->n < O3_DRIFT_MEMORY ? b->n : O3_DRIFT_MEMORY);
+    return at_most_memory(b->n);
+}
+
+/* The usual spacing follows the cadence; what is known of the correlation goes with it. */
+static void follow_cadence(struct o3_drift_baseline *b, double dt) {
+    double n = fmin((double)b->n_pairs, SPACING_MEMORY), before = b->spacing;
+    b->spacing = fmax(SPACING_MIN, before + (dt - before) / n);
+    if (b->cov > 0 && b->cov < b->var) b->cov = b->var * rho_after(b->cov / b->var, b->spacing, before);
+}
+
+static void learn_pair(struct o3_drift_baseline *b, double product, const struct o3_drift_pair *y) {
+    if (!y->has_before || y->dt < LAG_MIN * b->spacing) return; /* in haste, while a change is suspected */
+    b->n_pairs++;
+    follow_cadence(b, fmin(y->dt, LAG_MAX * b->spacing));
+    if (tells_of_rho(y, b->spacing)) b->cov += (product - b->cov) / at_most_memory(b->n_pairs);
 }
 
 void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y) {
     double limit = O3_DRIFT_CLIP * sqrt(b->var);
     double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
     b->n++;
-    double gain = fmin(1, y.dt) / o3_drift_baseline_weight(b); /* samples close together know less each */
+    double gain = fmin(1, y.dt / b->spacing) / o3_drift_baseline_weight(b); /* close together they know less each */
     b->beyond += gain * ((fabs(y.now - b->mean) > limit) - b->beyond);
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);
-    if (tells_of_rho(&y)) b->cov += gain * (r * before - b->cov);
+    learn_pair(b, r * before, &y);
     b->var = fmax(b->var, O3_DRIFT_SD_FLOOR * O3_DRIFT_SD_FLOOR);
 }
 
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
-    double n = o3_drift_baseline_weight(b), found = fmin(RHO_MAX, fmax(-RHO_MAX, b->cov / b->var));
+    double n = fmax(at_most_memory(b->n_pairs), 0.5 * o3_drift_baseline_weight(b)); /* others are far apart */
+    double found = fmin(RHO_MAX, fmax(-RHO_MAX, b->cov / b->var));
     return fmin(RHO_MAX, fmax(0, found + RHO_SE * sqrt((1 - found * found) / n) + RHO_BIAS / n));
+}
+
+/* A freak predecessor must not make the sample after it look like a change to the other side. Where samples are
+ * strongly correlated a predecessor far out is no freak but the middle of an excursion, which the clipped part would
+ * make last: at a correlation of 0.8 that costs ten times the false alarms asked for. */
+double o3_drift_predecessor_limit(const struct o3_drift_baseline *b) {
+    double growth = CLIP_GROWTH * fmax(0, o3_drift_baseline_rho(b) - CLIP_GROWS_FROM);
+    return (O3_DRIFT_CLIP + growth) * sqrt(b->var);
 }
 
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset) {
@@ -96,15 +153,15 @@ double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y,
     double centre = b->mean + offset, e = y.now - centre;
     double noise = 1, mean_error = (1 + rho) / (1 - rho) / n; /* variances in units of sd^2 */
     if (y.has_before) {
-        double r = y.dt == 1 ? rho : o3_pow(rho, y.dt);
-        double limit = O3_DRIFT_CLIP * sd;
+        double r = rho_after(rho, y.dt, b->spacing);
+        double limit = o3_drift_predecessor_limit(b);
         noise = 1 - r * r;
-        if (y.dt < CLOSE) {
+        if (y.dt < CLOSE * b->spacing) {
             /* The surplus of rho costs too much variance here to be left out, and an excursion of the noise lasts for
              * many samples: clipped, each of them would look like news. */
-            double found = o3_pow(fmin(rho, fmax(0, b->cov / b->var)), y.dt);
+            double found = o3_pow(fmin(rho, fmax(0, b->cov / b->var)), y.dt / b->spacing);
             noise += 2 * r * (r - found);
-            limit /= sqrt(y.dt);
+            limit /= sqrt(y.dt / b->spacing);
         }
         e -= r * clip(y.before - centre, limit);
         mean_error *= (1 - r) * (1 - r); /* what whitening leaves of it */

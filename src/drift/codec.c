@@ -37,6 +37,8 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_state_put_double(out, d->base.var);
     o3_state_put_double(out, d->base.cov);
     o3_state_put_double(out, d->base.beyond);
+    o3_state_put_double(out, d->base.spacing);
+    o3_state_put_int(out, d->base.n_pairs);
     o3_state_put_int(out, d->base.n);
     o3_state_put_int(out, d->established_wall_ms);
     o3_state_put_int(out, d->learned);
@@ -151,6 +153,8 @@ static void read_baseline(struct o3_state_reader *r, struct o3_drift *d) {
     d->base.var = o3_state_read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = o3_state_read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
     d->base.beyond = o3_state_read_double(r, 0, 1);
+    d->base.spacing = o3_state_read_double(r, 0.01, 1e9);
+    d->base.n_pairs = o3_state_read_int(r, 0, INDEX_MAX);
     d->base.n = o3_state_read_int(r, learning ? 0 : 1, INDEX_MAX);
     d->established_wall_ms = o3_state_read_int(r, -INDEX_MAX, INDEX_MAX);
     d->learned = o3_state_read_int(r, d->first, d->next);

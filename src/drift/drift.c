@@ -101,7 +101,7 @@ static void forget_change(struct o3_drift *d) {
 void o3_drift_reset(struct o3_drift *d) {
     d->state = O3_DRIFT_LEARNING;
     d->first = d->learned = d->resumed = d->floor = d->next;
-    d->base = (struct o3_drift_baseline){0};
+    d->base = (struct o3_drift_baseline){.spacing = 1};
     d->established_wall_ms = 0;
     d->gap = true;
     forget_change(d);

@@ -16,8 +16,11 @@
 #define O3_DRIFT_LEVEL_MAX 60 /* newest samples of a change that its level is the median of */
 #define O3_DRIFT_FOLLOW 30    /* the same while CONFIRMED; also those of view.recent_median */
 #define O3_DRIFT_N0_MAX 240
-#define O3_DRIFT_LEVEL_CLIP 1.5   /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
-#define O3_DRIFT_GAP_INTERVALS 3  /* a longer step, or one back in time, takes the predecessor away */
+#define O3_DRIFT_LEVEL_CLIP 1.5  /* sd; a level is a median, corrected by the deviations clipped here (Huber) */
+#define O3_DRIFT_GAP_INTERVALS 3 /* a longer step tells of no more time than this */
+#define O3_DRIFT_FORGET_INTERVALS                                                                                      \
+    30 /* a longer step, or one back in time, takes the predecessor away: until then what is left                      \
+        * of a strong correlation would count as news a second time */
 #define O3_DRIFT_SEASON_UNIT 1e-4 /* of the offsets kept with the samples */
 
 /* One one-sided CUSUM (Page 1954): S = max(0, S + z - k). z is a standard normal score. */
@@ -58,8 +61,9 @@ struct o3_drift_pair {
  * consistent again for Gaussian data. */
 struct o3_drift_baseline {
     double mean, var, cov;
-    double beyond; /* share of the residuals that were clipped; of Gaussian ones 0.0124 are */
-    int64_t n;
+    double beyond;      /* share of the residuals that were clipped; of Gaussian ones 0.0124 are */
+    double spacing;     /* usual time between two samples, in intervals; cov is that of samples so far apart */
+    int64_t n, n_pairs; /* samples; those of them that told of the covariance */
 };
 /* y[i].before is y[i - 1].now where there is one. n in 2..O3_DRIFT_N0_MAX. */
 void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n);
@@ -69,6 +73,7 @@ double o3_drift_baseline_weight(const struct o3_drift_baseline *b); /* samples t
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b);
 /* Standard normal score, clipped, of y against the baseline's mean + offset: AR(1)-whitened, and corrected for the
  * error of the mean and for the few degrees of freedom of the variance. */
+double o3_drift_predecessor_limit(const struct o3_drift_baseline *b); /* of a predecessor's residual, not in sd */
 double o3_drift_score(const struct o3_drift_baseline *b, struct o3_drift_pair y, double offset);
 
 #define O3_DRIFT_DAYS 7

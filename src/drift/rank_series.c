@@ -54,12 +54,13 @@ void o3_drift_rank_restart(struct o3_drift *d) {
 /* rho^dt and 1 / sqrt(1 - rho^(2 dt)) for dt in steps of 1 / STEPS_PER_INTERVAL, to be interpolated: hundreds of
  * residuals are made again for each sample. */
 struct whitening {
-    double power[STEPS + 2], scale[STEPS + 2], steps_per_ms;
+    double power[STEPS + 2], scale[STEPS + 2], steps_per_ms, rho;
 };
 
 static struct whitening make_whitening(const struct o3_drift *d) {
-    struct whitening w = {.steps_per_ms = STEPS_PER_INTERVAL / (double)d->params.interval_ms};
-    double root = sqrt(sqrt(sqrt(o3_drift_baseline_rho(&d->base)))); /* rho^(1/8) */
+    struct whitening w = {.steps_per_ms = STEPS_PER_INTERVAL / ((double)d->params.interval_ms * d->base.spacing),
+                          .rho = o3_drift_baseline_rho(&d->base)};
+    double root = sqrt(sqrt(sqrt(w.rho))); /* rho^(1/8) */
     double power = 1;
     for (int i = 0; i < STEPS + 2; i++, power *= root) {
         w.power[i] = power;
@@ -72,7 +73,12 @@ static struct whitening make_whitening(const struct o3_drift *d) {
 /* For a step that differs from the one before: most are alike. */
 static void find_step(const struct whitening *w, int32_t step_ms, double *power, double *scale) {
     double at = step_ms * w->steps_per_ms;
-    at = at > STEPS ? STEPS : at > 0 ? at : 0;
+    if (at > STEPS) { /* rare */
+        *power = o3_pow(w->rho, at / STEPS_PER_INTERVAL);
+        *scale = 1 / sqrt(1 - *power * *power);
+        return;
+    }
+    at = at > 0 ? at : 0;
     int step = (int)at;
     double part = at - step;
     *power = w->power[step] + part * (w->power[step + 1] - w->power[step]);
@@ -82,7 +88,7 @@ static void find_step(const struct whitening *w, int32_t step_ms, double *power,
 /* Residuals of the samples from `first` to the newest; the oldest of the ring has no predecessor. */
 static void residuals(const struct o3_drift *d, int64_t first, double *ret) {
     struct whitening w = make_whitening(d);
-    double mean = d->base.mean, limit = O3_DRIFT_CLIP * sqrt(d->base.var), before = 0, power = 0, scale = 1;
+    double mean = d->base.mean, limit = o3_drift_predecessor_limit(&d->base), before = 0, power = 0, scale = 1;
     bool is_oldest = first == o3_drift_oldest(d);
     size_t slot = (size_t)(first % O3_DRIFT_RING), n = (size_t)(d->next - first);
     int32_t step_ms = -1;

@@ -21,7 +21,7 @@ void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms) {
     wall_ms = wall_ms > WALL_MAX_MS ? WALL_MAX_MS : wall_ms < -WALL_MAX_MS ? -WALL_MAX_MS : wall_ms;
     int64_t step_ms = wall_ms - d->last_wall_ms;
     if (d->next == d->first) d->anchor = log_value;
-    if (step_ms <= 0 || step_ms > O3_DRIFT_GAP_INTERVALS * d->params.interval_ms) d->gap = true;
+    if (step_ms <= 0 || step_ms > O3_DRIFT_FORGET_INTERVALS * d->params.interval_ms) d->gap = true;
     d->y[slot] = (float)(log_value - d->anchor);
     d->season_of[slot] = o3_drift_season_at(d, wall_ms);
     d->step_ms[slot] = (int32_t)(step_ms > INT32_MAX ? INT32_MAX : step_ms < INT32_MIN ? INT32_MIN : step_ms);

@@ -5,7 +5,7 @@
 #include "o3/cause.h"
 #include "sidecar/internal.h"
 
-#define GAP_INTERVALS 3
+#define GAP_INTERVALS 30 /* what lies further back tells nothing of the noise now */
 #define LOOK_SLACK                                                                                                     \
     1.1 /* times probe.interval: a probe comes up to 5 % late by chance, and no look before it is wanted */
 

@@ -276,7 +276,7 @@ static void test_a_long_pause_is_a_gap_for_probes(void **state) {
     gpu.keep_alive_ms = 24 * RIG_HOUR_MS;
     struct rig *r = rig_new("probe: {linger: 10m, prefill_interval: 7d}\n", &gpu);
     rig_preload(r, MODEL, 8192);
-    rig_run_until(r, 30 * RIG_MINUTE_MS);
+    rig_run_until(r, 60 * RIG_MINUTE_MS);
     assert_true(r->n_looks > 5);
     assert_false(r->last_look.flags & O3_SAMPLE_AFTER_GAP);
     int n = r->n_samples;

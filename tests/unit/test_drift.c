@@ -162,7 +162,7 @@ static void baseline_learns_autocorrelation(void **state) {
 
 static void score_is_clipped_and_odd(void **state) {
     (void)state;
-    struct o3_drift_baseline b = {.mean = 2, .var = 0.01, .cov = 0, .n = 100};
+    struct o3_drift_baseline b = {.mean = 2, .var = 0.01, .cov = 0, .spacing = 1, .n = 100, .n_pairs = 100};
     struct o3_drift_pair up = {.now = 2.1, .dt = 1}, down = {.now = 1.9, .dt = 1}, far = {.now = 700, .dt = 1};
     O3_ASSERT_NEAR(o3_drift_score(&b, up, 0), 0.99, 0.02);
     O3_ASSERT_NEAR(o3_drift_score(&b, up, 0) + o3_drift_score(&b, down, 0), 0, 1e-12);
