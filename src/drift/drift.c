@@ -10,6 +10,7 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
+#define NOISIER 2.0     /* times the variance of the reference */
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define ANCHOR_FAR 1.0  /* natural logarithm, from the first value to the median of the first baseline */
@@ -262,10 +263,22 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
+/* A change may have brought noise with it: what clearly exceeds that of the reference counts until it has left, too. */
+static double return_variance(const struct o3_drift *d) {
+    double v[O3_DRIFT_FOLLOW], var = d->base.var;
+    int64_t n = d->next - o3_drift_oldest(d);
+    if (n > O3_DRIFT_FOLLOW) n = O3_DRIFT_FOLLOW;
+    for (int64_t i = 0; i < n; i++)
+        v[i] = o3_drift_y(d, d->next - n + i);
+    double sd = o3_mad_sd(v, (size_t)n, o3_median(v, (size_t)n));
+    return sd * sd > NOISIER * var ? sd * sd : var;
+}
+
 /* As many that chance alone does not move the level of the change back to the reference: a small change needs more. */
 static int64_t return_samples(const struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base), effect = fmax(d->modes.depth, d->gate);
-    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(effect * effect, 1e-12);
+    double n = RETURN_ERRORS * RETURN_ERRORS * return_variance(d) * (1 + rho) / (1 - rho) /
+               fmax(effect * effect, 1e-12);
     return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
 }
 

@@ -123,6 +123,28 @@ static void a_clock_set_back_leaves_the_interval_in_order(void **state) {
     }
 }
 
+/* A change that brings much noise does not come and go with it; and its real end is seen. */
+static void noise_of_a_change_is_no_return(void **state) {
+    (void)state;
+    uint64_t seed = o3_test_seed(6);
+    int recovered = 0;
+    for (uint64_t i = 0; i < 8; i++) {
+        struct rig rig;
+        rig_init(&rig, seed + i);
+        feed(&rig, 1, 26 * HOUR);
+        for (int m = 0; m < 3 * DAY; m++)
+            feed_value(&rig, 0.88 * LEVEL * (1 + 0.12 * o3_rand_normal(&rig.rand)));
+        recovered += rig.recovered;
+        if (o3_drift_state_of(rig.d) == O3_DRIFT_CONFIRMED) {
+            rig.recovered = 0;
+            feed(&rig, 1, 3 * HOUR);
+            assert_int_equal(rig.recovered, 1);
+        }
+        rig_done(&rig);
+    }
+    assert_in_range(recovered, 0, 10);
+}
+
 /* Where no sample has a predecessor each of them is worth a whole one, whatever the cadence was before. */
 static void gaps_are_learned_from_in_full(void **state) {
     (void)state;
@@ -192,6 +214,7 @@ int main(void) {
         cmocka_unit_test(a_freak_first_value_hides_no_slow_change),
         cmocka_unit_test(a_step_after_a_slow_change_is_a_step),
         cmocka_unit_test(a_clock_set_back_leaves_the_interval_in_order),
+        cmocka_unit_test(noise_of_a_change_is_no_return),
         cmocka_unit_test(gaps_are_learned_from_in_full),
         cmocka_unit_test(a_restart_between_any_days_changes_nothing),
     };
