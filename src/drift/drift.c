@@ -263,21 +263,22 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
-/* A change may have brought noise with it: what clearly exceeds that of the reference counts until it has left, too. */
-static double return_variance(const struct o3_drift *d) {
-    double v[O3_DRIFT_FOLLOW], var = d->base.var;
-    int64_t n = d->next - o3_drift_oldest(d);
-    if (n > O3_DRIFT_FOLLOW) n = O3_DRIFT_FOLLOW;
-    for (int64_t i = 0; i < n; i++)
-        v[i] = o3_drift_y(d, d->next - n + i);
-    double sd = o3_mad_sd(v, (size_t)n, o3_median(v, (size_t)n));
-    return sd * sd > NOISIER * var ? sd * sd : var;
+/* A change may have brought noise with it: what clearly exceeds that of the reference counts until it has left, too.
+ * Told from the steps between neighbours, of which the return itself is only one. */
+static double return_variance(const struct o3_drift *d, double rho) {
+    double step[O3_DRIFT_FOLLOW];
+    int64_t oldest = o3_drift_oldest(d) + 1, i = d->next - O3_DRIFT_FOLLOW;
+    size_t n = 0;
+    for (i = i > oldest ? i : oldest; i < d->next; i++)
+        step[n++] = o3_drift_y(d, i) - o3_drift_y(d, i - 1);
+    double sd = o3_mad_sd(step, n, 0), var = sd * sd / (2 * (1 - rho));
+    return var > NOISIER * d->base.var ? var : d->base.var;
 }
 
 /* As many that chance alone does not move the level of the change back to the reference: a small change needs more. */
 static int64_t return_samples(const struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base), effect = fmax(d->modes.depth, d->gate);
-    double n = RETURN_ERRORS * RETURN_ERRORS * return_variance(d) * (1 + rho) / (1 - rho) /
+    double n = RETURN_ERRORS * RETURN_ERRORS * return_variance(d, rho) * (1 + rho) / (1 - rho) /
                fmax(effect * effect, 1e-12);
     return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
 }
