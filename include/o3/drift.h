@@ -28,9 +28,10 @@
  * effect do alarm for the first three days; then their season is known. Fewer than n0 samples: LEARNING, and no
  * verdict.
  *
- * Time: the true spacing of two samples weighs them. A step of more than 3 intervals, one of 0 and one back in time are
- * gaps, as is o3_drift_mark_gap; earlier samples are then labelled by the clock of the newest. A clock set back, or six
- * days without a sample, start the count of days anew; season and reference stay. */
+ * Time: the true spacing of two samples weighs them. A step of more than 30 intervals, one of 0 and one back in time
+ * are gaps, as is o3_drift_mark_gap; of the time that a change lasted, a longer step counts as 3 intervals. Times are
+ * told by the clock as it was then. A clock set back, or six days without a sample, start the count of days anew;
+ * season and reference stay. */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -100,8 +101,8 @@ size_t o3_drift_size(void); /* bytes; < 8 KiB */
 struct o3_drift *o3_drift_new(const struct o3_drift_params *p); /* NULL on no memory */
 void o3_drift_free(struct o3_drift *d);
 /* value must be positive and finite, else it is counted and ignored (returns NONE). ret may be NULL.
- * wall_ms labels the change time and tells the hour of the season; it may jump: a step of more than 3 intervals, or
- * back in time, counts as a gap, and earlier samples are labelled by the clock of the newest. */
+ * wall_ms labels the change time and tells the hour of the season; it may jump: a step of more than 30 intervals, or
+ * back in time, counts as a gap. */
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret);
 /* A gap, a restart of the runner or a clock jump: the next sample has no predecessor for the whitening. */
 void o3_drift_mark_gap(struct o3_drift *d);

@@ -159,9 +159,10 @@ static void date_change(struct o3_drift *d, int64_t from, double centre, int dir
     int64_t lo, hi;
     o3_drift_split_interval(d, from, centre, direction, index, &lo, &hi);
     d->change_index = index;
-    d->change_wall_ms = o3_drift_wall_at(d, index);
-    d->change_lo_ms = o3_drift_wall_at(d, lo);
-    d->change_hi_ms = o3_drift_wall_at(d, hi);
+    int64_t wall_ms = o3_drift_wall_at(d, index), lo_ms = o3_drift_wall_at(d, lo), hi_ms = o3_drift_wall_at(d, hi);
+    d->change_wall_ms = wall_ms;
+    d->change_lo_ms = lo_ms < wall_ms ? lo_ms : wall_ms; /* the clock may have been set back in between */
+    d->change_hi_ms = hi_ms > wall_ms ? hi_ms : wall_ms;
 }
 
 static void note_change(struct o3_drift *d, int direction, const struct o3_drift_change *c) {

@@ -156,7 +156,7 @@ static inline double o3_drift_y(const struct o3_drift *d, int64_t index) {
     return (double)d->y[slot] - O3_DRIFT_SEASON_UNIT * d->season_of[slot];
 }
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
-/* By the clock of the newest sample: one that was set back had made an interval's step. */
+/* By the clock as it was then; after a step of more than 24 days too late by the rest of it. */
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
 /* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
  * as one interval. Reckoned from the oldest sample in the ring when the index is older. */

@@ -54,10 +54,8 @@ struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index) {
 
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index) {
     int64_t wall_ms = d->last_wall_ms;
-    for (int64_t i = d->next - 1; i > index; i--) {
-        int32_t step_ms = d->step_ms[o3_drift_slot(i)];
-        wall_ms -= step_ms >= 0 ? step_ms : d->params.interval_ms;
-    }
+    for (int64_t i = d->next - 1; i > index; i--)
+        wall_ms -= d->step_ms[o3_drift_slot(i)];
     return wall_ms;
 }
 

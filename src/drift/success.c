@@ -195,8 +195,9 @@ static void note_change(struct o3_success *s, int direction, const struct change
     s->direction = direction;
     s->change_index = c->index;
     s->change_wall_ms = o3_success_wall_at(s, c->index);
-    s->change_lo_ms = o3_success_wall_at(s, c->lo);
-    s->change_hi_ms = o3_success_wall_at(s, c->hi);
+    int64_t lo_ms = o3_success_wall_at(s, c->lo), hi_ms = o3_success_wall_at(s, c->hi);
+    s->change_lo_ms = lo_ms < s->change_wall_ms ? lo_ms : s->change_wall_ms; /* the clock may have been set back */
+    s->change_hi_ms = hi_ms > s->change_wall_ms ? hi_ms : s->change_wall_ms;
     s->n_level = c->n;
     s->n_level_failures = c->failures;
 }
@@ -352,7 +353,9 @@ static void note_return(struct o3_success *s) {
     int64_t from = s->back_start < o3_success_oldest(s) ? o3_success_oldest(s) : s->back_start;
     s->change_index = from;
     s->change_wall_ms = s->change_hi_ms = o3_success_wall_at(s, from);
-    s->change_lo_ms = from > o3_success_oldest(s) ? o3_success_wall_at(s, from - 1) : s->change_wall_ms;
+    s->change_lo_ms = s->change_wall_ms;
+    if (from > o3_success_oldest(s) && o3_success_wall_at(s, from - 1) < s->change_wall_ms)
+        s->change_lo_ms = o3_success_wall_at(s, from - 1);
     s->n_level = s->next - from;
     s->n_level_failures = o3_success_failures_since(s, from);
 }

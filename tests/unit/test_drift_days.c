@@ -5,6 +5,7 @@
 #include "drift/parts.h"
 #include "o3/drift.h"
 #include "o3/rand.h"
+#include "o3/success.h"
 
 #define LEVEL 40.0
 #define CV 0.03
@@ -123,6 +124,27 @@ static void a_clock_set_back_leaves_the_interval_in_order(void **state) {
     }
 }
 
+static void so_does_an_outage(void **state) {
+    (void)state;
+    struct o3_success_params p = o3_success_params_default();
+    for (int before = -4; before < 8; before++) {
+        struct o3_success *s = o3_success_new(&p);
+        int64_t wall_ms = START_MS;
+        int confirmed = 0;
+        for (int i = 0; i < 100; i++) {
+            struct o3_drift_report r;
+            wall_ms += MINUTE_MS;
+            if (i == 60 + before) wall_ms -= HOUR * MINUTE_MS;
+            enum o3_drift_event ev = o3_success_add(s, i < 60 ? i % 20 != 17 : i % 3 == 0, wall_ms, &r);
+            if (ev != O3_DRIFT_EV_CONFIRMED && ev != O3_DRIFT_EV_SUSPECT) continue;
+            confirmed += ev == O3_DRIFT_EV_CONFIRMED;
+            assert_true(r.change_lo_ms <= r.change_wall_ms && r.change_wall_ms <= r.change_hi_ms);
+        }
+        assert_int_equal(confirmed, 1);
+        o3_success_free(s);
+    }
+}
+
 /* A change that brings much noise does not come and go with it; and its real end is seen. */
 static void noise_of_a_change_is_no_return(void **state) {
     (void)state;
@@ -214,6 +236,7 @@ int main(void) {
         cmocka_unit_test(a_freak_first_value_hides_no_slow_change),
         cmocka_unit_test(a_step_after_a_slow_change_is_a_step),
         cmocka_unit_test(a_clock_set_back_leaves_the_interval_in_order),
+        cmocka_unit_test(so_does_an_outage),
         cmocka_unit_test(noise_of_a_change_is_no_return),
         cmocka_unit_test(gaps_are_learned_from_in_full),
         cmocka_unit_test(a_restart_between_any_days_changes_nothing),
