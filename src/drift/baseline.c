@@ -131,7 +131,8 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
     double limit = O3_DRIFT_CLIP * sqrt(b->var);
     double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
     b->n++;
-    double gain = fmin(1, y.dt / b->spacing) / o3_drift_baseline_weight(b); /* close together they know less each */
+    double share = y.has_before ? fmin(1, y.dt / b->spacing) : 1; /* close together they know less each */
+    double gain = share / o3_drift_baseline_weight(b);
     b->beyond += gain * ((fabs(y.now - b->mean) > limit) - b->beyond);
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);

@@ -105,7 +105,7 @@ bool o3_success_failed_at(const struct o3_success *s, int64_t index) {
 int64_t o3_success_wall_at(const struct o3_success *s, int64_t index) {
     int64_t wall_ms = s->last_wall_ms;
     for (int64_t i = s->next - 1; i > index; i--)
-        wall_ms -= s->step_ms[i % O3_SUCCESS_RING];
+        wall_ms -= s->step_ms[i % O3_SUCCESS_RING] > 0 ? s->step_ms[i % O3_SUCCESS_RING] : 0;
     return wall_ms;
 }
 
