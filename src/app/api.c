@@ -72,6 +72,7 @@ static void set_self_metrics(struct o3_daemon *d) {
     o3_host_read_self("/proc", &self);
     o3_metric_set(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS, self.cpu_seconds);
     o3_metric_set(d->metrics, O3_M_PROCESS_RESIDENT_MEMORY_BYTES, O3_NO_LABELS, (double)self.rss_kib * 1024);
+    o3_metric_set(d->metrics, O3_M_PROCESS_VIRTUAL_MEMORY_BYTES, O3_NO_LABELS, (double)self.virtual_kib * 1024);
     o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
