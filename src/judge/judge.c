@@ -168,6 +168,7 @@ static void feed_series(const struct o3_judge *j, const struct model *m, struct 
     struct o3_verdict *v = &news->verdict[news->n];
     *v = (struct o3_verdict){.signal = r->signal, .stratum = r->stratum, .budget_ms = j->p.budget_ms};
     if (!o3_series_add(j, &g->series[r->signal][r->stratum], r, s, &v->report)) return;
+    o3_shown_report(r->signal, &v->report);
     o3_str_copy(v->model, sizeof v->model, m->name);
     news->setting[news->n++] = g->id;
 }
@@ -255,6 +256,7 @@ void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal s
     if (!x) return;
     ret->exists = true;
     o3_series_view(x, &ret->drift);
+    o3_shown_view(sig, &ret->drift);
     if (sig == O3_SIGNAL_DECODE_RATE) ret->efficiency = efficiency(o3_judge_find(j, model), &ret->drift);
 }
 
@@ -262,7 +264,9 @@ void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal
                      struct o3_series_view *ret) {
     const struct series *x = series_of(j, model, sig, st);
     *ret = (struct o3_series_view){.exists = x != NULL, .efficiency = (double)NAN};
-    if (x) o3_series_glance(x, &ret->drift);
+    if (!x) return;
+    o3_series_glance(x, &ret->drift);
+    o3_shown_view(sig, &ret->drift);
 }
 
 bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
@@ -298,7 +302,10 @@ bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_s
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max) {
     const struct series *x = series_of(j, model, sig, st);
-    return x && x->drift ? o3_drift_recent(x->drift, out, max) : 0;
+    size_t n = x && x->drift ? o3_drift_recent(x->drift, out, max) : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = o3_shown_value(sig, out[i]);
+    return n;
 }
 
 size_t o3_judge_incidents(const struct o3_judge *j, const struct o3_incident **out, size_t max) {

@@ -18,7 +18,8 @@
 #define O3_JUDGE_SAVE_NS (3600 * INT64_C(1000000000)) /* what a process that is killed forgets, at most, */
 #define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
-#define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
+#define O3_JUDGE_SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
+#define O3_JUDGE_RETHINK 10       /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
 struct identity {
@@ -125,11 +126,18 @@ size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL
 
 bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
 
+/* shown.c */
+double o3_shown_value(enum o3_signal sig, double v);
+double o3_shown_ratio(enum o3_signal sig, double reference, double ratio); /* reference: as it is judged */
+void o3_shown_view(enum o3_signal sig, struct o3_drift_view *v);
+void o3_shown_report(enum o3_signal sig, struct o3_drift_report *r);
+
 /* series.c */
 /* False: nothing to tell. */
 bool o3_series_add(const struct o3_judge *j, struct series *x, const struct reading *r, const struct o3_sample *s,
                    struct o3_drift_report *ret);
 bool o3_series_exists(const struct series *x);
+/* As it is judged; shown.c makes of it what people see. */
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
 void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state);

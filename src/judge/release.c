@@ -46,7 +46,7 @@ static bool level_of(const struct setting *g, enum o3_signal sig, struct level *
     ret->mean = o3_log(v.baseline);
     ret->sd = v.baseline_sd / v.baseline;
     ret->rho = autocorrelation(x, ret->mean, ret->sd);
-    if (is_drifted) ret->drifted = v.baseline * (1 + v.change_ratio);
+    if (is_drifted) ret->drifted = o3_shown_value(sig, v.baseline * (1 + v.change_ratio));
     return true;
 }
 
@@ -96,11 +96,12 @@ static void compare_means(const struct level *a, const struct level *b, struct o
     /* First terms of Student's quantile around the normal one (Peizer; Abramowitz & Stegun 26.7.5). */
     double t = Z + (Z * Z * Z + Z) / (4 * nu) + (5 * Z * Z * Z * Z * Z + 16 * Z * Z * Z + 3 * Z) / (96 * nu * nu);
     double shift = b->mean - a->mean, half = t * sqrt(var);
-    r->before = o3_exp(a->mean);
-    r->after = o3_exp(b->mean);
-    r->change_ratio = o3_expm1(shift);
-    r->change_lo = o3_expm1(shift - half);
-    r->change_hi = o3_expm1(shift + half);
+    double before = o3_exp(a->mean);
+    r->before = o3_shown_value(r->signal, before);
+    r->after = o3_shown_value(r->signal, o3_exp(b->mean));
+    r->change_ratio = o3_shown_ratio(r->signal, before, o3_expm1(shift));
+    r->change_lo = o3_shown_ratio(r->signal, before, o3_expm1(shift - half));
+    r->change_hi = o3_shown_ratio(r->signal, before, o3_expm1(shift + half));
 }
 
 static struct o3_interval share_interval(const struct level *l) {

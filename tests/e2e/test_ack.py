@@ -33,6 +33,8 @@ def test_who_may_and_what_is_refused(start, simulator):
     assert ack(on, "").status_code == 400
     assert ack(on, f"?model={MODEL}&signal=beauty").status_code == 400
     assert ack(on, "?model=nobody").status_code == 404
+    reply = ack(on, f"?model={MODEL}&signal=")  # as without it: all
+    assert reply.status_code == 409 and "any signal" in reply.json()["error"]
     reply = ack(on, f"?model={MODEL}")
     assert reply.status_code == 409 and reply.json()["error"]
     assert on.request("GET", "/api/v1/ack").status_code == 405

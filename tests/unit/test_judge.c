@@ -423,6 +423,79 @@ static void test_a_lost_gpu_is_not_absorbed(void **state) {
     told_free(t);
 }
 
+static void test_nothing_on_the_gpu_is_0(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 100);
+    w.vram = 0;
+    feed(j, &w, 30);
+    assert_int_equal(t->last.signal, O3_SIGNAL_GPU_RATIO);
+    assert_int_equal(t->last.report.event, O3_DRIFT_EV_CONFIRMED);
+    O3_ASSERT_NEAR(t->last.report.reference, 1, 0);
+    O3_ASSERT_NEAR(t->last.report.level, 0, 0);
+    O3_ASSERT_NEAR(t->last.report.change_ratio, -1, 0);
+    assert_non_null(strstr(t->incident.text, "gpu_ratio of qwen3:8b fell by 100.0 %, 100 to 0 %, since"));
+    struct o3_series_view v = view_of(j, &w, O3_SIGNAL_GPU_RATIO);
+    O3_ASSERT_NEAR(v.drift.change_ratio, -1, 0);
+    double recent[4];
+    assert_int_equal(o3_judge_recent(j, w.model, O3_SIGNAL_GPU_RATIO, O3_STRATUM_IDLE, recent, 4), 4);
+    O3_ASSERT_NEAR(recent[3], 0, 0);
+    w.digest = "bbbb"; /* learned without it, found again */
+    feed(j, &w, 60);
+    const struct o3_release *r = release_of(t, O3_SIGNAL_GPU_RATIO);
+    O3_ASSERT_NEAR(r->after, 0, 0);
+    O3_ASSERT_NEAR(r->change_ratio, -1, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_GPU_RATIO).drift.baseline, 0, 0);
+    w.vram = w.size;
+    feed(j, &w, 30);
+    assert_int_equal(t->last.report.event, O3_DRIFT_EV_CONFIRMED);
+    assert_non_null(strstr(t->incident.text, "gpu_ratio of qwen3:8b rose, 0 to 100 %, since"));
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_exact_readings_are_whole(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    w.size = w.vram = INT64_C(3497333984);
+    w.num_ctx = 40960;
+    feed(j, &w, 60);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_MEMORY).drift.baseline, 3497333984.0, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_MEMORY).drift.recent_median, 3497333984.0, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_CONTEXT).drift.baseline, 40960, 0);
+    w.size = w.vram = INT64_C(4497333983);
+    feed(j, &w, 30);
+    assert_int_equal(t->last.signal, O3_SIGNAL_MEMORY);
+    O3_ASSERT_NEAR(t->last.report.reference, 3497333984.0, 0);
+    O3_ASSERT_NEAR(t->last.report.level - floor(t->last.report.level), 0, 0);
+    O3_ASSERT_NEAR(t->last.report.level, 4497333983.0, 500); /* kept as a float, relative to the first one */
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_never_failing_is_100_percent(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 30);
+    assert_non_null(strstr(o3_buf_str(&t->log), "success of qwen3:8b: normal level 100 %, of 30 samples"));
+    feed(j, &w, 300);
+    w.version = "0.31.0";
+    feed(j, &w, 40);
+    const struct o3_release *r = release_of(t, O3_SIGNAL_SUCCESS);
+    O3_ASSERT_NEAR(r->before, 1, 0);
+    O3_ASSERT_NEAR(r->after, 1, 0);
+    O3_ASSERT_NEAR(r->change_ratio, 0, 0);
+    assert_non_null(strstr(o3_buf_str(&t->log), "release success of qwen3:8b unchanged at 100 % (95 % interval"));
+    o3_judge_free(j);
+    told_free(t);
+}
+
 /* A setting that alternates does not open and close an incident each time. */
 static void test_a_change_in_one_of_two_settings(void **state) {
     (void)state;
@@ -799,12 +872,12 @@ static void test_texts(void **state) {
                         "10 samples; of all its verdicts one in 30d may be false");
     v.signal = O3_SIGNAL_GPU_RATIO;
     v.report.reference = 1;
-    v.report.level = 0.01;
-    v.report.change_ratio = v.report.change_lo = v.report.change_hi = -0.99;
+    v.report.level = 0;
+    v.report.change_ratio = v.report.change_lo = v.report.change_hi = -1;
     v.report.change_lo_ms = v.report.change_hi_ms = 0;
     v.stratum = O3_STRATUM_BUSY;
     o3_verdict_text(&v, text, sizeof text);
-    assert_non_null(strstr(text, "gpu_ratio of qwen3:8b beside users fell by 99.0 %"));
+    assert_non_null(strstr(text, "gpu_ratio of qwen3:8b beside users fell by 100.0 %, 100 to 0 %"));
     assert_non_null(strstr(text, ", 100 to 0 %, since"));
     char cut[20];
     o3_verdict_text(&v, cut, sizeof cut);
@@ -828,6 +901,37 @@ static void test_texts(void **state) {
     assert_string_equal(text, "ttft of qwen3:8b rose by 1.0 % (95 % interval -2.0 to 4.0 %), 200 to 202 ms, with "
                               "server_version 0.30.1 to 0.31.0, since 2026-09-21T14:13:20Z, 300 samples before and 30 "
                               "after; this may be chance");
+}
+
+static void expect_release_text(enum o3_signal sig, double before, double after, double change, double half,
+                                const char *want) {
+    struct o3_release r = {.model = "m",
+                           .signal = sig,
+                           .reason = "digest",
+                           .before = before,
+                           .after = after,
+                           .change_ratio = change,
+                           .change_lo = change - half,
+                           .change_hi = change + half,
+                           .drifted = (double)NAN};
+    char text[640];
+    o3_release_text(&r, text, sizeof text);
+    if (!strstr(text, want)) fail_msg("%s is not in: %s", want, text);
+    if (change == 0) assert_null(strstr(text, "chance"));
+    assert_null(strstr(text, "-0.0"));
+}
+
+static void test_texts_of_what_is_equal(void **state) {
+    (void)state;
+    expect_release_text(O3_SIGNAL_SUCCESS, 1, 1, 0, 0, "success of m unchanged at 100 %, with");
+    expect_release_text(O3_SIGNAL_SUCCESS, 1, 1, 0, 0.114,
+                        "m unchanged at 100 % (95 % interval -11.4 to 11.4 points), ");
+    expect_release_text(O3_SIGNAL_GPU_RATIO, 1, 1, -1e-9, 1e-9, "gpu_ratio of m unchanged at 100 %, with");
+    expect_release_text(O3_SIGNAL_CONTEXT, 4096, 4096, 0, 0, "context of m unchanged at 4096 tokens, with");
+    expect_release_text(O3_SIGNAL_MEMORY, 2e9, 2.212e9, 0.106, 0, "memory of m rose by 10.6 %, 1.86 to 2.06 GiB, with");
+    expect_release_text(O3_SIGNAL_DECODE_RATE, 45, 45, 0.0002, 0.01,
+                        "unchanged at 45.0 tokens/s (95 % interval -1.0 to ");
+    expect_release_text(O3_SIGNAL_GPU_RATIO, 0, 1, 99, 0, "gpu_ratio of m rose, 0 to 100 %, with");
 }
 
 int main(void) {
@@ -854,6 +958,10 @@ int main(void) {
         cmocka_unit_test(test_incidents_are_bounded),
         cmocka_unit_test(test_damaged_states_are_none),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_texts_of_what_is_equal),
+        cmocka_unit_test(test_nothing_on_the_gpu_is_0),
+        cmocka_unit_test(test_exact_readings_are_whole),
+        cmocka_unit_test(test_never_failing_is_100_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
