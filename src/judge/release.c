@@ -62,7 +62,8 @@ static void note_compared(struct setting *g, enum o3_signal sig, int64_t from_id
     g->compared[sig][0] = from_id;
 }
 
-void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, int64_t wall_ms) {
+void o3_judge_leave(struct model *m, const struct setting *from, const struct identity *whole, bool is_ours,
+                    int64_t wall_ms) {
     bool is_digest = from->key.num_ctx < 0;
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
         struct pending *p = &m->pending[i];
@@ -74,7 +75,7 @@ void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, i
                                   .is_ours = is_ours,
                                   .from_id = from->id,
                                   .wall_ms = wall_ms,
-                                  .from = from->key,
+                                  .from = *whole,
                                   .before = before};
         /* An epoch too short for a baseline is passed over: what lies before it waits on. */
         if (p->is_set && (!to || p->from_id == to->id || has_compared(to, (enum o3_signal)i, p->from_id)))
@@ -135,23 +136,46 @@ static void put_value(const struct identity *k, const char *reason, char *out, s
     }
 }
 
-static void tell(struct o3_judge *j, const struct model *m, enum o3_signal sig, const struct pending *p,
+/* "digest a to b, server_version c to d and num_ctx e to f" */
+static void put_reasons(const struct identity *from, const struct identity *to, char *out, size_t size) {
+    char before[96], after[96];
+    int n_left = 0;
+    size_t len = 0;
+    for (int i = 0; i < O3_JUDGE_REASONS; i++)
+        n_left += o3_judge_differs(from, to, i);
+    for (int i = 0; i < O3_JUDGE_REASONS && len < size; i++) {
+        if (!o3_judge_differs(from, to, i)) continue;
+        n_left--;
+        put_value(from, o3_judge_reasons[i], before, sizeof before);
+        put_value(to, o3_judge_reasons[i], after, sizeof after);
+        int n = snprintf(out + len, size - len, "%s %s to %s%s", o3_judge_reasons[i], before, after,
+                         n_left > 1    ? ", "
+                         : n_left == 1 ? " and "
+                                       : "");
+        if (n > 0) len += (size_t)n;
+    }
+}
+
+static void tell(struct o3_judge *j, struct model *m, enum o3_signal sig, const struct pending *p,
                  const struct setting *to, const struct level *after) {
+    const struct identity *is = m->epoch ? &m->epoch->key : &to->key;
     struct o3_release r = {.signal = sig,
                            .wall_ms = p->wall_ms,
                            .n_before = p->before.n,
                            .n_after = after->n,
                            .drifted = p->before.drifted,
                            .is_ours = p->is_ours,
-                           .reason = o3_judge_difference(&p->from, &to->key)};
+                           .reason = o3_judge_difference(&p->from, is)};
     if (!r.reason) return; /* what differed was forgotten since */
     o3_str_copy(r.model, sizeof r.model, m->name);
     put_value(&p->from, r.reason, r.from, sizeof r.from);
-    put_value(&to->key, r.reason, r.to, sizeof r.to);
+    put_value(is, r.reason, r.to, sizeof r.to);
+    put_reasons(&p->from, is, r.reasons, sizeof r.reasons);
     if (sig == O3_SIGNAL_SUCCESS)
         compare_shares(&p->before, after, &r);
     else
         compare_means(&p->before, after, &r);
+    m->releases[sig] = (struct kept_release){.is_set = true, .to_id = to->id, .r = r};
     if (j->ops.release) j->ops.release(j->ops.ctx, &r);
 }
 
@@ -167,4 +191,14 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
         p->is_set = false;
         m->is_unsaved = true;
     }
+}
+
+bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
+                      bool *ret_in_force) {
+    const struct model *m = o3_judge_find(j, model);
+    const struct setting *present = m ? o3_judge_setting(m, sig) : NULL;
+    if (!m || !m->releases[sig].is_set) return false;
+    *ret = m->releases[sig].r;
+    *ret_in_force = present && present->id == m->releases[sig].to_id;
+    return true;
 }

@@ -205,7 +205,11 @@ void o3_release_text(const struct o3_release *r, char *out, size_t size) {
     bool is_sure = r->change_lo > 0 || r->change_hi < 0;
     struct change c = {r->before, r->after, r->change_ratio, r->change_lo, r->change_hi};
     put_change(&l, r->signal, &c);
-    put(&l, ", with %s %s to %s%s, ", r->reason, r->from, r->to, r->is_ours ? " (our setting)" : "");
+    if (r->reasons[0])
+        put(&l, ", with %s", r->reasons);
+    else
+        put(&l, ", with %s %s to %s", r->reason, r->from, r->to);
+    put(&l, "%s, ", r->is_ours ? " (our setting)" : "");
     put_since(&l, r->wall_ms, 0, 0);
     put(&l, ", %" PRId64 " samples before and %" PRId64 " after", r->n_before, r->n_after);
     if (!is_sure && is_in_print(r->change_ratio)) put(&l, "; this may be chance");
@@ -218,28 +222,36 @@ void o3_release_text(const struct o3_release *r, char *out, size_t size) {
 
 /* ---- incidents ---- */
 
-static const struct o3_incident_member *lead_of(const struct o3_incident *i) {
-    const struct o3_incident_member *lead = &i->member[0];
-    for (int n = 1; n < i->n_members; n++) {
-        const struct o3_incident_member *x = &i->member[n];
-        if (x->is_over > lead->is_over) continue;
-        if (x->is_over < lead->is_over || x->verdict.signal < lead->verdict.signal) lead = x;
-    }
-    return lead;
+/* What stands first, and of that what the others follow from or what people feel. */
+static int rank_of(const struct o3_incident_member *x) {
+    static const int RANKS[O3_SIGNAL_COUNT] = {
+        [O3_SIGNAL_GPU_RATIO] = 0,    [O3_SIGNAL_SUCCESS] = 1,   [O3_SIGNAL_DECODE_RATE] = 2, [O3_SIGNAL_TTFT] = 3,
+        [O3_SIGNAL_PREFILL_RATE] = 4, [O3_SIGNAL_LOAD_TIME] = 5, [O3_SIGNAL_CONTEXT] = 6,     [O3_SIGNAL_MEMORY] = 7};
+    return RANKS[x->verdict.signal] + (x->is_over ? O3_SIGNAL_COUNT : 0);
 }
 
-static void put_others(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
-    int n_named = 1;
+/* Stable: of equals the one that came first. */
+static void order_members(const struct o3_incident *i, const struct o3_incident_member *out[O3_INCIDENT_MEMBERS_MAX]) {
     for (int n = 0; n < i->n_members; n++) {
-        const struct o3_incident_member *x = &i->member[n];
+        int at = n;
+        for (; at > 0 && rank_of(out[at - 1]) > rank_of(&i->member[n]); at--)
+            out[at] = out[at - 1];
+        out[at] = &i->member[n];
+    }
+}
+
+static void put_others(struct line *l, const struct o3_incident *i, const struct o3_incident_member *const *v_of) {
+    static const char *const ENDS[] = {"", " (back)", " (accepted)", " (another setting runs)", " (not measured)"};
+    const struct o3_incident_member *lead = v_of[0];
+    for (int n = 1; n < i->n_members && n < NAMED_MAX; n++) {
+        const struct o3_incident_member *x = v_of[n];
         const struct o3_verdict *v = &x->verdict;
-        if (x == lead) continue;
-        if (n_named++ >= NAMED_MAX) continue;
         put(l, "; %s", o3_signal_name(v->signal));
         put_conditions(l, v->stratum);
         if (strcmp(v->model, lead->verdict.model) != 0) put(l, " of %s", v->model);
         put(l, " ");
         put_levels(l, v->signal, v->report.reference, v->report.level);
+        if (x->end != lead->end) put(l, "%s", ENDS[x->end]);
     }
     int n_more = (i->n_members > NAMED_MAX ? i->n_members - NAMED_MAX : 0) + i->n_left_out;
     if (n_more > 0) put(l, "; %d more", n_more);
@@ -247,11 +259,12 @@ static void put_others(struct line *l, const struct o3_incident *i, const struct
 
 static void put_end(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
     static const char *const ENDS[] = {"", "the old level is back", "accepted as the normal level",
-                                       "another setting runs now, which heals nothing"};
+                                       "another setting runs now, which heals nothing", "not measured since "};
     if (i->is_open) return;
     put(l, "; settled ");
     put_time(l, i->closed_wall_ms);
     put(l, ": %s", ENDS[lead->end]);
+    if (lead->end == O3_MEMBER_UNSEEN) put_time(l, lead->seen_ms);
 }
 
 static void put_cause(struct line *l, const struct o3_incident *i) {
@@ -266,13 +279,15 @@ static void put_cause(struct line *l, const struct o3_incident *i) {
 
 void o3_incident_text(const struct o3_incident *i, char *out, size_t size) {
     struct line l = {.n = 0};
-    const struct o3_incident_member *lead = lead_of(i);
+    const struct o3_incident_member *members[O3_INCIDENT_MEMBERS_MAX];
+    order_members(i, members);
+    const struct o3_incident_member *lead = members[0];
     const struct o3_verdict *v = &lead->verdict;
     put(&l, "%s of %s", o3_signal_name(v->signal), v->model);
     put_conditions(&l, v->stratum);
     put(&l, " ");
     put_confirmed(&l, v);
-    put_others(&l, i, lead);
+    put_others(&l, i, members);
     put_cause(&l, i);
     put_end(&l, i, lead);
     o3_str_copy(out, size, l.p);

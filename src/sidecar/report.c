@@ -207,7 +207,7 @@ int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_
 }
 
 static json_t *member_json(const struct o3_incident_member *x) {
-    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left"};
+    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left", "unseen"};
     const struct o3_drift_report *r = &x->verdict.report;
     json_t *o = json_object();
     json_object_set_new(o, "model", json_string(x->verdict.model));

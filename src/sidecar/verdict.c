@@ -191,22 +191,6 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
 
 /* ---- what a person says ---- */
 
-static bool has_changed(const struct o3_series_view *v) {
-    return v->exists && (v->drift.state == O3_DRIFT_SUSPECT || v->drift.state == O3_DRIFT_CONFIRMED);
-}
-
-/* The level that a word of now accepts; NaN: nothing has changed. */
-static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
-    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-        struct o3_series_view v;
-        o3_judge_glance(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
-        if (!has_changed(&v)) continue;
-        bool is_share = sig == O3_SIGNAL_SUCCESS; /* its changes are differences */
-        return is_share ? v.drift.baseline + v.drift.change_ratio : v.drift.baseline * (1 + v.drift.change_ratio);
-    }
-    return (double)NAN;
-}
-
 static int write_answer(const struct model *m, uint32_t bits, const double level[O3_SIGNAL_COUNT], bool is_done,
                         struct o3_buf *out) {
     o3_buf_adds(out, "{\"model\": ");
@@ -236,7 +220,7 @@ int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *
     uint32_t bits = 0; /* only what has changed: a level that is judged normal needs no word */
     double level[O3_SIGNAL_COUNT];
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
-        level[i] = level_of(s, m, (enum o3_signal)i);
+        level[i] = o3_judge_acceptable(s->judge, m->ps.name, (enum o3_signal)i);
         if (!isnan(level[i]) && (!signal || i == (int)sig)) bits |= UINT32_C(1) << i;
     }
     if (!bits)
