@@ -72,6 +72,7 @@ static void set_self_metrics(struct o3_daemon *d) {
     o3_host_read_self("/proc", &self);
     o3_metric_set(d->metrics, O3_M_PROCESS_CPU_SECONDS, O3_NO_LABELS, self.cpu_seconds);
     o3_metric_set(d->metrics, O3_M_PROCESS_RESIDENT_MEMORY_BYTES, O3_NO_LABELS, (double)self.rss_kib * 1024);
+    o3_metric_set(d->metrics, O3_M_PROCESS_VIRTUAL_MEMORY_BYTES, O3_NO_LABELS, (double)self.virtual_kib * 1024);
     o3_metric_set(d->metrics, O3_M_PROCESS_OPEN_FDS, O3_NO_LABELS, (double)self.open_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_MAX_FDS, O3_NO_LABELS, (double)self.max_fds);
     o3_metric_set(d->metrics, O3_M_PROCESS_START_TIME_SECONDS, O3_NO_LABELS, self.start_time_s);
@@ -298,7 +299,7 @@ static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
 /* ---- acknowledgements ---- */
 
 static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
-    const char *model = o3_request_query(rq, "model");
+    const char *model = o3_request_query(rq, "model"), *signal = o3_request_query(rq, "signal");
     if (!d->values->web_token[0]) {
         o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
         return;
@@ -316,7 +317,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
     full_name(model, name);
-    int r = o3_sidecar_acknowledge(d->sidecar, name, o3_request_query(rq, "signal"), o3_now_read(), &b, &e);
+    int r = o3_sidecar_acknowledge(d->sidecar, name, signal && *signal ? signal : NULL, o3_now_read(), &b, &e);
     if (r == O3_E_NOT_FOUND || r == O3_E_NO_CHANGE || r == O3_E_USAGE)
         o3_daemon_reply_json_error(d, rq, r == O3_E_NOT_FOUND ? 404 : r == O3_E_NO_CHANGE ? 409 : 400, e.text);
     else

@@ -129,10 +129,10 @@ void o3_success_view(const struct o3_success *s, struct o3_drift_view *ret) {
     if (n) ret->recent_median = 1 - (double)o3_success_failures_since(s, s->next - n) / (double)n;
     if (s->state == O3_DRIFT_LEARNING) return;
     double ref = o3_success_reference(s);
-    ret->baseline = 1 - ref;
+    ret->baseline = 1 - s->mean;
     ret->baseline_sd = sqrt(ref * (1 - ref));
     ret->statistic = o3_success_lead_any(s).ratio;
     if (!s->direction) return;
-    ret->change_ratio = ref - (double)s->n_level_failures / (double)s->n_level;
+    ret->change_ratio = s->mean - (double)s->n_level_failures / (double)s->n_level;
     ret->change_wall_ms = s->change_wall_ms;
 }

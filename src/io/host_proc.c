@@ -156,10 +156,11 @@ static void read_times(const char *root, struct o3_buf *b, struct o3_host_self *
 }
 
 void o3_host_read_self(const char *root, struct o3_host_self *ret) {
-    *ret = (struct o3_host_self){-1, -1, -1, -1, -1, -1};
+    *ret = (struct o3_host_self){-1, -1, -1, -1, -1, -1, -1};
     O3_AUTO_BUF b;
     o3_buf_init(&b, O3_HOST_TEXT_MAX);
     if (o3_host_read_text(root, "self/status", &b)) {
+        ret->virtual_kib = o3_proc_status_kib(o3_buf_str(&b), "VmSize");
         ret->rss_kib = o3_proc_status_kib(o3_buf_str(&b), "VmRSS");
         ret->rss_anon_kib = o3_proc_status_kib(o3_buf_str(&b), "RssAnon");
     }

@@ -20,7 +20,7 @@ size_t o3_host_read_runners(const char *root, struct o3_runner_cmdline *out, siz
 bool o3_host_is_runner_alive(const char *root, const struct o3_runner_cmdline *runner);
 /* -1: unknown. */
 struct o3_host_self {
-    int64_t rss_kib, rss_anon_kib, open_fds, max_fds;
+    int64_t virtual_kib, rss_kib, rss_anon_kib, open_fds, max_fds;
     double cpu_seconds, start_time_s;
 };
 void o3_host_read_self(const char *root, struct o3_host_self *ret);

@@ -25,6 +25,7 @@
 #define CACHED_PROMPT_TOKEN_TIMES 3
 #define PROMPT_TOKENS_GAIN 0.02
 #define THROTTLED_PASSING 5 /* probes in a row: what lasts is no passing state, but the speed that users get now */
+#define QUEUED_PASSING 5    /* the same of a wait before the prompt while nobody else is seen at work */
 /* To put a user's state aside takes up to seconds for some GB (0.30 and later), and looks like a wait in the queue. */
 #define STATE_COPY_MAX_NS (2500LL * O3_NS_PER_MS)
 
@@ -183,11 +184,19 @@ static bool has_queued(const struct o3_sidecar *s, const struct model *m, const 
     return sample->queue_ns > O3_GATE_QUEUE_WAIT_NS && !is_state_copy(s, m, sample);
 }
 
+/* Where sockets can be read, somebody is not overlooked time after time: then the server itself takes so long. */
+static bool is_passing_queue(const struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
+    if (sample->queue_ns < 0) return false;
+    bool is_unseen = has_queued(s, m, sample) && s->gate.has_sockets && s->gate.with_bytes == 0 && !s->probe.saw_user;
+    m->n_queued = is_unseen ? m->n_queued + 1 : 0;
+    return has_queued(s, m, sample) && m->n_queued <= QUEUED_PASSING;
+}
+
 static void set_flags(const struct o3_sidecar *s, struct model *m, struct o3_sample *sample) {
     int n_warmup = m->ps.size_vram_bytes > 0 ? N_WARMUP_GPU : N_WARMUP_CPU;
     if (m->last_user_ns > m->probed_ns) m->n_alike = 0;
     if (m->n_since_load < n_warmup || sample->load_ns >= O3_RELOAD_NS) sample->flags |= O3_SAMPLE_WARMUP;
-    if (s->probe.saw_user || has_queued(s, m, sample)) sample->flags |= O3_SAMPLE_BUSY;
+    if (is_passing_queue(s, m, sample) || s->probe.saw_user) sample->flags |= O3_SAMPLE_BUSY;
     if (s->probe.is_tainted) sample->flags |= O3_SAMPLE_TAINTED;
     if (m->n_alike < N_SETTLING) sample->flags |= O3_SAMPLE_AFTER_OTHER;
 }

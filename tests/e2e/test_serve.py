@@ -30,6 +30,7 @@ def test_probes_appear_in_the_metrics(sidecar):
     count = metrics.sum("o3_probe_time_to_first_token_seconds_count", model=model)
     assert count > 0 and metrics.sum("o3_probe_time_to_first_token_seconds_sum", model=model) > 0
     assert metrics.all("o3_build_info") and metrics.all("process_resident_memory_bytes")
+    assert metrics.get("process_virtual_memory_bytes") > metrics.get("process_resident_memory_bytes")
 
 
 def test_the_host_shows_in_the_metrics(start):

@@ -189,8 +189,9 @@ static void others_are_no_runners(void **state) {
     assert_int_equal(c.port, 5);
 }
 
-static const char STATUS[] = "Name:\to3\nVmPeak:\t   9000 kB\nVmRSS:\t    8123 kB\nRssAnon:\t   2048 "
-                             "kB\nThreads:\t2\nHuge:\t99999999999999999999 kB\n";
+static const char STATUS[] =
+    "Name:\to3\nVmPeak:\t   9000 kB\nVmSize:\t   8900 kB\nVmRSS:\t    8123 kB\nRssAnon:\t   2048 "
+    "kB\nThreads:\t2\nHuge:\t99999999999999999999 kB\n";
 static const char MEMINFO[] =
     "MemTotal:       16000000 kB\nMemFree:         1000000 kB\nMemAvailable:    9000000 kB\nHugePages_Total:       0\n";
 
@@ -283,6 +284,7 @@ static void a_fake_tree_is_read(void **state) {
     assert_int_equal(o3_host_read_runners(root, r, 0), 0);
     struct o3_host_self self;
     o3_host_read_self(root, &self);
+    assert_int_equal(self.virtual_kib, 8900);
     assert_int_equal(self.rss_kib, 8123);
     assert_int_equal(self.rss_anon_kib, 2048);
     assert_int_equal(self.max_fds, 512);
