@@ -57,18 +57,22 @@ struct o3_verdict {
 
 /* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. */
 #define O3_INCIDENT_MEMBERS_MAX 16
+#define O3_INCIDENT_UNSEEN_MS (7 * INT64_C(86400000)) /* by the clock of the samples */
 enum o3_member_end {
     O3_MEMBER_STANDS,
     O3_MEMBER_RECOVERED,
     O3_MEMBER_ACKNOWLEDGED,
-    O3_MEMBER_LEFT /* another setting runs since confirm_samples samples; that heals nothing, and the member stands
-                    * again when its setting is back */
+    O3_MEMBER_LEFT,  /* another setting runs since confirm_samples samples; that heals nothing, and the member stands
+                      * again when its setting is back */
+    O3_MEMBER_UNSEEN /* other models were measured for O3_INCIDENT_UNSEEN_MS, this one was not: it may be gone. It
+                      * stands again when it is back as it was */
 };
 struct o3_incident_member {
     struct o3_verdict verdict; /* the newest of the series that confirmed a change */
     bool is_over;              /* end is not STANDS */
     enum o3_member_end end;
     int64_t setting; /* number of the epoch, or of the digest, among those of the model */
+    int64_t seen_ms; /* newest sample of the model while it stands */
 };
 enum o3_incident_change { O3_INCIDENT_OPENED, O3_INCIDENT_CHANGED, O3_INCIDENT_CLOSED };
 struct o3_incident {
@@ -79,7 +83,7 @@ struct o3_incident {
     int n_members;
     int n_left_out; /* members beyond the limit */
     struct o3_incident_member member[O3_INCIDENT_MEMBERS_MAX];
-    int n_causes;
+    int n_causes; /* as they were while it was open: the end of a change is no evidence of its cause */
     struct o3_cause_found cause[O3_CAUSES_MAX];
     char text[640]; /* what changed, since when, by how much, how sure, probably why */
 };
@@ -90,6 +94,7 @@ struct o3_release {
     enum o3_signal signal;
     const char *reason;    /* digest, server_version, num_ctx, num_batch, parallel, gpu; the first that differs */
     char from[96], to[96]; /* of that reason, for people */
+    char reasons[320];     /* all that differ, with their values: "digest a15ecc to ca3bb4 and num_ctx 4096 to 8192" */
     int64_t wall_ms;       /* when the new epoch was entered */
     double before, after;  /* in the signal's unit */
     double change_ratio, change_lo, change_hi; /* 95 % */
@@ -154,6 +159,11 @@ int o3_judge_n_confirmed(const struct o3_judge *j, const char *model); /* series
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max);
+/* The last comparison of this signal, saved; false: none. ret_in_force: the setting after it is the present one. */
+bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
+                      bool *ret_in_force);
+/* The level that an acknowledgement with the next sample would make the reference; NaN: nothing has changed. */
+double o3_judge_acceptable(const struct o3_judge *j, const char *model, enum o3_signal sig);
 /* Newest first; open and closed, the last O3_INCIDENTS_MAX are kept (and saved). */
 #define O3_INCIDENTS_MAX 32
 size_t o3_judge_incidents(const struct o3_judge *j, const struct o3_incident **out, size_t max);

@@ -12,8 +12,9 @@
  *
  * Differences to o3/drift.h: level is the share of all attempts since the change (of the last 30 while CONFIRMED),
  * change_lo..change_hi the interval of Newcombe (1998); baseline_sd_ratio and baseline_sd are those of one attempt,
- * recent_median is the share of the last 30, robust_cv is NaN. No season is learned (season_known is false) and nothing
- * is slow. Attempts are taken as independent. */
+ * recent_median is the share of the last 30, robust_cv is NaN. The reference
+ * that is shown is the share that was seen, without the prior that the statistic adds. No season is learned
+ * (season_known is false) and nothing is slow. Attempts are taken as independent. */
 #include <stdbool.h>
 #include "o3/drift.h"
 

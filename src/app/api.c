@@ -309,7 +309,7 @@ static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
 /* ---- acknowledgements ---- */
 
 static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
-    const char *model = o3_request_query(rq, "model");
+    const char *model = o3_request_query(rq, "model"), *signal = o3_request_query(rq, "signal");
     if (!d->values->web_token[0]) {
         o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
         return;
@@ -327,7 +327,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
     full_name(model, name);
-    int r = o3_sidecar_acknowledge(d->sidecar, name, o3_request_query(rq, "signal"), o3_now_read(), &b, &e);
+    int r = o3_sidecar_acknowledge(d->sidecar, name, signal && *signal ? signal : NULL, o3_now_read(), &b, &e);
     if (r == O3_E_NOT_FOUND || r == O3_E_NO_CHANGE || r == O3_E_USAGE)
         o3_daemon_reply_json_error(d, rq, r == O3_E_NOT_FOUND ? 404 : r == O3_E_NO_CHANGE ? 409 : 400, e.text);
     else

@@ -102,8 +102,10 @@ static void add_state(struct o3_buf *out, enum o3_signal sig, const json_t *seri
     const char *state = text_of(series, "state"), *unit = sig == O3_SIGNAL_SUCCESS ? "points" : "%";
     bool is_confirmed = !strcmp(state, "confirmed");
     if (is_confirmed || !strcmp(state, "suspect")) {
-        o3_buf_addf(out, "<b class=\"%s\">%s</b> by %+.1f %s", is_confirmed ? "bad" : "maybe",
-                    is_confirmed ? "changed" : "may have changed", number_of(series, "change_ratio") * 100, unit);
+        o3_buf_addf(out, "<b class=\"%s\">%s</b>", is_confirmed ? "bad" : "maybe",
+                    is_confirmed ? "changed" : "may have changed");
+        if (sig == O3_SIGNAL_SUCCESS || number_of(series, "baseline") > 0) /* else from nothing */
+            o3_buf_addf(out, " by %+.1f %s", number_of(series, "change_ratio") * 100, unit);
         const json_t *id = json_array_get(json_object_get(series, "incidents"), 0);
         if (id) o3_buf_addf(out, ", <a href=\"#incident-%1$lld\">incident %1$lld</a>", json_integer_value(id));
     } else if (!strcmp(state, "learning")) {
@@ -145,6 +147,81 @@ static void add_signals(struct o3_buf *out, const json_t *signals) {
     o3_buf_adds(out, "</tbody></table></div>\n");
 }
 
+/* ---- what a release changed ---- */
+
+static bool is_in_force(const json_t *release) {
+    return json_is_true(json_object_get(release, "in_force"));
+}
+
+static const json_t *release_of(const json_t *signals, int sig) {
+    const json_t *r = json_object_get(json_object_get(signals, o3_signal_name((enum o3_signal)sig)), "release");
+    return is_in_force(r) ? r : NULL;
+}
+
+/* Beyond chance, and to be seen in print. */
+static bool has_changed(const json_t *release) {
+    double lo = number_of(release, "change_lo"), hi = number_of(release, "change_hi");
+    return (lo > 0 || hi < 0) && fabs(number_of(release, "change_ratio")) >= 0.0005;
+}
+
+/* "decode_rate -24.6 %"; from nothing there is no ratio. */
+static void add_release_change(struct o3_buf *out, enum o3_signal sig, const json_t *r) {
+    bool is_share = sig == O3_SIGNAL_SUCCESS, is_worse = json_is_true(json_object_get(r, "worse"));
+    o3_buf_addf(out, "%s%s ", is_worse ? "<b class=\"bad\">" : "", o3_signal_name(sig));
+    if (is_share || number_of(r, "before") > 0) {
+        o3_buf_addf(out, "%+.1f %s", number_of(r, "change_ratio") * 100, is_share ? "points" : "%");
+    } else {
+        char text[64];
+        o3_signal_value_text(sig, number_of(r, "after"), text, sizeof text);
+        o3_buf_addf(out, "0 to %s", text);
+    }
+    if (is_worse) o3_buf_adds(out, "</b>");
+}
+
+/* Since the newest release that still runs: "Since server_version 0.32.15 to 0.33.0 (time): decode_rate -24.6 %". */
+static void add_releases(struct o3_buf *out, const json_t *signals) {
+    const json_t *newest = NULL;
+    int n_equal = 0, n_changed = 0;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        const json_t *r = release_of(signals, sig);
+        if (r && (!newest || strcmp(text_of(r, "since"), text_of(newest, "since")) > 0)) newest = r;
+    }
+    if (!newest) return;
+    o3_buf_adds(out, "<p>Since ");
+    o3_buf_add_html(out, text_of(newest, "reasons"));
+    o3_buf_adds(out, " (");
+    add_time(out, text_of(newest, "since"));
+    o3_buf_adds(out, "): ");
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        const json_t *r = release_of(signals, sig);
+        if (!r || strcmp(text_of(r, "since"), text_of(newest, "since")) != 0) continue;
+        n_equal += !has_changed(r);
+        if (!has_changed(r)) continue;
+        if (n_changed++) o3_buf_adds(out, ", ");
+        add_release_change(out, (enum o3_signal)sig, r);
+    }
+    if (n_equal)
+        o3_buf_addf(out, "%sno change of %d signal%s seen", n_changed ? "; " : "", n_equal, n_equal == 1 ? "" : "s");
+    o3_buf_adds(out, "</p>");
+}
+
+static bool is_worse_since(const json_t *m) {
+    const json_t *signals = json_object_get(m, "signals");
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        if (json_is_true(json_object_get(release_of(signals, sig), "worse"))) return true;
+    return false;
+}
+
+static int count_worse(const json_t *models) {
+    int n = 0;
+    size_t i;
+    json_t *m;
+    json_array_foreach(models, i, m) n += json_is_true(json_object_get(m, "loaded")) && is_worse_since(m);
+    return n;
+}
+
+/* ---- models ---- */
+
 static void add_model(struct o3_buf *out, const json_t *m) {
     const char *paused = text_of(m, "paused");
     o3_buf_adds(out, "<section><h2>");
@@ -159,22 +236,26 @@ static void add_model(struct o3_buf *out, const json_t *m) {
     o3_buf_adds(out, "</p>");
     if (json_is_true(json_object_get(m, "stuck")))
         o3_buf_adds(out, "<p><b class=\"bad\">The runner does not answer.</b></p>");
+    add_releases(out, json_object_get(m, "signals"));
     add_signals(out, json_object_get(m, "signals"));
     o3_buf_adds(out, "</section>\n");
 }
 
 /* ---- the verdict ---- */
 
-static void add_verdict(struct o3_buf *out, const json_t *status) {
+static void add_verdict(struct o3_buf *out, const json_t *status, int n_worse) {
     bool is_up = json_is_true(json_object_get(status, "ollama_up"));
     double n_drifted = number_of(status, "models_drifted"), n_loaded = number_of(status, "models_loaded");
-    const char *is = !is_up || n_drifted > 0 ? "bad" : n_loaded > 0 ? "good" : "none";
+    const char *is = !is_up || n_drifted > 0 ? "bad" : n_loaded > 0 && !n_worse ? "good" : "none";
     o3_buf_addf(out, "<div class=\"verdict %s\">", is);
     if (!is_up) {
         o3_buf_adds(out, "<b class=\"bad\">Ollama does not answer</b>: ");
         o3_buf_add_html(out, text_of(status, "ollama_error"));
     } else if (n_drifted > 0) {
         o3_buf_addf(out, "<b class=\"bad\">%.0f model%s changed</b>", n_drifted, n_drifted == 1 ? " has" : "s have");
+    } else if (n_worse > 0) {
+        o3_buf_addf(out, "<b class=\"maybe\">%d model%s worse since %s release</b>, and unchanged from then on",
+                    n_worse, n_worse == 1 ? " is" : "s are", n_worse == 1 ? "a" : "their");
     } else if (n_loaded > 0) {
         o3_buf_adds(out, "<b class=\"good\">No change detected</b>");
     } else {
@@ -256,7 +337,7 @@ int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf 
     size_t i;
     if (status && models && incidents) {
         o3_buf_adds(out, HEAD);
-        add_verdict(out, status);
+        add_verdict(out, status, count_worse(json_object_get(models, "models")));
         add_incidents(out, list, true, "What has changed", O3_INCIDENTS_MAX);
         json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
         add_incidents(out, list, false, "Settled", CLOSED_SHOWN);

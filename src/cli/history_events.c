@@ -12,7 +12,7 @@
 
 struct event {
     char name[40], model[O3_MODEL_NAME_SIZE], signal[24], signals[160], text[700], reason[700], error[300];
-    char from[100], to[100];
+    char from[100], to[100], reasons[330];
     int64_t id;
     double value, before, after, lo, hi;
 };
@@ -35,6 +35,9 @@ static bool decode(const struct history_event *ev, struct event *ret) {
     o3_json_copy(o, "error", ret->error, sizeof ret->error);
     o3_json_copy(o, "from", ret->from, sizeof ret->from);
     o3_json_copy(o, "to", ret->to, sizeof ret->to);
+    o3_json_copy(o, "reasons", ret->reasons, sizeof ret->reasons);
+    if (!ret->reasons[0])
+        snprintf(ret->reasons, sizeof ret->reasons, "%.90s %.99s to %.99s", ret->reason, ret->from, ret->to);
     ret->value = number(o, "value");
     ret->before = number(o, "before");
     ret->after = number(o, "after");
@@ -68,8 +71,8 @@ static void comparison(const struct event *ev, char *out, size_t size) {
     }
     o3_signal_value_text(sig, ev->before, before, sizeof before);
     o3_signal_value_text(sig, ev->after, after, sizeof after);
-    snprintf(out, size, "compared: no change of %s of %s seen, %s before and %s after, with %s %s to %s", ev->signal,
-             ev->model, before, after, ev->reason, ev->from, ev->to);
+    snprintf(out, size, "compared: no change of %s of %s seen, %s before and %s after, with %s", ev->signal, ev->model,
+             before, after, ev->reasons);
 }
 
 static void words_of(const struct history *h, size_t at, const struct event *ev, char *out, size_t size) {

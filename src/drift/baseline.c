@@ -9,6 +9,10 @@
 #define RHO_MAX 0.9
 #define RHO_BIAS 3.0 /* the estimate is too small by (1 + 3 rho) / n (Marriott & Pope 1954) */
 #define RHO_SE 1.3   /* standard errors added: too small a rho costs false alarms, too large a one a little delay */
+/* Where rho is large, each bit more of it hides more of a change: there less is added, down to a share. */
+#define RHO_SE_FULL_TO 0.4
+#define RHO_SE_SLOPE 3.0
+#define RHO_SE_LEAST 0.2
 #define FIT_ROUNDS 3
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
@@ -22,6 +26,7 @@
 #define AS_USUAL 0.02       /* relative difference of a step that needs no power */
 #define CLIP_GROWS_FROM 0.6 /* autocorrelation, and sd for each 1 of it beyond */
 #define CLIP_GROWTH 6.0
+#define CLIP_GROWS_IN 1500.0 /* samples */
 #define CLOSE 0.75 /* of the usual spacing; samples nearer to each other are taken while a change is suspected */
 
 static bool tells_of_rho(const struct o3_drift_pair *y, double spacing) {
@@ -126,7 +131,8 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
     double limit = O3_DRIFT_CLIP * sqrt(b->var);
     double r = clip(y.now - b->mean, limit), before = clip(y.before - b->mean, limit);
     b->n++;
-    double gain = fmin(1, y.dt / b->spacing) / o3_drift_baseline_weight(b); /* close together they know less each */
+    double share = y.has_before ? fmin(1, y.dt / b->spacing) : 1; /* close together they know less each */
+    double gain = share / o3_drift_baseline_weight(b);
     b->beyond += gain * ((fabs(y.now - b->mean) > limit) - b->beyond);
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);
@@ -137,14 +143,16 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
 double o3_drift_baseline_rho(const struct o3_drift_baseline *b) {
     double n = fmax(at_most_memory(b->n_pairs), 0.5 * o3_drift_baseline_weight(b)); /* others are far apart */
     double found = fmin(RHO_MAX, fmax(-RHO_MAX, b->cov / b->var));
-    return fmin(RHO_MAX, fmax(0, found + RHO_SE * sqrt((1 - found * found) / n) + RHO_BIAS / n));
+    double errors = RHO_SE * fmax(RHO_SE_LEAST, 1 - RHO_SE_SLOPE * fmax(0, found - RHO_SE_FULL_TO));
+    return fmin(RHO_MAX, fmax(0, found + errors * sqrt((1 - found * found) / n) + RHO_BIAS / n));
 }
 
 /* A freak predecessor must not make the sample after it look like a change to the other side. Where samples are
  * strongly correlated a predecessor far out is no freak but the middle of an excursion, which the clipped part would
  * make last: at a correlation of 0.8 that costs ten times the false alarms asked for. */
 double o3_drift_predecessor_limit(const struct o3_drift_baseline *b) {
-    double growth = CLIP_GROWTH * fmax(0, o3_drift_baseline_rho(b) - CLIP_GROWS_FROM);
+    double known = fmin(1, (double)b->n / CLIP_GROWS_IN); /* a young estimate of rho is no reason to miss a change */
+    double growth = CLIP_GROWTH * known * fmax(0, o3_drift_baseline_rho(b) - CLIP_GROWS_FROM);
     return (O3_DRIFT_CLIP + growth) * sqrt(b->var);
 }
 

@@ -74,6 +74,7 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
     int64_t lo = o3_drift_lead(d, direction).start - LOOK_BACK;
     if (lo < d->floor) lo = d->floor;
     if (lo < o3_drift_oldest(d)) lo = o3_drift_oldest(d);
+    if (lo > o3_drift_newest(d)) lo = o3_drift_newest(d); /* the evidence was cleared with this sample */
     struct o3_drift_change c = {.from = lo, .index = o3_drift_best_split(d, lo, d->base.mean, direction)};
     c.n = d->next - c.index;
     c.level = o3_drift_level_of_last(d, c.n);

@@ -10,8 +10,10 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
+#define NOISIER 2.0     /* times the variance of the reference */
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
+#define ANCHOR_FAR 1.0  /* natural logarithm, from the first value to the median of the first baseline */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
 /* A change must also last this share of confirm_samples intervals: while samples come more often than usual, ten of
@@ -112,10 +114,17 @@ void o3_drift_reset(struct o3_drift *d) {
     o3_drift_evidence_clear(d);
 }
 
+/* A freak first value: the medians of the hours, which are kept as small integers, would not reach the others. */
+static void leave_freak_anchor(struct o3_drift *d) {
+    double median = o3_drift_median_of_last(d, d->params.n0);
+    if (fabs(median) > ANCHOR_FAR) o3_drift_anchor(d, median);
+}
+
 static enum o3_drift_event learn_first(struct o3_drift *d) {
     struct o3_drift_pair y[O3_DRIFT_N0_MAX];
     int n0 = d->params.n0;
     if (d->next - d->first < n0) return O3_DRIFT_EV_NONE;
+    leave_freak_anchor(d);
     for (int i = 0; i < n0; i++)
         y[i] = o3_drift_pair_at(d, d->first + i);
     o3_drift_baseline_fit(&d->base, y, (size_t)n0);
@@ -157,6 +166,7 @@ static void date_change(struct o3_drift *d, int64_t from, double centre, int dir
 
 static void note_change(struct o3_drift *d, int direction, const struct o3_drift_change *c) {
     d->direction = direction;
+    d->is_slow = false;
     date_change(d, c->from, d->base.mean, direction, c->index);
     d->level = c->level;
 }
@@ -253,10 +263,22 @@ static bool fires_back(struct o3_drift *d) {
     return fired;
 }
 
+/* A change may have brought noise with it: what clearly exceeds that of the reference counts until it has left, too. */
+static double return_variance(const struct o3_drift *d) {
+    double v[O3_DRIFT_FOLLOW], var = d->base.var;
+    int64_t n = d->next - o3_drift_oldest(d);
+    if (n > O3_DRIFT_FOLLOW) n = O3_DRIFT_FOLLOW;
+    for (int64_t i = 0; i < n; i++)
+        v[i] = o3_drift_y(d, d->next - n + i);
+    double sd = o3_mad_sd(v, (size_t)n, o3_median(v, (size_t)n));
+    return sd * sd > NOISIER * var ? sd * sd : var;
+}
+
 /* As many that chance alone does not move the level of the change back to the reference: a small change needs more. */
 static int64_t return_samples(const struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base), effect = fmax(d->modes.depth, d->gate);
-    double n = RETURN_ERRORS * RETURN_ERRORS * d->base.var * (1 + rho) / (1 - rho) / fmax(effect * effect, 1e-12);
+    double n = RETURN_ERRORS * RETURN_ERRORS * return_variance(d) * (1 + rho) / (1 - rho) /
+               fmax(effect * effect, 1e-12);
     return (int64_t)fmin(O3_DRIFT_LEVEL_MAX, fmax(d->params.confirm_samples, n));
 }
 
@@ -301,7 +323,10 @@ static void note_return(struct o3_drift *d) {
 /* After the report is written: what the end of a change means for what follows. */
 static void close_change(struct o3_drift *d, enum o3_drift_event ev) {
     bool healed = ev == O3_DRIFT_EV_RECOVERED || d->direction * (d->level - d->base.mean) >= d->gate;
-    if (ev == O3_DRIFT_EV_RECOVERED) d->floor = d->change_index;
+    if (ev == O3_DRIFT_EV_RECOVERED) {
+        d->floor = d->change_index;
+        o3_drift_hours_returned(d, d->change_index);
+    }
     if (healed) o3_drift_modes_end(d, ev == O3_DRIFT_EV_RECOVERED ? d->change_index : o3_drift_newest(d) - 1);
     /* A lasting but small change keeps its evidence: it may grow. */
     if (healed) {

@@ -11,7 +11,7 @@
 #define YOUNG_FOR 300.0 /* samples, and from then on the less */
 #define CORRELATED 0.2
 #define CORRELATED_MAX 0.3
-#define TAILS 1.8
+#define TAILS 3.3
 #define BEYOND_GAUSS 0.0124
 
 static double caution(const struct o3_drift_baseline *b) {

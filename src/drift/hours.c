@@ -33,6 +33,14 @@ void o3_drift_hours_clear(struct o3_drift *d) {
     fill_unknown(d->hours.difference, O3_DRIFT_HOURS);
 }
 
+void o3_drift_hours_anchored(struct o3_drift *d) {
+    int64_t now = d->hours.now, from = d->hours.from;
+    o3_drift_hours_clear(d);
+    start_days(d, now);
+    d->hours.now = now;
+    d->hours.from = from;
+}
+
 /* Median of the samples from..to - 1, with their season. */
 static int16_t median_of(const struct o3_drift *d, int64_t from, int64_t to) {
     double v[MEDIAN_OF];
@@ -72,6 +80,11 @@ static void end_days(struct o3_drift *d, int64_t hour) {
         if (h->n_days == days && ended) o3_drift_season_learn(d);
         fill_unknown(h->day[h->n_days % O3_DRIFT_DAYS], O3_DRIFT_HOURS);
     }
+}
+
+void o3_drift_hours_returned(struct o3_drift *d, int64_t index) {
+    fill_unknown(d->hours.difference, O3_DRIFT_HOURS);
+    if (d->hours.from < index) d->hours.from = index;
 }
 
 bool o3_drift_hours_add(struct o3_drift *d) {

@@ -144,6 +144,8 @@ struct o3_drift {
 
 /* ---- ring.c: the samples, without their season, relative to the anchor ---- */
 void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms);
+/* Moves the anchor; what was learned of the hours starts anew. LEARNING only. */
+void o3_drift_anchor(struct o3_drift *d, double shift);
 int64_t o3_drift_newest(const struct o3_drift *d);
 int64_t o3_drift_oldest(const struct o3_drift *d); /* index of the oldest sample of this epoch in the ring */
 static inline size_t o3_drift_slot(int64_t index) {
@@ -154,6 +156,7 @@ static inline double o3_drift_y(const struct o3_drift *d, int64_t index) {
     return (double)d->y[slot] - O3_DRIFT_SEASON_UNIT * d->season_of[slot];
 }
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index);
+/* By the clock of the newest sample: one that was set back had made an interval's step. */
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index);
 /* Time from a sample to the newest, in intervals. A gap counts as O3_DRIFT_GAP_INTERVALS at most, a step back in time
  * as one interval. Reckoned from the oldest sample in the ring when the index is older. */
@@ -211,7 +214,10 @@ double o3_drift_effect_error(const struct o3_drift *d, int64_t n, bool is_median
 /* ---- hours.c ---- */
 int16_t o3_drift_rounded(double units); /* half away from 0, saturating, never O3_DRIFT_UNKNOWN */
 void o3_drift_hours_clear(struct o3_drift *d);
-bool o3_drift_hours_add(struct o3_drift *d); /* the newest sample; true when it is the first of another hour */
+void o3_drift_hours_anchored(struct o3_drift *d); /* the anchor was moved */
+bool o3_drift_hours_add(struct o3_drift *d);      /* the newest sample; true when it is the first of another hour */
+/* The level of the reference is back since this sample: what was before it is no sign of a slow change. */
+void o3_drift_hours_returned(struct o3_drift *d, int64_t index);
 
 /* ---- season.c ---- */
 #define O3_DRIFT_HOUR_MS INT64_C(3600000)

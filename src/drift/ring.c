@@ -31,6 +31,16 @@ void o3_drift_push(struct o3_drift *d, double log_value, int64_t wall_ms) {
     d->next++;
 }
 
+void o3_drift_anchor(struct o3_drift *d, double shift) {
+    d->anchor += shift;
+    for (int64_t i = o3_drift_oldest(d); i < d->next; i++) {
+        float *y = &d->y[o3_drift_slot(i)];
+        *y = (float)((double)*y - shift);
+        d->season_of[o3_drift_slot(i)] = 0;
+    }
+    o3_drift_hours_anchored(d);
+}
+
 struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index) {
     size_t slot = o3_drift_slot(index);
     bool gap = d->gaps[slot / 64] >> (slot % 64) & 1;
@@ -44,8 +54,10 @@ struct o3_drift_pair o3_drift_pair_at(const struct o3_drift *d, int64_t index) {
 
 int64_t o3_drift_wall_at(const struct o3_drift *d, int64_t index) {
     int64_t wall_ms = d->last_wall_ms;
-    for (int64_t i = d->next - 1; i > index; i--)
-        wall_ms -= d->step_ms[o3_drift_slot(i)];
+    for (int64_t i = d->next - 1; i > index; i--) {
+        int32_t step_ms = d->step_ms[o3_drift_slot(i)];
+        wall_ms -= step_ms >= 0 ? step_ms : d->params.interval_ms;
+    }
     return wall_ms;
 }
 

@@ -330,7 +330,7 @@ static void fill_report(const struct o3_success *s, enum o3_drift_event ev, stru
     *ret = (struct o3_drift_report){.event = ev, .index = newest(s), .threshold = 1};
     if (!ev) return;
     double ref = o3_success_reference(s);
-    ret->reference = ret->level = 1 - ref;
+    ret->reference = ret->level = 1 - s->mean;
     ret->baseline_n = s->n;
     ret->baseline_sd_ratio = sqrt(ref * (1 - ref));
     ret->statistic = o3_success_lead_any(s).ratio;

@@ -105,7 +105,7 @@ bool o3_success_failed_at(const struct o3_success *s, int64_t index) {
 int64_t o3_success_wall_at(const struct o3_success *s, int64_t index) {
     int64_t wall_ms = s->last_wall_ms;
     for (int64_t i = s->next - 1; i > index; i--)
-        wall_ms -= s->step_ms[i % O3_SUCCESS_RING];
+        wall_ms -= s->step_ms[i % O3_SUCCESS_RING] > 0 ? s->step_ms[i % O3_SUCCESS_RING] : 0;
     return wall_ms;
 }
 
@@ -129,10 +129,10 @@ void o3_success_view(const struct o3_success *s, struct o3_drift_view *ret) {
     if (n) ret->recent_median = 1 - (double)o3_success_failures_since(s, s->next - n) / (double)n;
     if (s->state == O3_DRIFT_LEARNING) return;
     double ref = o3_success_reference(s);
-    ret->baseline = 1 - ref;
+    ret->baseline = 1 - s->mean;
     ret->baseline_sd = sqrt(ref * (1 - ref));
     ret->statistic = o3_success_lead_any(s).ratio;
     if (!s->direction) return;
-    ret->change_ratio = ref - (double)s->n_level_failures / (double)s->n_level;
+    ret->change_ratio = s->mean - (double)s->n_level_failures / (double)s->n_level;
     ret->change_wall_ms = s->change_wall_ms;
 }

@@ -44,13 +44,30 @@ static bool numbers_differ(int64_t a, int64_t b) {
     return a >= 0 && b >= 0 && a != b;
 }
 
+const char *const o3_judge_reasons[O3_JUDGE_REASONS] = {"digest",    "server_version", "num_ctx",
+                                                        "num_batch", "parallel",       "gpu"};
+
+bool o3_judge_differs(const struct identity *from, const struct identity *to, int reason) {
+    switch (reason) {
+    case 0:
+        return texts_differ(from->digest, to->digest);
+    case 1:
+        return texts_differ(from->version, to->version);
+    case 2:
+        return numbers_differ(from->num_ctx, to->num_ctx);
+    case 3:
+        return numbers_differ(from->num_batch, to->num_batch);
+    case 4:
+        return numbers_differ(from->parallel, to->parallel);
+    default:
+        return texts_differ(from->gpu, to->gpu);
+    }
+}
+
 const char *o3_judge_difference(const struct identity *from, const struct identity *to) {
-    if (texts_differ(from->digest, to->digest)) return "digest";
-    if (texts_differ(from->version, to->version)) return "server_version";
-    if (numbers_differ(from->num_ctx, to->num_ctx)) return "num_ctx";
-    if (numbers_differ(from->num_batch, to->num_batch)) return "num_batch";
-    if (numbers_differ(from->parallel, to->parallel)) return "parallel";
-    return texts_differ(from->gpu, to->gpu) ? "gpu" : NULL;
+    for (int i = 0; i < O3_JUDGE_REASONS; i++)
+        if (o3_judge_differs(from, to, i)) return o3_judge_reasons[i];
+    return NULL;
 }
 
 static bool adopt_text(char *known, size_t size, const char *seen) {
@@ -205,7 +222,7 @@ const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_
     bool is_context = reason && !strcmp(reason, "num_ctx");
     bool is_ours = is_context && s->around.preset_num_ctx == s->num_ctx;
     if (is_context) expect_context(j, m, (double)s->num_ctx, is_ours);
-    o3_judge_leave(m, from, is_ours, s->wall_ms);
-    if (has_digest_changed && from_digest) o3_judge_leave(m, from_digest, false, s->wall_ms);
+    o3_judge_leave(m, from, &from->key, is_ours, s->wall_ms);
+    if (has_digest_changed && from_digest) o3_judge_leave(m, from_digest, &from->key, false, s->wall_ms);
     return reason;
 }

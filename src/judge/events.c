@@ -111,6 +111,7 @@ void o3_release_event(const struct o3_release *r, struct o3_judge_event *ret) {
     add(ret, O3_F_STR("reason", r->reason));
     add(ret, O3_F_STR("from", r->from));
     add(ret, O3_F_STR("to", r->to));
+    add(ret, O3_F_STR("reasons", r->reasons));
     o3_rfc3339_format(r->wall_ms, ret->since, sizeof ret->since);
     add(ret, O3_F_STR("since", ret->since));
     add(ret, O3_F_DBL("before", r->before));

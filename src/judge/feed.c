@@ -5,8 +5,6 @@
 #include "o3/plan.h"
 #include "o3/text.h"
 
-#define SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
-
 static void put(struct reading *out, size_t *n, enum o3_signal sig, enum o3_stratum st, double value) {
     if (!(value > 0) || !isfinite(value)) return;
     out[(*n)++] = (struct reading){.signal = sig, .stratum = st, .value = value};
@@ -43,7 +41,7 @@ static void put_exact(const struct o3_sample *s, struct reading *out, size_t *n)
     put(out, n, O3_SIGNAL_MEMORY, O3_STRATUM_IDLE, (double)s->size_bytes);
     if (s->size_bytes > 0 && s->vram_bytes >= 0) {
         double share = (double)s->vram_bytes / (double)s->size_bytes;
-        put(out, n, O3_SIGNAL_GPU_RATIO, O3_STRATUM_IDLE, fmin(1, fmax(SHARE_FLOOR, share)));
+        put(out, n, O3_SIGNAL_GPU_RATIO, O3_STRATUM_IDLE, fmin(1, fmax(O3_JUDGE_SHARE_FLOOR, share)));
     }
     put(out, n, O3_SIGNAL_CONTEXT, O3_STRATUM_IDLE, (double)s->num_ctx);
 }

@@ -88,13 +88,14 @@ static struct kept_incident *near_incident(struct o3_judge *j, const struct o3_v
     return NULL;
 }
 
-static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t setting) {
+static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t setting, int64_t wall_ms) {
     struct o3_incident *i = &k->i;
     touch(k, O3_INCIDENT_CHANGED);
+    k->has_evidence = true;
     if (i->n_members == O3_INCIDENT_MEMBERS_MAX)
         i->n_left_out++;
     else
-        i->member[i->n_members++] = (struct o3_incident_member){.verdict = *v, .setting = setting};
+        i->member[i->n_members++] = (struct o3_incident_member){.verdict = *v, .setting = setting, .seen_ms = wall_ms};
 }
 
 static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t setting, const struct o3_sample *s) {
@@ -103,13 +104,14 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
     int64_t interval_ms = s->around.interval_ms > 0 ? s->around.interval_ms : O3_JUDGE_INTERVAL_MS;
     int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
     if (x && (!x->is_over || is_near(&k->i, &v->report, slack_ms))) {
-        *x = (struct o3_incident_member){.verdict = *v, .setting = setting};
+        *x = (struct o3_incident_member){.verdict = *v, .setting = setting, .seen_ms = s->wall_ms};
         touch(k, O3_INCIDENT_CHANGED);
+        k->has_evidence = true;
         return;
     }
     k = near_incident(j, v, slack_ms);
     if (!k) k = open_incident(j, v, s->wall_ms);
-    if (k) join(k, v, setting);
+    if (k) join(k, v, setting, s->wall_ms);
 }
 
 static void end_member(struct kept_incident *k, struct o3_incident_member *x, enum o3_member_end why) {
@@ -148,17 +150,51 @@ void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t set
     }
 }
 
+static bool is_unseen(int64_t seen_ms, int64_t now_ms) {
+    int64_t ms;
+    return !__builtin_sub_overflow(now_ms, seen_ms, &ms) && ms > O3_INCIDENT_UNSEEN_MS;
+}
+
+/* Its series has a reference that is newer than the change: a person accepted the level, and the process died before
+ * the incident was saved. */
+static bool was_accepted(const struct model *m, const struct o3_incident_member *x) {
+    const struct setting *g = o3_judge_setting(m, x->verdict.signal);
+    const struct series *series = g ? &g->series[x->verdict.signal][x->verdict.stratum] : NULL;
+    struct o3_drift_view v;
+    if (!g || g->id != x->setting || !o3_series_is_in(series, O3_DRIFT_STABLE)) return false;
+    o3_series_glance(series, &v);
+    return v.established_wall_ms > x->verdict.report.change_wall_ms;
+}
+
+static void note_member(struct kept_incident *k, struct o3_incident_member *x, const struct model *m, int64_t wall_ms) {
+    bool is_its = !strcmp(x->verdict.model, m->name);
+    if (!is_its && is_unseen(x->seen_ms, wall_ms)) end_member(k, x, O3_MEMBER_UNSEEN);
+    if (is_its && was_accepted(m, x)) end_member(k, x, O3_MEMBER_ACKNOWLEDGED);
+    if (!is_its && x->seen_ms <= wall_ms) return;
+    x->seen_ms = wall_ms; /* of another one: the clock was set back */
+    k->is_seen_unsaved = true;
+}
+
+void o3_judge_note_sample(struct o3_judge *j, const struct model *m, int64_t wall_ms) {
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct o3_incident *i = &j->incidents[n]->i;
+        for (int k = 0; i->is_open && k < i->n_members; k++)
+            if (!i->member[k].is_over) note_member(j->incidents[n], &i->member[k], m, wall_ms);
+    }
+}
+
 static bool is_present(const struct model *m, int64_t setting) {
     return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting);
 }
 
 static bool stands_again(const struct model *m, const struct o3_incident_member *x) {
     const struct setting *g = o3_judge_setting(m, x->verdict.signal);
-    if (x->end != O3_MEMBER_LEFT || !g || g->id != x->setting) return false;
+    bool may_be_back = x->end == O3_MEMBER_LEFT || x->end == O3_MEMBER_UNSEEN;
+    if (!may_be_back || !g || g->id != x->setting) return false;
     return o3_series_is_in(&g->series[x->verdict.signal][x->verdict.stratum], O3_DRIFT_CONFIRMED);
 }
 
-void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {
+void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t wall_ms) {
     bool is_long = m->n_here >= j->p.confirm_samples;
     for (int n = 0; n < j->n_incidents; n++) {
         struct kept_incident *k = j->incidents[n];
@@ -169,6 +205,7 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m) {
             if (!stands_again(m, x)) continue;
             x->is_over = false;
             x->end = O3_MEMBER_STANDS;
+            x->seen_ms = wall_ms;
             k->i.is_open = true;
             k->i.closed_wall_ms = 0;
             touch(k, O3_INCIDENT_CHANGED);
@@ -181,7 +218,9 @@ void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
     for (int n = 0; n < j->n_incidents; n++) {
         struct kept_incident *k = j->incidents[n];
         bool is_due = k->i.is_open && !k->is_touched && o3_judge_is_main(&k->i, m->name);
-        if (is_due && o3_judge_rethink(j, k)) touch(k, O3_INCIDENT_CHANGED);
+        if (!is_due || !o3_judge_rethink(j, k)) continue;
+        touch(k, O3_INCIDENT_CHANGED);
+        k->has_evidence = true;
     }
 }
 
@@ -194,7 +233,8 @@ static void settle(struct o3_judge *j, struct kept_incident *k, int64_t wall_ms)
     i->is_open = is_open;
     i->closed_wall_ms = is_open ? 0 : wall_ms;
     set_since(i);
-    if (is_open) o3_judge_find_causes(j, k);
+    if (is_open && k->has_evidence) o3_judge_find_causes(j, k);
+    k->has_evidence = false;
     o3_incident_text(i, i->text, sizeof i->text);
 }
 

@@ -90,6 +90,7 @@ static void save_model(const struct o3_judge *j, struct model *m, enum saving ho
 void o3_judge_save(struct o3_judge *j) {
     for (int i = 0; i < j->n_models; i++)
         save_model(j, j->models[i], SAVE_CHANGED);
+    o3_judge_save_seen(j, NULL);
 }
 
 /* By time: what is written an hour does not depend on the cadence. A clock that is set back makes it due. */
@@ -98,6 +99,7 @@ static void save_if_due(const struct o3_judge *j, struct model *m, int64_t mono_
     if (mono_ns >= m->saved_ns && mono_ns - m->saved_ns < O3_JUDGE_SAVE_NS) return;
     m->saved_ns = mono_ns;
     save_model(j, m, ++m->n_savings % O3_JUDGE_SAVE_STABLE ? SAVE_UNSETTLED : SAVE_CHANGED);
+    o3_judge_save_seen(j, m);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
@@ -144,18 +146,36 @@ void o3_judge_expect(struct o3_judge *j, const char *name) {
 
 /* ---- samples ---- */
 
+/* Where a change is in sight; else the first that has a baseline. NULL: none. */
+static const struct series *acknowledged_series(const struct setting *g, enum o3_signal sig, bool *ret_has_changed) {
+    const struct series *first = NULL;
+    *ret_has_changed = false;
+    for (int st = 0; g && st < O3_STRATUM_COUNT; st++) {
+        const struct series *x = &g->series[sig][st];
+        *ret_has_changed = o3_series_is_in(x, O3_DRIFT_SUSPECT) || o3_series_is_in(x, O3_DRIFT_CONFIRMED);
+        if (*ret_has_changed) return x;
+        if (!first && o3_series_is_in(x, O3_DRIFT_STABLE)) first = x;
+    }
+    return first;
+}
+
 static void acknowledge_signal(struct o3_judge *j, struct model *m, enum o3_signal sig) {
     struct setting *g = o3_judge_setting(m, sig);
-    bool any = false;
-    double level = 0, first = 0;
-    for (int st = 0; g && st < O3_STRATUM_COUNT; st++)
-        if (o3_series_acknowledge(&g->series[sig][st], &level)) {
-            if (!any) first = level;
-            any = true;
-        }
-    if (!any) return;
+    bool has_changed;
+    const struct series *told = acknowledged_series(g, sig, &has_changed);
+    double level, told_level = (double)NAN;
+    if (!told) return;
+    for (int st = 0; st < O3_STRATUM_COUNT; st++)
+        if (o3_series_acknowledge(&g->series[sig][st], &level) && &g->series[sig][st] == told) told_level = level;
     o3_judge_end_members(j, m, g->id, (int)sig, O3_MEMBER_ACKNOWLEDGED);
-    if (j->ops.acknowledged) j->ops.acknowledged(j->ops.ctx, m->name, sig, first);
+    if (j->ops.acknowledged) j->ops.acknowledged(j->ops.ctx, m->name, sig, o3_shown_value(sig, told_level));
+}
+
+double o3_judge_acceptable(const struct o3_judge *j, const char *model, enum o3_signal sig) {
+    const struct model *m = o3_judge_find(j, model);
+    bool has_changed = false;
+    const struct series *x = m ? acknowledged_series(o3_judge_setting(m, sig), sig, &has_changed) : NULL;
+    return has_changed ? o3_shown_value(sig, o3_series_acceptable(x)) : (double)NAN;
 }
 
 static void acknowledge(struct o3_judge *j, struct model *m, uint32_t bits) {
@@ -163,11 +183,21 @@ static void acknowledge(struct o3_judge *j, struct model *m, uint32_t bits) {
         if (bits & (UINT32_C(1) << sig)) acknowledge_signal(j, m, (enum o3_signal)sig);
 }
 
+/* Before the incidents are, which then are closed by what is known of the series. */
+static void save_acknowledged(const struct o3_judge *j, const struct model *m, uint32_t bits) {
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        struct setting *g = o3_judge_setting(m, (enum o3_signal)sig);
+        for (int st = 0; (bits & (UINT32_C(1) << sig)) && g && st < O3_STRATUM_COUNT; st++)
+            o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+    }
+}
+
 static void feed_series(const struct o3_judge *j, const struct model *m, struct setting *g, const struct reading *r,
                         const struct o3_sample *s, struct news *news) {
     struct o3_verdict *v = &news->verdict[news->n];
     *v = (struct o3_verdict){.signal = r->signal, .stratum = r->stratum, .budget_ms = j->p.budget_ms};
     if (!o3_series_add(j, &g->series[r->signal][r->stratum], r, s, &v->report)) return;
+    o3_shown_report(r->signal, &v->report);
     o3_str_copy(v->model, sizeof v->model, m->name);
     news->setting[news->n++] = g->id;
 }
@@ -218,14 +248,16 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     const char *reason = o3_judge_enter(j, m, s);
     if (reason && j->ops.epoch) j->ops.epoch(j->ops.ctx, m->name, reason);
     o3_trail_add(m, s);
+    o3_judge_note_sample(j, m, s->wall_ms);
     acknowledge(j, m, s->acknowledged);
     feed(j, m, s, &news);
     for (size_t i = 0; j->ops.verdict && i < news.n; i++)
         j->ops.verdict(j->ops.ctx, &news.verdict[i]);
     o3_judge_compare(j, m);
-    o3_judge_follow_settings(j, m);
+    o3_judge_follow_settings(j, m, s->wall_ms);
     o3_judge_note_verdicts(j, &news, s);
     o3_judge_rethink_incidents(j, m);
+    save_acknowledged(j, m, s->acknowledged);
     o3_judge_tell_incidents(j, s->wall_ms);
     save_news(j, m, &news);
     save_if_due(j, m, s->mono_ns);
@@ -255,6 +287,7 @@ void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal s
     if (!x) return;
     ret->exists = true;
     o3_series_view(x, &ret->drift);
+    o3_shown_view(sig, &ret->drift);
     if (sig == O3_SIGNAL_DECODE_RATE) ret->efficiency = efficiency(o3_judge_find(j, model), &ret->drift);
 }
 
@@ -262,7 +295,9 @@ void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal
                      struct o3_series_view *ret) {
     const struct series *x = series_of(j, model, sig, st);
     *ret = (struct o3_series_view){.exists = x != NULL, .efficiency = (double)NAN};
-    if (x) o3_series_glance(x, &ret->drift);
+    if (!x) return;
+    o3_series_glance(x, &ret->drift);
+    o3_shown_view(sig, &ret->drift);
 }
 
 bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
@@ -298,7 +333,10 @@ bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_s
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max) {
     const struct series *x = series_of(j, model, sig, st);
-    return x && x->drift ? o3_drift_recent(x->drift, out, max) : 0;
+    size_t n = x && x->drift ? o3_drift_recent(x->drift, out, max) : 0;
+    for (size_t i = 0; i < n; i++)
+        out[i] = o3_shown_value(sig, out[i]);
+    return n;
 }
 
 size_t o3_judge_incidents(const struct o3_judge *j, const struct o3_incident **out, size_t max) {

@@ -18,7 +18,8 @@
 #define O3_JUDGE_SAVE_NS (3600 * INT64_C(1000000000)) /* what a process that is killed forgets, at most, */
 #define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
-#define O3_JUDGE_RETHINK 10 /* samples after which the causes of an open incident are looked at again */
+#define O3_JUDGE_SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
+#define O3_JUDGE_RETHINK 10       /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
 struct identity {
@@ -58,6 +59,13 @@ struct pending {
     struct level before;
 };
 
+/* The last comparison that was told. */
+struct kept_release {
+    bool is_set;
+    int64_t to_id; /* of the setting after it */
+    struct o3_release r;
+};
+
 struct model {
     char name[O3_MODEL_NAME_SIZE], hash[33];
     int64_t used;    /* number of its last sample among all */
@@ -73,6 +81,7 @@ struct model {
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
     struct pending pending[O3_SIGNAL_COUNT];
+    struct kept_release releases[O3_SIGNAL_COUNT];
     struct o3_sample *trail; /* oldest first */
     size_t n_trail;
 };
@@ -81,6 +90,8 @@ struct kept_incident {
     struct o3_incident i;
     struct o3_circumstances before; /* the change; kept, because the trail forgets them */
     bool is_unsaved;                /* changed by this sample */
+    bool is_seen_unsaved;           /* when its models were measured last */
+    bool has_evidence;              /* this sample brought a member, or a reason to think again */
     bool is_touched;                /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
 };
@@ -112,7 +123,10 @@ bool o3_judge_by_digest(enum o3_signal sig);                                 /* 
 struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig); /* the present one; may be NULL */
 /* NULL, or the reason: a new or another epoch was entered. */
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
-const char *o3_judge_difference(const struct identity *from, const struct identity *to); /* NULL: none */
+#define O3_JUDGE_REASONS 6
+extern const char *const o3_judge_reasons[O3_JUDGE_REASONS]; /* the closed set, in this order */
+bool o3_judge_differs(const struct identity *from, const struct identity *to, int reason);
+const char *o3_judge_difference(const struct identity *from, const struct identity *to); /* the first; NULL: none */
 void o3_judge_free_setting(struct setting *g);
 
 /* feed.c */
@@ -125,16 +139,24 @@ size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL
 
 bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
 
+/* shown.c */
+double o3_shown_value(enum o3_signal sig, double v);
+double o3_shown_ratio(enum o3_signal sig, double reference, double ratio); /* reference: as it is judged */
+void o3_shown_view(enum o3_signal sig, struct o3_drift_view *v);
+void o3_shown_report(enum o3_signal sig, struct o3_drift_report *r);
+
 /* series.c */
 /* False: nothing to tell. */
 bool o3_series_add(const struct o3_judge *j, struct series *x, const struct reading *r, const struct o3_sample *s,
                    struct o3_drift_report *ret);
 bool o3_series_exists(const struct series *x);
+/* As it is judged; shown.c makes of it what people see. */
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
 void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
+double o3_series_acceptable(const struct series *x);             /* the level that would make; NaN: none */
 void o3_series_free(struct series *x);
 void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
                     enum o3_stratum st);
@@ -144,22 +166,27 @@ void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting 
 void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
 
 /* release.c */
-/* The present epoch is left for another one. */
-void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, int64_t wall_ms);
+/* This setting is left for another one, and with it the epoch whose identity is `whole`. */
+void o3_judge_leave(struct model *m, const struct setting *from, const struct identity *whole, bool is_ours,
+                    int64_t wall_ms);
 /* Tells every comparison whose two levels are known now. */
 void o3_judge_compare(struct o3_judge *j, struct model *m);
 
 /* incident.c */
+/* What the arrival of a sample tells: which models are still there, and what a person accepted when the process died.
+ */
+void o3_judge_note_sample(struct o3_judge *j, const struct model *m, int64_t wall_ms);
 void o3_judge_note_verdicts(struct o3_judge *j, const struct news *news, const struct o3_sample *s);
 /* Members of the model in this setting; sig < 0: of every signal. */
 void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t setting, int sig, enum o3_member_end why);
 /* Members whose setting has been left for long are over; those whose setting is back stand again. */
-void o3_judge_follow_settings(struct o3_judge *j, const struct model *m);
+void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t wall_ms);
 void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 
 /* why.c */
 bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
+/* Keeps what is known rather than not to know. */
 void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);
 /* Evidence came in since: true when another cause is clearly likelier now. */
 bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k);
@@ -175,6 +202,8 @@ void o3_judge_save_model(const struct o3_judge *j, struct model *m);
 void o3_judge_take_model(const struct o3_judge *j, struct model *m);
 void o3_judge_save_trail(const struct o3_judge *j, struct model *m);
 void o3_judge_take_trail(const struct o3_judge *j, struct model *m);
+/* Incidents whose models were measured since; m: those with this one, NULL all. */
+void o3_judge_save_seen(const struct o3_judge *j, const struct model *m);
 void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k);
 void o3_judge_take_incidents(struct o3_judge *j);
 

@@ -46,7 +46,7 @@ static bool level_of(const struct setting *g, enum o3_signal sig, struct level *
     ret->mean = o3_log(v.baseline);
     ret->sd = v.baseline_sd / v.baseline;
     ret->rho = autocorrelation(x, ret->mean, ret->sd);
-    if (is_drifted) ret->drifted = v.baseline * (1 + v.change_ratio);
+    if (is_drifted) ret->drifted = o3_shown_value(sig, v.baseline * (1 + v.change_ratio));
     return true;
 }
 
@@ -62,7 +62,8 @@ static void note_compared(struct setting *g, enum o3_signal sig, int64_t from_id
     g->compared[sig][0] = from_id;
 }
 
-void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, int64_t wall_ms) {
+void o3_judge_leave(struct model *m, const struct setting *from, const struct identity *whole, bool is_ours,
+                    int64_t wall_ms) {
     bool is_digest = from->key.num_ctx < 0;
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
         struct pending *p = &m->pending[i];
@@ -74,7 +75,7 @@ void o3_judge_leave(struct model *m, const struct setting *from, bool is_ours, i
                                   .is_ours = is_ours,
                                   .from_id = from->id,
                                   .wall_ms = wall_ms,
-                                  .from = from->key,
+                                  .from = *whole,
                                   .before = before};
         /* An epoch too short for a baseline is passed over: what lies before it waits on. */
         if (p->is_set && (!to || p->from_id == to->id || has_compared(to, (enum o3_signal)i, p->from_id)))
@@ -96,11 +97,12 @@ static void compare_means(const struct level *a, const struct level *b, struct o
     /* First terms of Student's quantile around the normal one (Peizer; Abramowitz & Stegun 26.7.5). */
     double t = Z + (Z * Z * Z + Z) / (4 * nu) + (5 * Z * Z * Z * Z * Z + 16 * Z * Z * Z + 3 * Z) / (96 * nu * nu);
     double shift = b->mean - a->mean, half = t * sqrt(var);
-    r->before = o3_exp(a->mean);
-    r->after = o3_exp(b->mean);
-    r->change_ratio = o3_expm1(shift);
-    r->change_lo = o3_expm1(shift - half);
-    r->change_hi = o3_expm1(shift + half);
+    double before = o3_exp(a->mean);
+    r->before = o3_shown_value(r->signal, before);
+    r->after = o3_shown_value(r->signal, o3_exp(b->mean));
+    r->change_ratio = o3_shown_ratio(r->signal, before, o3_expm1(shift));
+    r->change_lo = o3_shown_ratio(r->signal, before, o3_expm1(shift - half));
+    r->change_hi = o3_shown_ratio(r->signal, before, o3_expm1(shift + half));
 }
 
 static struct o3_interval share_interval(const struct level *l) {
@@ -134,23 +136,46 @@ static void put_value(const struct identity *k, const char *reason, char *out, s
     }
 }
 
-static void tell(struct o3_judge *j, const struct model *m, enum o3_signal sig, const struct pending *p,
+/* "digest a to b, server_version c to d and num_ctx e to f" */
+static void put_reasons(const struct identity *from, const struct identity *to, char *out, size_t size) {
+    char before[96], after[96];
+    int n_left = 0;
+    size_t len = 0;
+    for (int i = 0; i < O3_JUDGE_REASONS; i++)
+        n_left += o3_judge_differs(from, to, i);
+    for (int i = 0; i < O3_JUDGE_REASONS && len < size; i++) {
+        if (!o3_judge_differs(from, to, i)) continue;
+        n_left--;
+        put_value(from, o3_judge_reasons[i], before, sizeof before);
+        put_value(to, o3_judge_reasons[i], after, sizeof after);
+        int n = snprintf(out + len, size - len, "%s %s to %s%s", o3_judge_reasons[i], before, after,
+                         n_left > 1    ? ", "
+                         : n_left == 1 ? " and "
+                                       : "");
+        if (n > 0) len += (size_t)n;
+    }
+}
+
+static void tell(struct o3_judge *j, struct model *m, enum o3_signal sig, const struct pending *p,
                  const struct setting *to, const struct level *after) {
+    const struct identity *is = m->epoch ? &m->epoch->key : &to->key;
     struct o3_release r = {.signal = sig,
                            .wall_ms = p->wall_ms,
                            .n_before = p->before.n,
                            .n_after = after->n,
                            .drifted = p->before.drifted,
                            .is_ours = p->is_ours,
-                           .reason = o3_judge_difference(&p->from, &to->key)};
+                           .reason = o3_judge_difference(&p->from, is)};
     if (!r.reason) return; /* what differed was forgotten since */
     o3_str_copy(r.model, sizeof r.model, m->name);
     put_value(&p->from, r.reason, r.from, sizeof r.from);
-    put_value(&to->key, r.reason, r.to, sizeof r.to);
+    put_value(is, r.reason, r.to, sizeof r.to);
+    put_reasons(&p->from, is, r.reasons, sizeof r.reasons);
     if (sig == O3_SIGNAL_SUCCESS)
         compare_shares(&p->before, after, &r);
     else
         compare_means(&p->before, after, &r);
+    m->releases[sig] = (struct kept_release){.is_set = true, .to_id = to->id, .r = r};
     if (j->ops.release) j->ops.release(j->ops.ctx, &r);
 }
 
@@ -166,4 +191,14 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
         p->is_set = false;
         m->is_unsaved = true;
     }
+}
+
+bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
+                      bool *ret_in_force) {
+    const struct model *m = o3_judge_find(j, model);
+    const struct setting *present = m ? o3_judge_setting(m, sig) : NULL;
+    if (!m || !m->releases[sig].is_set) return false;
+    *ret = m->releases[sig].r;
+    *ret_in_force = present && present->id == m->releases[sig].to_id;
+    return true;
 }

@@ -91,6 +91,7 @@ void o3_series_mark_gap(struct series *x) {
     if (x->drift) o3_drift_mark_gap(x->drift);
 }
 
+/* Of a share that goes on learning from the change: what it is so far. */
 bool o3_series_acknowledge(struct series *x, double *ret_level) {
     struct o3_drift_view v;
     if (!o3_series_exists(x)) return false;
@@ -101,9 +102,31 @@ bool o3_series_acknowledge(struct series *x, double *ret_level) {
     else
         o3_drift_acknowledge(x->drift);
     x->n_unsaved++;
+    double so_far = v.baseline + v.change_ratio;
     o3_series_glance(x, &v);
-    *ret_level = v.baseline;
+    *ret_level = v.state == O3_DRIFT_LEARNING ? so_far : v.baseline;
     return true;
+}
+
+/* Its state is written and read exactly. */
+static bool copy(const struct series *x, struct series *ret) {
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, STATE_BYTES_MAX);
+    struct o3_err e;
+    int r = x->success ? o3_success_encode(x->success, &text) : o3_drift_encode(x->drift, &text);
+    *ret = (struct series){0};
+    if (r < 0) return false;
+    return (x->success ? o3_success_decode(o3_buf_str(&text), text.len, &ret->success, &e)
+                       : o3_drift_decode(o3_buf_str(&text), text.len, &ret->drift, &e)) == 0;
+}
+
+double o3_series_acceptable(const struct series *x) {
+    struct series after;
+    double level = (double)NAN;
+    if (!o3_series_exists(x) || !copy(x, &after)) return level;
+    (void)o3_series_acknowledge(&after, &level);
+    o3_series_free(&after);
+    return level;
 }
 
 void o3_series_free(struct series *x) {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include "judge/codec.h"
 #include "judge/parts.h"
+#include "o3/text.h"
 
 #define VERSION 1
 #define STATE_BYTES_MAX (256 * 1024)
@@ -96,6 +97,34 @@ static void pending(struct codec *c, struct pending *p) {
     level(c, &p->before);
 }
 
+static void reason(struct codec *c, const char **v) {
+    int64_t at = 0;
+    while (c->out && at + 1 < O3_JUDGE_REASONS && strcmp(*v, o3_judge_reasons[at]) != 0)
+        at++;
+    o3_codec_int(c, &at, 0, O3_JUDGE_REASONS - 1);
+    *v = o3_judge_reasons[at];
+}
+
+static void release(struct codec *c, const struct model *m, enum o3_signal sig, struct kept_release *k) {
+    struct o3_release *r = &k->r;
+    O3_CODEC(c, k->is_set, 0, 1);
+    if (!k->is_set) return;
+    if (!c->out) o3_str_copy(r->model, sizeof r->model, m->name);
+    r->signal = sig;
+    o3_codec_int(c, &k->to_id, 1, COUNT_MAX);
+    reason(c, &r->reason);
+    o3_codec_text(c, r->from, sizeof r->from);
+    o3_codec_text(c, r->to, sizeof r->to);
+    o3_codec_text(c, r->reasons, sizeof r->reasons);
+    int64_t *const ints[] = {&r->wall_ms, &r->n_before, &r->n_after};
+    double *const doubles[] = {&r->before, &r->after, &r->change_ratio, &r->change_lo, &r->change_hi, &r->drifted};
+    for (size_t i = 0; i < sizeof ints / sizeof *ints; i++)
+        o3_codec_int(c, ints[i], ANY);
+    for (size_t i = 0; i < sizeof doubles / sizeof *doubles; i++)
+        o3_codec_double(c, doubles[i]);
+    O3_CODEC(c, r->is_ours, 0, 1);
+}
+
 static void model(struct codec *c, struct model *m) {
     char name[O3_MODEL_NAME_SIZE];
     memcpy(name, m->name, sizeof name);
@@ -110,6 +139,8 @@ static void model(struct codec *c, struct model *m) {
     settings(c, m->digests, O3_JUDGE_DIGESTS, &m->digest);
     for (int i = 0; i < O3_SIGNAL_COUNT; i++)
         pending(c, &m->pending[i]);
+    for (int i = 0; i < O3_SIGNAL_COUNT; i++)
+        release(c, m, (enum o3_signal)i, &m->releases[i]);
     o3_codec_name(c, "end");
 }
 
@@ -136,6 +167,7 @@ static void forget_settings(struct model *m) {
     memset(m->epochs, 0, sizeof m->epochs);
     memset(m->digests, 0, sizeof m->digests);
     memset(m->pending, 0, sizeof m->pending);
+    memset(m->releases, 0, sizeof m->releases);
     m->epoch = m->digest = NULL;
     m->next_id = 1;
     m->n_switches = m->n_here = 0;
@@ -260,9 +292,10 @@ static void member(struct codec *c, struct o3_incident_member *x) {
     O3_CODEC(c, x->verdict.stratum, 0, O3_STRATUM_COUNT - 1);
     report(c, &x->verdict.report);
     o3_codec_double(c, &x->verdict.budget_ms);
-    O3_CODEC(c, x->end, 0, O3_MEMBER_LEFT);
+    O3_CODEC(c, x->end, 0, O3_MEMBER_UNSEEN);
     x->is_over = x->end != O3_MEMBER_STANDS;
     o3_codec_int(c, &x->setting, 1, COUNT_MAX);
+    o3_codec_int(c, &x->seen_ms, ANY);
 }
 
 static void circumstances(struct codec *c, struct o3_circumstances *x) {
@@ -338,6 +371,20 @@ void o3_judge_save_incident(const struct o3_judge *j, struct kept_incident *k) {
     incident_key(k->i.id, key);
     incident(&(struct codec){.out = &text}, k);
     save(j, key, &text);
+    k->is_seen_unsaved = false;
+}
+
+static bool is_of(const struct o3_incident *i, const char *name) {
+    for (int n = 0; n < i->n_members; n++)
+        if (!strcmp(i->member[n].verdict.model, name)) return true;
+    return false;
+}
+
+void o3_judge_save_seen(const struct o3_judge *j, const struct model *m) {
+    for (int n = 0; n < j->n_incidents; n++) {
+        struct kept_incident *k = j->incidents[n];
+        if (k->is_seen_unsaved && (!m || is_of(&k->i, m->name))) o3_judge_save_incident(j, k);
+    }
 }
 
 static struct kept_incident *take_incident(const struct o3_judge *j, int slot) {

@@ -38,8 +38,7 @@ static void put_time(struct line *l, int64_t wall_ms) {
 static double in_unit(enum o3_signal sig, double v) {
     if (sig == O3_SIGNAL_TTFT) return v * 1000;
     if (sig == O3_SIGNAL_MEMORY) return v / 1073741824.0;
-    if (sig == O3_SIGNAL_GPU_RATIO) return v <= 0.01 ? 0 : v * 100;
-    if (sig == O3_SIGNAL_SUCCESS) return v * 100;
+    if (sig == O3_SIGNAL_GPU_RATIO || sig == O3_SIGNAL_SUCCESS) return v * 100;
     return v;
 }
 
@@ -79,13 +78,43 @@ static const char *verb(double change) {
     return change < 0 ? "fell" : "rose";
 }
 
-/* "fell by 38.1 % (95 % interval 36.4 to 39.7 %)": both ends in the direction told; one on the other side is negative.
- */
-static void put_change(struct line *l, enum o3_signal sig, double ratio, double lo, double hi) {
-    double sign = ratio < 0 ? -100 : 100;
-    double near_end = sign < 0 ? hi : lo, far_end = sign < 0 ? lo : hi;
-    put(l, "%s by %.1f %s (95 %% interval %.1f to %.1f %s)", verb(ratio), ratio * sign, unit_of_change(sig),
-        near_end * sign, far_end * sign, unit_of_change(sig));
+struct tenths {
+    char p[32];
+};
+
+/* In print; there is no "-0.0". */
+static struct tenths tenths(double percent) {
+    struct tenths t;
+    snprintf(t.p, sizeof t.p, "%.1f", isnan(percent) ? percent : fmax(-1e12, fmin(1e12, percent)));
+    if (!strcmp(t.p, "-0.0")) o3_str_copy(t.p, sizeof t.p, "0.0");
+    return t;
+}
+
+static bool is_in_print(double ratio) {
+    return strcmp(tenths(ratio * 100).p, "0.0") != 0;
+}
+
+struct change {
+    double from, to, ratio, lo, hi;
+};
+
+/* "fell by 38.1 % (95 % interval 36.4 to 39.7 %), 45.2 to 28.0 tokens/s": both ends in the direction told; one on the
+ * other side is negative. An interval that is narrower than its print says nothing. Of a rise from nothing there is no
+ * ratio. */
+static void put_change(struct line *l, enum o3_signal sig, const struct change *c) {
+    const char *unit = unit_of_change(sig);
+    double sign = c->ratio < 0 ? -100 : 100;
+    struct tenths near_end = tenths((sign < 0 ? c->hi : c->lo) * sign),
+                  far_end = tenths((sign < 0 ? c->lo : c->hi) * sign);
+    bool has_change = is_in_print(c->ratio), has_ratio = c->from > 0 || sig == O3_SIGNAL_SUCCESS;
+    put(l, "%s", has_change ? verb(c->ratio) : "unchanged at ");
+    if (!has_change) put_value(l, sig, c->to);
+    if (has_change && has_ratio) put(l, " by %s %s", tenths(c->ratio * sign).p, unit);
+    if (has_ratio && strcmp(near_end.p, far_end.p) != 0)
+        put(l, " (95 %% interval %s to %s %s)", near_end.p, far_end.p, unit);
+    if (!has_change) return;
+    put(l, ", ");
+    put_levels(l, sig, c->from, c->to);
 }
 
 static void put_since(struct line *l, int64_t at, int64_t lo, int64_t hi) {
@@ -114,9 +143,8 @@ static void put_conditions(struct line *l, enum o3_stratum st) {
 
 static void put_confirmed(struct line *l, const struct o3_verdict *v) {
     const struct o3_drift_report *r = &v->report;
-    put_change(l, v->signal, r->change_ratio, r->change_lo, r->change_hi);
-    put(l, ", ");
-    put_levels(l, v->signal, r->reference, r->level);
+    struct change c = {r->reference, r->level, r->change_ratio, r->change_lo, r->change_hi};
+    put_change(l, v->signal, &c);
     put(l, ", ");
     put_since(l, r->change_wall_ms, r->change_lo_ms, r->change_hi_ms);
     put(l, ", %s%d samples", r->is_slow ? "slowly, by " : "confirmed by ", r->n_since);
@@ -132,8 +160,10 @@ static void put_event(struct line *l, const struct o3_verdict *v) {
         put(l, ", of %" PRId64 " samples", r->baseline_n);
         break;
     case O3_DRIFT_EV_SUSPECT:
-        put(l, "may have %s by %.1f %s, ", r->change_ratio < 0 ? "fallen" : "risen", fabs(r->change_ratio) * 100,
-            unit_of_change(v->signal));
+        put(l, "may have %s", r->change_ratio < 0 ? "fallen" : "risen");
+        if (r->reference > 0 || v->signal == O3_SIGNAL_SUCCESS)
+            put(l, " by %.1f %s", fabs(r->change_ratio) * 100, unit_of_change(v->signal));
+        put(l, ", ");
         put_levels(l, v->signal, r->reference, r->level);
         put(l, ", ");
         put_since(l, r->change_wall_ms, r->change_lo_ms, r->change_hi_ms);
@@ -173,13 +203,16 @@ void o3_release_text(const struct o3_release *r, char *out, size_t size) {
     struct line l = {.n = 0};
     put(&l, "%s of %s ", o3_signal_name(r->signal), r->model);
     bool is_sure = r->change_lo > 0 || r->change_hi < 0;
-    put_change(&l, r->signal, r->change_ratio, r->change_lo, r->change_hi);
-    put(&l, ", ");
-    put_levels(&l, r->signal, r->before, r->after);
-    put(&l, ", with %s %s to %s%s, ", r->reason, r->from, r->to, r->is_ours ? " (our setting)" : "");
+    struct change c = {r->before, r->after, r->change_ratio, r->change_lo, r->change_hi};
+    put_change(&l, r->signal, &c);
+    if (r->reasons[0])
+        put(&l, ", with %s", r->reasons);
+    else
+        put(&l, ", with %s %s to %s", r->reason, r->from, r->to);
+    put(&l, "%s, ", r->is_ours ? " (our setting)" : "");
     put_since(&l, r->wall_ms, 0, 0);
     put(&l, ", %" PRId64 " samples before and %" PRId64 " after", r->n_before, r->n_after);
-    if (!is_sure) put(&l, "; this may be chance");
+    if (!is_sure && is_in_print(r->change_ratio)) put(&l, "; this may be chance");
     if (isfinite(r->drifted)) {
         put(&l, "; before is the normal level then, it had drifted to ");
         put_value(&l, r->signal, r->drifted);
@@ -189,28 +222,36 @@ void o3_release_text(const struct o3_release *r, char *out, size_t size) {
 
 /* ---- incidents ---- */
 
-static const struct o3_incident_member *lead_of(const struct o3_incident *i) {
-    const struct o3_incident_member *lead = &i->member[0];
-    for (int n = 1; n < i->n_members; n++) {
-        const struct o3_incident_member *x = &i->member[n];
-        if (x->is_over > lead->is_over) continue;
-        if (x->is_over < lead->is_over || x->verdict.signal < lead->verdict.signal) lead = x;
-    }
-    return lead;
+/* What stands first, and of that what the others follow from or what people feel. */
+static int rank_of(const struct o3_incident_member *x) {
+    static const int RANKS[O3_SIGNAL_COUNT] = {
+        [O3_SIGNAL_GPU_RATIO] = 0,    [O3_SIGNAL_SUCCESS] = 1,   [O3_SIGNAL_DECODE_RATE] = 2, [O3_SIGNAL_TTFT] = 3,
+        [O3_SIGNAL_PREFILL_RATE] = 4, [O3_SIGNAL_LOAD_TIME] = 5, [O3_SIGNAL_CONTEXT] = 6,     [O3_SIGNAL_MEMORY] = 7};
+    return RANKS[x->verdict.signal] + (x->is_over ? O3_SIGNAL_COUNT : 0);
 }
 
-static void put_others(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
-    int n_named = 1;
+/* Stable: of equals the one that came first. */
+static void order_members(const struct o3_incident *i, const struct o3_incident_member *out[O3_INCIDENT_MEMBERS_MAX]) {
     for (int n = 0; n < i->n_members; n++) {
-        const struct o3_incident_member *x = &i->member[n];
+        int at = n;
+        for (; at > 0 && rank_of(out[at - 1]) > rank_of(&i->member[n]); at--)
+            out[at] = out[at - 1];
+        out[at] = &i->member[n];
+    }
+}
+
+static void put_others(struct line *l, const struct o3_incident *i, const struct o3_incident_member *const *v_of) {
+    static const char *const ENDS[] = {"", " (back)", " (accepted)", " (another setting runs)", " (not measured)"};
+    const struct o3_incident_member *lead = v_of[0];
+    for (int n = 1; n < i->n_members && n < NAMED_MAX; n++) {
+        const struct o3_incident_member *x = v_of[n];
         const struct o3_verdict *v = &x->verdict;
-        if (x == lead) continue;
-        if (n_named++ >= NAMED_MAX) continue;
         put(l, "; %s", o3_signal_name(v->signal));
         put_conditions(l, v->stratum);
         if (strcmp(v->model, lead->verdict.model) != 0) put(l, " of %s", v->model);
         put(l, " ");
         put_levels(l, v->signal, v->report.reference, v->report.level);
+        if (x->end != lead->end) put(l, "%s", ENDS[x->end]);
     }
     int n_more = (i->n_members > NAMED_MAX ? i->n_members - NAMED_MAX : 0) + i->n_left_out;
     if (n_more > 0) put(l, "; %d more", n_more);
@@ -218,11 +259,12 @@ static void put_others(struct line *l, const struct o3_incident *i, const struct
 
 static void put_end(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
     static const char *const ENDS[] = {"", "the old level is back", "accepted as the normal level",
-                                       "another setting runs now, which heals nothing"};
+                                       "another setting runs now, which heals nothing", "not measured since "};
     if (i->is_open) return;
     put(l, "; settled ");
     put_time(l, i->closed_wall_ms);
     put(l, ": %s", ENDS[lead->end]);
+    if (lead->end == O3_MEMBER_UNSEEN) put_time(l, lead->seen_ms);
 }
 
 static void put_cause(struct line *l, const struct o3_incident *i) {
@@ -237,13 +279,15 @@ static void put_cause(struct line *l, const struct o3_incident *i) {
 
 void o3_incident_text(const struct o3_incident *i, char *out, size_t size) {
     struct line l = {.n = 0};
-    const struct o3_incident_member *lead = lead_of(i);
+    const struct o3_incident_member *members[O3_INCIDENT_MEMBERS_MAX];
+    order_members(i, members);
+    const struct o3_incident_member *lead = members[0];
     const struct o3_verdict *v = &lead->verdict;
     put(&l, "%s of %s", o3_signal_name(v->signal), v->model);
     put_conditions(&l, v->stratum);
     put(&l, " ");
     put_confirmed(&l, v);
-    put_others(&l, i, lead);
+    put_others(&l, i, members);
     put_cause(&l, i);
     put_end(&l, i, lead);
     o3_str_copy(out, size, l.p);

@@ -125,7 +125,8 @@ static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cau
 void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k) {
     struct o3_cause_found found[O3_CAUSES_MAX];
     int n = rank(j, k, found);
-    if (!n) return;
+    bool is_known = k->i.n_causes && k->i.cause[0].cause != O3_CAUSE_UNKNOWN;
+    if (!n || (is_known && found[0].cause == O3_CAUSE_UNKNOWN)) return;
     memcpy(k->i.cause, found, sizeof *found * (size_t)n);
     k->i.n_causes = n;
 }

@@ -101,8 +101,19 @@ void o3_token_budget_init(struct o3_token_budget *b) {
     *b = (struct o3_token_budget){0};
 }
 
+/* The clock had run ahead and was set right: what was spent counts as spent now, or it would do so until that time. */
+static void set_back(struct o3_token_budget *b, int64_t hour) {
+    int64_t sum = 0;
+    for (int i = 0; i < N_CELLS; i++)
+        sum += b->cell[i];
+    memset(b->cell, 0, sizeof b->cell);
+    b->cell_hour = hour;
+    b->cell[hour % N_CELLS] = sum;
+}
+
 static void roll(struct o3_token_budget *b, int64_t wall_ms) {
-    int64_t hour = wall_ms / HOUR_MS;
+    int64_t hour = wall_ms > 0 ? wall_ms / HOUR_MS : 0;
+    if (b->cell_hour - hour >= N_CELLS) set_back(b, hour);
     if (hour - b->cell_hour >= N_CELLS)
         memset(b->cell, 0, sizeof b->cell);
     else
@@ -143,7 +154,7 @@ bool o3_token_budget_decode(const char *text, struct o3_token_budget *ret) {
     for (int i = 0; is_whole && i < N_CELLS; i++) {
         const char *from = end;
         b.cell[i] = strtoll(from, &end, 10);
-        is_whole = end != from && b.cell[i] >= 0 && b.cell[i] < INT64_MAX / N_CELLS;
+        is_whole = end != from && b.cell[i] >= 0 && b.cell[i] < INT64_MAX / N_CELLS / 4;
     }
     if (!is_whole || *end) return false;
     *ret = b;

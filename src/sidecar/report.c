@@ -114,6 +114,47 @@ static json_t *series_json(const struct o3_sidecar *s, const struct model *m, en
     return o;
 }
 
+/* What came with other software or another device, not with a setting that somebody chose. */
+static bool is_of_release(const struct o3_release *r) {
+    static const char *const REASONS[] = {"digest", "server_version", "gpu"};
+    for (size_t i = 0; i < sizeof REASONS / sizeof *REASONS; i++)
+        if (!r->is_ours && !strcmp(r->reason, REASONS[i])) return true;
+    return false;
+}
+
+static bool is_worse(const struct o3_sidecar *s, const struct o3_release *r) {
+    int good = o3_signal_good_direction(r->signal);
+    bool is_sure = r->change_lo > 0 || r->change_hi < 0;
+    return is_of_release(r) && is_sure && good * r->change_ratio <= -s->config->drift_min_effect;
+}
+
+/* The last comparison of the signal; NULL: none. */
+static json_t *release_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    struct o3_release r;
+    bool is_in_force;
+    if (!o3_judge_release(s->judge, m->ps.name, sig, &r, &is_in_force)) return NULL;
+    char text[640];
+    o3_release_text(&r, text, sizeof text);
+    json_t *o = json_object();
+    json_object_set_new(o, "since", time_text(r.wall_ms));
+    json_object_set_new(o, "reason", json_string(r.reason));
+    json_object_set_new(o, "from", json_string(r.from));
+    json_object_set_new(o, "to", json_string(r.to));
+    json_object_set_new(o, "reasons", json_string(r.reasons));
+    json_object_set_new(o, "before", number(r.before));
+    json_object_set_new(o, "after", number(r.after));
+    json_object_set_new(o, "change_ratio", number(r.change_ratio));
+    json_object_set_new(o, "change_lo", number(r.change_lo));
+    json_object_set_new(o, "change_hi", number(r.change_hi));
+    json_object_set_new(o, "n_before", json_integer(r.n_before));
+    json_object_set_new(o, "n_after", json_integer(r.n_after));
+    json_object_set_new(o, "by", json_string(r.is_ours ? "sidecar" : "others"));
+    json_object_set_new(o, "in_force", json_boolean(is_in_force));
+    json_object_set_new(o, "worse", json_boolean(is_in_force && is_worse(s, &r)));
+    json_object_set_new(o, "text", json_string(text));
+    return o;
+}
+
 /* Without users at the top; under other conditions below `strata`. NULL: there is none. */
 static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
     json_t *o = NULL, *strata = NULL;
@@ -129,8 +170,10 @@ static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, en
         json_object_set_new(strata, o3_stratum_name((enum o3_stratum)st),
                             series_json(s, m, sig, (enum o3_stratum)st, &v));
     }
-    if (!o && strata) o = json_object();
+    json_t *release = release_json(s, m, sig);
+    if (!o && (strata || release)) o = json_object();
     if (strata) json_object_set_new(o, "strata", strata);
+    if (release) json_object_set_new(o, "release", release);
     return o;
 }
 
@@ -207,7 +250,7 @@ int o3_sc_summary_json(const struct o3_sidecar *s, const struct model *m, int64_
 }
 
 static json_t *member_json(const struct o3_incident_member *x) {
-    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left"};
+    static const char *const ENDS[] = {"stands", "recovered", "acknowledged", "setting_left", "unseen"};
     const struct o3_drift_report *r = &x->verdict.report;
     json_t *o = json_object();
     json_object_set_new(o, "model", json_string(x->verdict.model));

@@ -74,9 +74,19 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l);
 }
 
-void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        show_signal(s, m, (enum o3_signal)sig);
+/* The last comparison of each signal; of the model the newest of them. */
+static void show_releases(struct o3_sidecar *s, const struct model *m) {
+    int64_t newest_ms = INT64_MIN;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        struct o3_release r;
+        bool is_in_force;
+        if (!o3_judge_release(s->judge, m->ps.name, (enum o3_signal)sig, &r, &is_in_force)) continue;
+        const char *const *l = O3_L(m->ps.name, o3_signal_name((enum o3_signal)sig));
+        o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, l, r.change_ratio);
+        if (r.wall_ms > newest_ms) newest_ms = r.wall_ms;
+    }
+    if (newest_ms != INT64_MIN)
+        o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)newest_ms / 1000.0);
 }
 
 /* Of each open incident its likeliest cause, for every signal in it. */
@@ -96,6 +106,13 @@ static void show_incidents(struct o3_sidecar *s) {
         }
     }
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, n_open);
+}
+
+void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        show_signal(s, m, (enum o3_signal)sig);
+    show_releases(s, m);
+    show_incidents(s); /* a member may end without news of the incident */
 }
 
 /* ---- states of a model ---- */
@@ -168,8 +185,6 @@ static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident
 static void on_release(void *ctx, const struct o3_release *r) {
     struct o3_sidecar *s = ctx;
     struct o3_judge_event e;
-    o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(r->model, o3_signal_name(r->signal)), r->change_ratio);
-    o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(r->model), (double)r->wall_ms / 1000.0);
     o3_release_event(r, &e);
     tell(s, &e);
 }
@@ -190,22 +205,6 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
 }
 
 /* ---- what a person says ---- */
-
-static bool has_changed(const struct o3_series_view *v) {
-    return v->exists && (v->drift.state == O3_DRIFT_SUSPECT || v->drift.state == O3_DRIFT_CONFIRMED);
-}
-
-/* The level that a word of now accepts; NaN: nothing has changed. */
-static double level_of(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
-    for (int st = 0; st < O3_STRATUM_COUNT; st++) {
-        struct o3_series_view v;
-        o3_judge_glance(s->judge, m->ps.name, sig, (enum o3_stratum)st, &v);
-        if (!has_changed(&v)) continue;
-        bool is_share = sig == O3_SIGNAL_SUCCESS; /* its changes are differences */
-        return is_share ? v.drift.baseline + v.drift.change_ratio : v.drift.baseline * (1 + v.drift.change_ratio);
-    }
-    return (double)NAN;
-}
 
 static int write_answer(const struct model *m, uint32_t bits, const double level[O3_SIGNAL_COUNT], bool is_done,
                         struct o3_buf *out) {
@@ -236,7 +235,7 @@ int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *
     uint32_t bits = 0; /* only what has changed: a level that is judged normal needs no word */
     double level[O3_SIGNAL_COUNT];
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
-        level[i] = level_of(s, m, (enum o3_signal)i);
+        level[i] = o3_judge_acceptable(s->judge, m->ps.name, (enum o3_signal)i);
         if (!isnan(level[i]) && (!signal || i == (int)sig)) bits |= UINT32_C(1) << i;
     }
     if (!bits)

@@ -33,6 +33,8 @@ def test_who_may_and_what_is_refused(start, simulator):
     assert ack(on, "").status_code == 400
     assert ack(on, f"?model={MODEL}&signal=beauty").status_code == 400
     assert ack(on, "?model=nobody").status_code == 404
+    reply = ack(on, f"?model={MODEL}&signal=")  # as without it: all
+    assert reply.status_code == 409 and "any signal" in reply.json()["error"]
     reply = ack(on, f"?model={MODEL}")
     assert reply.status_code == 409 and reply.json()["error"]
     assert on.request("GET", "/api/v1/ack").status_code == 405
@@ -120,6 +122,9 @@ def test_a_changed_level_is_accepted(start):
     accepted = json.loads(done.stdout)
     assert accepted["model"] == MODEL and [s["signal"] for s in accepted["signals"]] == ["decode_rate"]
     assert 15 < accepted["signals"][0]["level"] < 33
+    rest = harness.wait_for("the word in the incident", lambda: [i for i in open_incident() if "tokens/s (accepted)" in i["text"]], 60, 0.2)
+    assert rest[0]["text"].startswith("ttft of ")
+    harness.wait_for("no cause of what is accepted", lambda: sidecar.metrics().sum("o3_drift_cause_info", signal="decode_rate") == 0, 60, 0.2)
     sidecar.wait_metric("o3_drift_detected", lambda v: v == 0, model=MODEL, signal="decode_rate")  # with the probe that may run
     assert run_o3("ack", MODEL, "--signal", "decode_rate", "--config.file", sidecar.config_path, "--url", sidecar.url).returncode == 1
 
@@ -130,7 +135,7 @@ def test_a_changed_level_is_accepted(start):
     assert "What has changed" not in page and page.index("Settled") < page.index('id="incident-1"')
     assert sidecar.json("/api/v1/status")["incidents_open"] == []
     words = [e for e in sidecar.json("/api/v1/events?name=drift_acknowledged")["events"] if e["signal"] == "decode_rate"]
-    assert len(words) == 1 and 15 < words[0]["value"] < 33
+    assert len(words) == 1 and words[0]["value"] == pytest.approx(accepted["signals"][0]["level"], rel=1e-9)
     assert any(s.get("acknowledged") == ["decode_rate"] for s in harness.wait_for(
         "the sample", lambda: [s for s in sidecar.samples() if s.get("acknowledged")], 60, 0.5))
 

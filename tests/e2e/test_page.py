@@ -8,6 +8,7 @@ import threading
 import pytest
 import requests
 
+import harness
 from harness import FAST, Sidecar, Simulator
 
 NAME = "<script>alert('x')</script>&\"><img src=x onerror=alert(1)>:latest"
@@ -65,3 +66,16 @@ def test_a_hostile_name_is_text(start, hostile):
     for signal in ("Decode rate", "Prefill rate", "Time to first token", "Load time", "Memory", "Share on the GPU", "Context", "Success"):
         assert signal in page.text
     assert "default-src 'none'" in page.text and page.text.count("<h2") == page.text.count("</h2>") == 1
+
+
+def test_a_release_that_made_it_worse_is_said(start):
+    simulator = start(Simulator, events=["at 45s version 0.99.0", "at 45s decode -40 %"])
+    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 20, "drift.confirm_samples": 5})
+    sidecar.wait_sum("o3_probes_total", 1)
+    signals = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {})
+    release = harness.wait_for("the comparison", lambda: signals().get("decode_rate", {}).get("release"), 180, 0.5)
+    assert release["reason"] == "server_version" and release["to"] == "0.99.0" and release["reasons"].endswith("to 0.99.0")
+    assert release["in_force"] and release["worse"] and release["change_hi"] < -0.2 and "with server_version" in release["text"]
+    page = sidecar.get("/").text
+    assert "1 model is worse since a release" in page and "No change detected" not in page
+    assert f"Since {release['reasons']} (<time>" in page and f"decode_rate {release['change_ratio'] * 100:+.1f} %" in page

@@ -19,7 +19,7 @@ struct rig_event {
     enum o3_event_id id;
     int64_t mono_ns;
     char model[64], signal[32], reason[160];
-    double change_ratio;
+    double change_ratio, value;
 };
 struct rig {
     struct o3_coupling *c;
@@ -51,6 +51,7 @@ static inline void rig_on_event(void *ctx, struct o3_now now, enum o3_event_id e
         if (!strcmp(f[i].name, "signal") && f[i].type == O3_FIELD_STR) o3_str_copy(e->signal, sizeof e->signal, f[i].s);
         if (!strcmp(f[i].name, "reason")) o3_str_copy(e->reason, sizeof e->reason, f[i].s);
         if (!strcmp(f[i].name, "change_ratio")) e->change_ratio = f[i].d;
+        if (!strcmp(f[i].name, "value")) e->value = f[i].d;
     }
     if (getenv("O3_TEST_VERBOSE")) {
         O3_AUTO_BUF line;

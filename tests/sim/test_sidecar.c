@@ -603,6 +603,12 @@ static void test_old_setting_that_comes_back_has_its_baseline(void **state) {
 
 /* ---- incidents, and what a person says of them ---- */
 
+static double number_after(const struct o3_buf *b, const char *text) {
+    const char *at = strstr(o3_buf_str(b), text);
+    assert_non_null(at);
+    return strtod(at + strlen(text), NULL);
+}
+
 static void expect_text(const struct o3_buf *b, const char *text) {
     if (!strstr(o3_buf_str(b), text)) fail_msg("%s is not in %s", text, o3_buf_str(b));
 }
@@ -642,7 +648,9 @@ static void test_incident_is_told_kept_and_accepted(void **state) {
     assert_int_equal(answer.len, 0);
     assert_int_equal(o3_sidecar_acknowledge(r->c->sidecar, MODEL, NULL, rig_now(r), &answer, &e), 0);
     expect_text(&answer, "\"decode_rate\"");
+    double answered = number_after(&answer, "\"level\": ");
     rig_run_until(r, 42 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_find_event(r, O3_EV_DRIFT_ACKNOWLEDGED, "decode_rate")->value, answered, 0);
     assert_non_null(rig_find_event(r, O3_EV_DRIFT_ACKNOWLEDGED, "decode_rate"));
     assert_int_equal(rig_count_events(r, O3_EV_INCIDENT_CLOSED), 1);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_INCIDENTS_OPEN, O3_NO_LABELS), 0, 0);
@@ -669,6 +677,32 @@ static void test_upgrade_is_compared_and_no_drift(void **state) {
     O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), e->change_ratio, 0);
     assert_true(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL)) > 0);
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
+    rig_free(r);
+}
+
+/* It is no drift, and is to be found all the same: also after a restart. */
+static void test_a_release_is_shown_for_good(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_world_event(r, "at 30m version 0.33.0");
+    rig_world_event(r, "at 30m decode -20 %");
+    rig_run_until(r, 31 * RIG_MINUTE_MS);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 60 * RIG_MINUTE_MS);
+    double ratio = rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate"));
+    double at = rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL));
+    rig_restart_sidecar(r);
+    assert_true(isnan(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL))));
+    rig_run_until(r, 62 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), ratio, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL)), at, 0);
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 1 << 20);
+    assert_int_equal(o3_sidecar_models_json(r->c->sidecar, rig_now(r), &text), 0);
+    expect_text(&text, "\"reasons\": \"server_version 0.32.15 to 0.33.0\"");
+    expect_text(&text, "\"in_force\": true");
+    expect_text(&text, "\"worse\": true");
     rig_free(r);
 }
 
@@ -898,6 +932,7 @@ int main(void) {
         cmocka_unit_test(test_old_setting_that_comes_back_has_its_baseline),
         cmocka_unit_test(test_incident_is_told_kept_and_accepted),
         cmocka_unit_test(test_upgrade_is_compared_and_no_drift),
+        cmocka_unit_test(test_a_release_is_shown_for_good),
         cmocka_unit_test(test_tokens_last_the_day),
         cmocka_unit_test(test_models_share_the_budget),
         cmocka_unit_test(test_day_with_users_and_three_models),

@@ -24,6 +24,7 @@ struct told {
     struct map map;
     struct o3_buf log;
     int n_verdicts[O3_DRIFT_EV_RECOVERED + 1], n_incidents[3], n_releases, n_epochs, n_acknowledged;
+    double acknowledged;
     struct o3_verdict last;
     struct o3_release releases[64];
     struct o3_incident incident;
@@ -95,6 +96,7 @@ static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal,
     struct told *t = ctx;
     o3_buf_addf(&t->log, "acknowledged %s %s %a\n", model, o3_signal_name(signal), level);
     t->n_acknowledged++;
+    t->acknowledged = level;
 }
 
 static struct told *told_new(void) {
@@ -310,6 +312,220 @@ static void test_acknowledge(void **state) {
     told_free(t);
 }
 
+static void acknowledge_now(struct o3_judge *j, struct world *w, uint32_t bits) {
+    struct o3_sample s = sample_of(w);
+    s.kind = O3_PROBE_LOOK;
+    s.acknowledged = bits;
+    o3_judge_add(j, &s);
+}
+
+/* What is answered, told, and shown from then on. */
+static void test_the_accepted_level_is_one_value(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    assert_true(isnan(o3_judge_acceptable(j, w.model, O3_SIGNAL_TTFT)));
+    assert_true(isnan(o3_judge_acceptable(j, "another", O3_SIGNAL_TTFT)));
+    w.ttft_s *= 1.5;
+    for (int n = 12; n < 60; n += 11) {
+        feed(j, &w, 11);
+        double level = o3_judge_acceptable(j, w.model, O3_SIGNAL_TTFT);
+        O3_ASSERT_NEAR(level, w.ttft_s, 0.01);
+    }
+    double level = o3_judge_acceptable(j, w.model, O3_SIGNAL_TTFT);
+    acknowledge_now(j, &w, 1u << O3_SIGNAL_TTFT);
+    O3_ASSERT_NEAR(t->acknowledged, level, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_TTFT).drift.baseline, level, 0);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* Nothing is saved on purpose: the process is killed in the minute after a person spoke. */
+static void test_a_killed_process_knows_what_was_accepted(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 60);
+    acknowledge_now(j, &w, 1u << O3_SIGNAL_DECODE_RATE);
+    double level = view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline;
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    o3_judge_expect(j, w.model);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline, level, 0);
+    assert_int_equal(o3_judge_n_confirmed(j, w.model), 0);
+    const struct o3_incident *list[1];
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_false(list[0]->is_open);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* Killed between the two: the series is saved first, and closes the incident. */
+static void test_killed_between_series_and_incident(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 60);
+    struct o3_buf incident;
+    o3_buf_init(&incident, 65536);
+    assert_true(on_take(t, "judge/incident/01", &incident));
+    acknowledge_now(j, &w, 1u << O3_SIGNAL_DECODE_RATE);
+    o3_judge_free(j);
+    on_save(t, "judge/incident/01", o3_buf_str(&incident), incident.len);
+    o3_buf_done(&incident);
+    j = judge_new(t, params());
+    const struct o3_incident *list[1];
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_true(list[0]->is_open);
+    feed(j, &w, 1);
+    assert_false(list[0]->is_open);
+    assert_int_equal(list[0]->member[0].end, O3_MEMBER_ACKNOWLEDGED);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_a_partly_accepted_incident(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    w.ttft_s *= 1.5;
+    feed(j, &w, 60);
+    assert_int_equal(t->incident.n_members, 2);
+    acknowledge_now(j, &w, 1u << O3_SIGNAL_DECODE_RATE);
+    const struct o3_incident *list[1];
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_true(list[0]->is_open);
+    assert_int_equal(strncmp(list[0]->text, "ttft of qwen3:8b rose", 21), 0);
+    const char *at = strstr(list[0]->text, "; decode_rate 4");
+    assert_non_null(at);
+    const char *end = strstr(at, " tokens/s (accepted)");
+    assert_true(end && end < at + 40);
+    w.ttft_s /= 1.5;
+    feed(j, &w, 60);
+    assert_false(t->incident.is_open);
+    assert_int_equal(strncmp(t->incident.text, "decode_rate of ", 15), 0);
+    assert_non_null(strstr(t->incident.text, " ms (back)"));
+    assert_null(strstr(t->incident.text, "(accepted)")); /* the first one's end is told of the incident */
+    assert_non_null(strstr(t->incident.text, ": accepted as the normal level"));
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_what_matters_stands_first(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps = 4;
+    w.ttft_s = 2;
+    w.vram = 0;
+    w.size = w.size * 9 / 10;
+    feed(j, &w, 60);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.n_members, 4);
+    const char *text = t->incident.text;
+    assert_int_equal(strncmp(text, "gpu_ratio of qwen3:8b fell by 100.0 %, ", 39), 0);
+    const char *decode = strstr(text, "; decode_rate "), *ttft = strstr(text, "; ttft "),
+               *memory = strstr(text, "; memory ");
+    assert_true(decode && ttft && memory && decode < ttft && ttft < memory);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+/* The one signal is back before the other: what is seen then speaks against the cause, and does not take it away. */
+static void test_a_closed_incident_keeps_its_cause(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    w.ttft_s *= 1.5;
+    w.vram /= 2;
+    feed(j, &w, 15);
+    assert_int_equal(t->incident.n_members, 3);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_GPU_SHARE_FELL);
+    char evidence[160];
+    o3_str_copy(evidence, sizeof evidence, t->incident.cause[0].evidence);
+    w.vram *= 2;
+    feed(j, &w, 40);
+    w.tps /= 0.6;
+    feed(j, &w, 40);
+    const struct o3_incident *list[1];
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_true(list[0]->is_open);
+    w.ttft_s /= 1.5;
+    feed(j, &w, 60);
+    assert_false(t->incident.is_open);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_GPU_SHARE_FELL);
+    assert_string_equal(t->incident.cause[0].evidence, evidence);
+    assert_non_null(strstr(t->incident.text, "probably gpu_share_fell"));
+    assert_non_null(strstr(t->incident.text, evidence));
+    o3_judge_free(j);
+    told_free(t);
+}
+
+enum { DAY = 24 * 60 };
+static void feed_other(struct o3_judge *j, struct world *other, const struct world *w, int64_t n, int64_t every) {
+    for (int64_t i = 0; i < n; i += every) {
+        other->n = w->n + i;
+        struct o3_sample s = sample_of(other);
+        s.around.interval_ms = every * STEP_MS;
+        o3_judge_add(j, &s);
+    }
+}
+
+static void test_an_incident_of_a_model_that_is_gone(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world(), other = world();
+    other.model = "other";
+    feed(j, &w, 200);
+    w.tps *= 0.6;
+    feed(j, &w, 60);
+    int64_t seen_ms = T0 + (w.n - 1) * STEP_MS;
+    feed_other(j, &other, &w, 3 * DAY, 10);
+    o3_judge_save(j);
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    const struct o3_incident *list[1];
+    feed_other(j, &other, &w, 7 * DAY, 10);
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_true(list[0]->is_open);
+    struct world later = w;
+    later.n += 7 * DAY;
+    feed_other(j, &other, &later, 30, 10);
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_false(list[0]->is_open);
+    assert_false(t->incident.is_open);
+    assert_int_equal(list[0]->member[0].end, O3_MEMBER_UNSEEN);
+    assert_int_equal(list[0]->member[0].seen_ms, seen_ms);
+    char text[64], time[40];
+    o3_rfc3339_format(seen_ms, time, sizeof time);
+    snprintf(text, sizeof text, ": not measured since %.19sZ", time);
+    assert_non_null(strstr(list[0]->text, text));
+    assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+    later.n += 60; /* it is back, and not healed */
+    feed(j, &later, 1);
+    assert_int_equal(o3_judge_incidents(j, list, 1), 1);
+    assert_true(list[0]->is_open);
+    o3_judge_free(j);
+    told_free(t);
+}
+
 static const struct o3_release *release_of(const struct told *t, enum o3_signal sig) {
     for (int i = t->n_releases - 1; i >= 0; i--)
         if (t->releases[i].signal == sig) return &t->releases[i];
@@ -344,6 +560,79 @@ static void test_release_comparison(void **state) {
     r = release_of(t, O3_SIGNAL_SUCCESS);
     O3_ASSERT_NEAR(r->change_ratio, 0, 0.02);
     assert_true(r->change_lo < 0 && r->change_hi > 0);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void expect_texts(const struct told *t, enum o3_signal sig, const char *reason, const char *words) {
+    const struct o3_release *r = release_of(t, sig);
+    char text[640];
+    assert_non_null(r);
+    assert_string_equal(r->reason, reason);
+    assert_string_equal(r->reasons, words);
+    o3_release_text(r, text, sizeof text);
+    if (!strstr(text, words)) fail_msg("%s is not in: %s", words, text);
+}
+
+/* Another one before the baseline of the one between: both have changed since what is compared. */
+static void test_every_reason_is_named(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 100);
+    w.version = "0.31.0";
+    feed(j, &w, 5);
+    w.digest = "sha256:bbbbbbbbbbbbbbbb";
+    w.tps *= 0.8;
+    feed(j, &w, 60);
+    const char *both = "digest aaaa to bbbbbbbbbbbb and server_version 0.30.1 to 0.31.0";
+    expect_texts(t, O3_SIGNAL_DECODE_RATE, "digest", both);
+    expect_texts(t, O3_SIGNAL_SUCCESS, "digest", both);
+    expect_texts(t, O3_SIGNAL_GPU_RATIO, "digest", "digest aaaa to bbbbbbbbbbbb"); /* left later: with the digest */
+    w.version = "0.32.0";
+    w.digest = "cccc";
+    w.num_ctx = 8192;
+    feed(j, &w, 60);
+    const char *all = "digest bbbbbbbbbbbb to cccc, server_version 0.31.0 to 0.32.0 and num_ctx 4096 to 8192";
+    expect_texts(t, O3_SIGNAL_DECODE_RATE, "digest", all);
+    expect_texts(t, O3_SIGNAL_GPU_RATIO, "digest", all);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_the_last_comparison_is_kept(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    struct o3_release r;
+    bool is_in_force;
+    feed(j, &w, 100);
+    assert_false(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    assert_false(o3_judge_release(j, "another", O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    w.version = "0.31.0";
+    w.tps *= 0.75;
+    feed(j, &w, 60);
+    o3_judge_free(j); /* killed */
+    j = judge_new(t, params());
+    o3_judge_expect(j, w.model);
+    assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    assert_true(is_in_force);
+    struct o3_release told = *release_of(t, O3_SIGNAL_DECODE_RATE);
+    assert_string_equal(r.model, w.model);
+    assert_int_equal(r.signal, O3_SIGNAL_DECODE_RATE);
+    assert_string_equal(r.reason, "server_version");
+    assert_string_equal(r.reasons, "server_version 0.30.1 to 0.31.0");
+    assert_string_equal(r.to, told.to);
+    O3_ASSERT_NEAR(r.change_ratio, told.change_ratio, 0);
+    O3_ASSERT_NEAR(r.change_lo, told.change_lo, 0);
+    assert_int_equal(r.wall_ms, told.wall_ms);
+    assert_true(isnan(r.drifted));
+    w.num_ctx = 8192;
+    feed(j, &w, 2);
+    assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    assert_false(is_in_force);
     o3_judge_free(j);
     told_free(t);
 }
@@ -419,6 +708,79 @@ static void test_a_lost_gpu_is_not_absorbed(void **state) {
     assert_non_null(strstr(t->incident.text, "100 to 0 %"));
     const struct o3_release *r = release_of(t, O3_SIGNAL_DECODE_RATE);
     O3_ASSERT_NEAR(r->change_ratio, 4.0 / 45 - 1, 0.02);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_nothing_on_the_gpu_is_0(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 100);
+    w.vram = 0;
+    feed(j, &w, 30);
+    assert_int_equal(t->last.signal, O3_SIGNAL_GPU_RATIO);
+    assert_int_equal(t->last.report.event, O3_DRIFT_EV_CONFIRMED);
+    O3_ASSERT_NEAR(t->last.report.reference, 1, 0);
+    O3_ASSERT_NEAR(t->last.report.level, 0, 0);
+    O3_ASSERT_NEAR(t->last.report.change_ratio, -1, 0);
+    assert_non_null(strstr(t->incident.text, "gpu_ratio of qwen3:8b fell by 100.0 %, 100 to 0 %, since"));
+    struct o3_series_view v = view_of(j, &w, O3_SIGNAL_GPU_RATIO);
+    O3_ASSERT_NEAR(v.drift.change_ratio, -1, 0);
+    double recent[4];
+    assert_int_equal(o3_judge_recent(j, w.model, O3_SIGNAL_GPU_RATIO, O3_STRATUM_IDLE, recent, 4), 4);
+    O3_ASSERT_NEAR(recent[3], 0, 0);
+    w.digest = "bbbb"; /* learned without it, found again */
+    feed(j, &w, 60);
+    const struct o3_release *r = release_of(t, O3_SIGNAL_GPU_RATIO);
+    O3_ASSERT_NEAR(r->after, 0, 0);
+    O3_ASSERT_NEAR(r->change_ratio, -1, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_GPU_RATIO).drift.baseline, 0, 0);
+    w.vram = w.size;
+    feed(j, &w, 30);
+    assert_int_equal(t->last.report.event, O3_DRIFT_EV_CONFIRMED);
+    assert_non_null(strstr(t->incident.text, "gpu_ratio of qwen3:8b rose, 0 to 100 %, since"));
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_exact_readings_are_whole(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    w.size = w.vram = INT64_C(3497333984);
+    w.num_ctx = 40960;
+    feed(j, &w, 60);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_MEMORY).drift.baseline, 3497333984.0, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_MEMORY).drift.recent_median, 3497333984.0, 0);
+    O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_CONTEXT).drift.baseline, 40960, 0);
+    w.size = w.vram = INT64_C(4497333983);
+    feed(j, &w, 30);
+    assert_int_equal(t->last.signal, O3_SIGNAL_MEMORY);
+    O3_ASSERT_NEAR(t->last.report.reference, 3497333984.0, 0);
+    O3_ASSERT_NEAR(t->last.report.level - floor(t->last.report.level), 0, 0);
+    O3_ASSERT_NEAR(t->last.report.level, 4497333983.0, 500); /* kept as a float, relative to the first one */
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void test_never_failing_is_100_percent(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 30);
+    assert_non_null(strstr(o3_buf_str(&t->log), "success of qwen3:8b: normal level 100 %, of 30 samples"));
+    feed(j, &w, 300);
+    w.version = "0.31.0";
+    feed(j, &w, 40);
+    const struct o3_release *r = release_of(t, O3_SIGNAL_SUCCESS);
+    O3_ASSERT_NEAR(r->before, 1, 0);
+    O3_ASSERT_NEAR(r->after, 1, 0);
+    O3_ASSERT_NEAR(r->change_ratio, 0, 0);
+    assert_non_null(strstr(o3_buf_str(&t->log), "release success of qwen3:8b unchanged at 100 % (95 % interval"));
     o3_judge_free(j);
     told_free(t);
 }
@@ -799,12 +1161,12 @@ static void test_texts(void **state) {
                         "10 samples; of all its verdicts one in 30d may be false");
     v.signal = O3_SIGNAL_GPU_RATIO;
     v.report.reference = 1;
-    v.report.level = 0.01;
-    v.report.change_ratio = v.report.change_lo = v.report.change_hi = -0.99;
+    v.report.level = 0;
+    v.report.change_ratio = v.report.change_lo = v.report.change_hi = -1;
     v.report.change_lo_ms = v.report.change_hi_ms = 0;
     v.stratum = O3_STRATUM_BUSY;
     o3_verdict_text(&v, text, sizeof text);
-    assert_non_null(strstr(text, "gpu_ratio of qwen3:8b beside users fell by 99.0 %"));
+    assert_non_null(strstr(text, "gpu_ratio of qwen3:8b beside users fell by 100.0 %, 100 to 0 %"));
     assert_non_null(strstr(text, ", 100 to 0 %, since"));
     char cut[20];
     o3_verdict_text(&v, cut, sizeof cut);
@@ -830,6 +1192,37 @@ static void test_texts(void **state) {
                               "after; this may be chance");
 }
 
+static void expect_release_text(enum o3_signal sig, double before, double after, double change, double half,
+                                const char *want) {
+    struct o3_release r = {.model = "m",
+                           .signal = sig,
+                           .reason = "digest",
+                           .before = before,
+                           .after = after,
+                           .change_ratio = change,
+                           .change_lo = change - half,
+                           .change_hi = change + half,
+                           .drifted = (double)NAN};
+    char text[640];
+    o3_release_text(&r, text, sizeof text);
+    if (!strstr(text, want)) fail_msg("%s is not in: %s", want, text);
+    if (change == 0) assert_null(strstr(text, "chance"));
+    assert_null(strstr(text, "-0.0"));
+}
+
+static void test_texts_of_what_is_equal(void **state) {
+    (void)state;
+    expect_release_text(O3_SIGNAL_SUCCESS, 1, 1, 0, 0, "success of m unchanged at 100 %, with");
+    expect_release_text(O3_SIGNAL_SUCCESS, 1, 1, 0, 0.114,
+                        "m unchanged at 100 % (95 % interval -11.4 to 11.4 points), ");
+    expect_release_text(O3_SIGNAL_GPU_RATIO, 1, 1, -1e-9, 1e-9, "gpu_ratio of m unchanged at 100 %, with");
+    expect_release_text(O3_SIGNAL_CONTEXT, 4096, 4096, 0, 0, "context of m unchanged at 4096 tokens, with");
+    expect_release_text(O3_SIGNAL_MEMORY, 2e9, 2.212e9, 0.106, 0, "memory of m rose by 10.6 %, 1.86 to 2.06 GiB, with");
+    expect_release_text(O3_SIGNAL_DECODE_RATE, 45, 45, 0.0002, 0.01,
+                        "unchanged at 45.0 tokens/s (95 % interval -1.0 to ");
+    expect_release_text(O3_SIGNAL_GPU_RATIO, 0, 1, 99, 0, "gpu_ratio of m rose, 0 to 100 %, with");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_names),
@@ -837,6 +1230,13 @@ int main(void) {
         cmocka_unit_test(test_one_incident_of_several_signals),
         cmocka_unit_test(test_changes_far_apart_are_two_incidents),
         cmocka_unit_test(test_acknowledge),
+        cmocka_unit_test(test_the_accepted_level_is_one_value),
+        cmocka_unit_test(test_a_killed_process_knows_what_was_accepted),
+        cmocka_unit_test(test_killed_between_series_and_incident),
+        cmocka_unit_test(test_a_partly_accepted_incident),
+        cmocka_unit_test(test_what_matters_stands_first),
+        cmocka_unit_test(test_a_closed_incident_keeps_its_cause),
+        cmocka_unit_test(test_an_incident_of_a_model_that_is_gone),
         cmocka_unit_test(test_release_comparison),
         cmocka_unit_test(test_release_from_a_changed_level_compares_the_healthy_one),
         cmocka_unit_test(test_switching_back_and_forth_compares_once),
@@ -853,7 +1253,13 @@ int main(void) {
         cmocka_unit_test(test_settings_are_bounded),
         cmocka_unit_test(test_incidents_are_bounded),
         cmocka_unit_test(test_damaged_states_are_none),
+        cmocka_unit_test(test_every_reason_is_named),
+        cmocka_unit_test(test_the_last_comparison_is_kept),
         cmocka_unit_test(test_texts),
+        cmocka_unit_test(test_texts_of_what_is_equal),
+        cmocka_unit_test(test_nothing_on_the_gpu_is_0),
+        cmocka_unit_test(test_exact_readings_are_whole),
+        cmocka_unit_test(test_never_failing_is_100_percent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -85,6 +85,25 @@ static void test_budget_slides_over_a_day(void **state) {
     assert_int_equal(o3_token_budget_used(&b, 1000 * HOUR_MS), 0);
 }
 
+/* A clock that ran years ahead and was set right must not end probing for years; nor does one that is set free tokens.
+ */
+static void test_budget_survives_a_clock_that_is_set(void **state) {
+    (void)state;
+    struct o3_token_budget b;
+    o3_token_budget_init(&b);
+    o3_token_budget_spend(&b, 300, 90000 * HOUR_MS);
+    o3_token_budget_spend(&b, 100, 1000 * HOUR_MS);
+    assert_int_equal(o3_token_budget_used(&b, 1000 * HOUR_MS), 400);
+    assert_int_equal(o3_token_budget_used(&b, 999 * HOUR_MS), 400);
+    assert_int_equal(o3_token_budget_used(&b, 1024 * HOUR_MS), 0);
+    o3_token_budget_spend(&b, 50, -90000 * HOUR_MS);
+    assert_int_equal(o3_token_budget_used(&b, INT64_MIN), 50);
+    assert_int_equal(o3_token_budget_used(&b, 0), 50);
+    assert_int_equal(o3_token_budget_used(&b, 24 * HOUR_MS), 0);
+    o3_token_budget_spend(&b, 7, INT64_MAX);
+    assert_int_equal(o3_token_budget_used(&b, 0), 7);
+}
+
 static void test_prefill_prompt_begins_with_its_nonce(void **state) {
     (void)state;
     O3_AUTO_BUF b;
@@ -141,6 +160,7 @@ int main(void) {
         cmocka_unit_test(test_interval_follows_the_busy_ratio),
         cmocka_unit_test(test_tokens_last_for_the_day),
         cmocka_unit_test(test_budget_slides_over_a_day),
+        cmocka_unit_test(test_budget_survives_a_clock_that_is_set),
         cmocka_unit_test(test_prefill_prompt_begins_with_its_nonce),
         cmocka_unit_test(test_options_in_force),
         cmocka_unit_test(test_embedding_options_in_force),
