@@ -258,8 +258,18 @@ static void get_samples(struct o3_daemon *d, struct o3_request *rq) {
     get_stored(d, rq, run_samples);
 }
 
+static bool is_event_name(const char *name) {
+    for (int ev = 0; ev < O3_EVENT_COUNT; ev++)
+        if (!strcmp(o3_event_row((enum o3_event_id)ev)->name, name)) return true;
+    return false;
+}
+
 static void get_events(struct o3_daemon *d, struct o3_request *rq) {
-    get_stored(d, rq, run_events);
+    const char *name = o3_request_query(rq, "name");
+    if (name && *name && !is_event_name(name))
+        o3_daemon_reply_json_error(d, rq, 400, "name: expected the name of one event, for example drift_confirmed");
+    else
+        get_stored(d, rq, run_events);
 }
 
 /* ---- reload ---- */

@@ -85,6 +85,11 @@ def test_api_shows_samples_models_and_presets(start, simulator):
     for query in (f"model={model}&name=no_such", "model=another&name=balanced", ""):
         reply = sidecar.get("/api/v1/preset?" + query)
         assert reply.status_code in (400, 404) and "error" in reply.json(), query
+    assert all(e["event"] == "preset_written" for e in sidecar.json("/api/v1/events?name=preset_written")["events"])
+    assert sidecar.json("/api/v1/events?name=drift_recovered")["events"] == []
+    for name in ("no_such", "drift_confirmed,incident_opened"):
+        reply = sidecar.get(f"/api/v1/events?name={name}")
+        assert reply.status_code == 400 and "event" in reply.json()["error"], name
 
 
 def test_landing_page_links_and_holds_no_script(sidecar):
