@@ -119,7 +119,8 @@ static void long_steps_and_backward_ones_are_gaps(void **state) {
     static const struct {
         int64_t step_ms;
         bool has_before;
-    } rows[] = {{60000, true}, {15000, true}, {180000, true}, {1800000, true}, {1800001, false}, {0, false}, {-3600000, false}};
+    } rows[] = {{60000, true},    {15000, true}, {180000, true},   {1800000, true},
+                {1800001, false}, {0, false},    {-3600000, false}};
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct rig rig;
         rig_init(&rig, NULL, 3);
