@@ -157,6 +157,7 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
     }
     if (!s->config->drift_enabled || !m->epoch) return;
     s->judged_at = now;
+    s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
     o3_judge_add(s->judge, sample);
     o3_sc_show_series(s, m);
 }

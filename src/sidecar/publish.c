@@ -110,14 +110,15 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_eve
                         struct o3_now now) {
     if (s->config->tune_mode == TUNE_OFF) return;
     const struct o3_preset_doc *last = newest_doc(m);
-    /* `previous` is what was true before the incident, also when a second signal confirms it later. */
+    /* `previous` is what was true before the incident, also when a second signal confirms it then or later. */
     const struct o3_performance *previous = NULL;
     enum o3_batch_source source;
     if (last && is_same_setting(last, m, o3_sc_effective_batch(s, m, &source))) {
-        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) <= 1;
+        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || s->n_changed_told == 0;
         previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance
                                                                       : &last->presets[0].previous;
     }
+    if (ev == O3_DRIFT_EV_CONFIRMED) s->n_changed_told++; /* the next one of the same sample is not the first */
     struct o3_preset_doc doc;
     build(s, m, previous, now.wall_ms, &doc);
     if (last && o3_preset_doc_equal(last, &doc)) {
