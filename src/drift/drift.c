@@ -158,6 +158,7 @@ static void resume_learning(struct o3_drift *d) {
 static void date_change(struct o3_drift *d, int64_t from, double centre, int direction, int64_t index) {
     int64_t lo, hi;
     o3_drift_split_interval(d, from, centre, direction, index, &lo, &hi);
+    if (lo > o3_drift_oldest(d)) lo--; /* it happened at some time after the last sample before it */
     d->change_index = index;
     int64_t wall_ms = o3_drift_wall_at(d, index), lo_ms = o3_drift_wall_at(d, lo), hi_ms = o3_drift_wall_at(d, hi);
     d->change_wall_ms = wall_ms;

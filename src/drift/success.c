@@ -195,7 +195,8 @@ static void note_change(struct o3_success *s, int direction, const struct change
     s->direction = direction;
     s->change_index = c->index;
     s->change_wall_ms = o3_success_wall_at(s, c->index);
-    int64_t lo_ms = o3_success_wall_at(s, c->lo), hi_ms = o3_success_wall_at(s, c->hi);
+    int64_t lo = c->lo > o3_success_oldest(s) ? c->lo - 1 : c->lo; /* after the last attempt before it */
+    int64_t lo_ms = o3_success_wall_at(s, lo), hi_ms = o3_success_wall_at(s, c->hi);
     s->change_lo_ms = lo_ms < s->change_wall_ms ? lo_ms : s->change_wall_ms; /* the clock may have been set back */
     s->change_hi_ms = hi_ms > s->change_wall_ms ? hi_ms : s->change_wall_ms;
     s->n_level = c->n;

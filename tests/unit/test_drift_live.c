@@ -163,6 +163,23 @@ static void interval_of_the_change_time_covers_it(void **state) {
     assert_in_range(covered, found * 90 / 100, found);
 }
 
+/* Between two samples a sharp change may have happened at any time. */
+static void interval_begins_at_the_last_sample_before(void **state) {
+    (void)state;
+    struct rig rig;
+    rig_init(&rig, NULL, o3_test_seed(11));
+    for (int i = 0; i < 300; i++)
+        feed(&rig, LEVEL, 0.02, MINUTE_MS);
+    int64_t last_before_ms = rig.wall_ms;
+    for (int i = 0; i < 30 && rig.last.event != O3_DRIFT_EV_CONFIRMED; i++)
+        feed(&rig, 0.6 * LEVEL, 0.02, MINUTE_MS);
+    assert_int_equal(rig.last.event, O3_DRIFT_EV_CONFIRMED);
+    assert_true(rig.last.change_wall_ms == last_before_ms + MINUTE_MS);
+    assert_true(rig.last.change_lo_ms == last_before_ms);
+    assert_true(rig.last.change_hi_ms == last_before_ms + MINUTE_MS);
+    o3_drift_free(rig.d);
+}
+
 static void acknowledged_level_is_the_reference(void **state) {
     (void)state;
     struct rig rig;
@@ -510,6 +527,7 @@ int main(void) {
         cmocka_unit_test(quicker_samples_confirm_sooner_but_no_dip),
         cmocka_unit_test(long_steps_and_backward_ones_are_gaps),
         cmocka_unit_test(interval_of_the_change_time_covers_it),
+        cmocka_unit_test(interval_begins_at_the_last_sample_before),
         cmocka_unit_test(acknowledged_level_is_the_reference),
         cmocka_unit_test(season_is_known_from_the_fourth_day),
         cmocka_unit_test(season_can_be_off),
