@@ -68,14 +68,14 @@ def test_a_hostile_name_is_text(start, hostile):
     assert "default-src 'none'" in page.text and page.text.count("<h2") == page.text.count("</h2>") == 1
 
 
-def test_a_release_that_made_it_worse_is_said(start):
-    simulator = start(Simulator, events=["at 45s version 0.99.0", "at 45s decode -40 %"])
-    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 20, "drift.confirm_samples": 5})
-    sidecar.wait_sum("o3_probes_total", 1)
-    signals = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {})
-    release = harness.wait_for("the comparison", lambda: signals().get("decode_rate", {}).get("release"), 180, 0.5)
-    assert release["reason"] == "server_version" and release["to"] == "0.99.0" and release["reasons"].endswith("to 0.99.0")
-    assert release["in_force"] and release["worse"] and release["change_hi"] < -0.2 and "with server_version" in release["text"]
-    page = sidecar.get("/").text
-    assert "1 model is worse since a release" in page and "No change detected" not in page
-    assert f"Since {release['reasons']} (<time>" in page and f"decode_rate {release['change_ratio'] * 100:+.1f} %" in page
+def test_what_a_new_setting_changed_is_said(start):
+    simulator = start(Simulator)
+    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 10, "drift.confirm_samples": 5})
+    series = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {}).get("decode_rate", {})
+    harness.wait_for("a baseline", lambda: series().get("state") == "stable", 60, 0.5)
+    assert "release" not in series() and "<p>Since " not in sidecar.get("/").text
+    simulator.load(num_ctx=16384)
+    release = harness.wait_for("the comparison", lambda: series().get("release"), 100, 0.5)
+    assert release["reason"] == "num_ctx" and release["reasons"].startswith(f"num_ctx {release['from']} to 16384")
+    assert release["in_force"] and not release["worse"] and f"with {release['reasons']}" in release["text"]
+    assert f"<p>Since {release['reasons']} (<time>" in sidecar.get("/").text
