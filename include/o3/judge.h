@@ -154,8 +154,7 @@ void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal
                      struct o3_series_view *ret);
 bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
                           enum o3_drift_state state);
-bool o3_judge_is_suspect(const struct o3_judge *j, const char *model); /* any series of its present epoch */
-int o3_judge_n_confirmed(const struct o3_judge *j, const char *model); /* series */
+int o3_judge_n_confirmed(const struct o3_judge *j, const char *model);                      /* series */
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max);

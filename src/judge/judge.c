@@ -317,10 +317,6 @@ static int n_in_state(const struct o3_judge *j, const char *model, enum o3_drift
     return n;
 }
 
-bool o3_judge_is_suspect(const struct o3_judge *j, const char *model) {
-    return n_in_state(j, model, O3_DRIFT_SUSPECT) > 0;
-}
-
 int o3_judge_n_confirmed(const struct o3_judge *j, const char *model) {
     return n_in_state(j, model, O3_DRIFT_CONFIRMED);
 }

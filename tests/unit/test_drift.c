@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3_test.h"
+#include "drift_state.h"
 #include "drift/parts.h"
 #include "o3/drift.h"
 #include "o3/rand.h"
@@ -462,23 +463,6 @@ static void unit_and_direction_do_not_matter(void **state) {
         for (int j = 0; j < SERIES; j++)
             assert_int_equal(directions[0][j], -directions[2][j]);
     }
-}
-
-static char *encoded(const struct o3_drift *d, size_t *ret_n) {
-    struct o3_buf b;
-    o3_buf_init(&b, 24 * 1024);
-    assert_int_equal(o3_drift_encode(d, &b), 0);
-    *ret_n = b.len;
-    return o3_buf_take(&b);
-}
-
-static struct o3_drift *copy_of(const struct o3_drift *d) {
-    struct o3_drift *copy;
-    size_t n;
-    char *text = encoded(d, &n);
-    assert_int_equal(o3_drift_decode(text, n, &copy, NULL), 0);
-    free(text);
-    return copy;
 }
 
 static void assert_same_state(const struct o3_drift *a, const struct o3_drift *b) {

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The detector over hours and days: spacing of samples, seasons, slow changes, known modes, acknowledgement. */
 #include "o3_test.h"
+#include "drift_state.h"
 #include "drift/parts.h"
 #include "o3/drift.h"
 #include "o3/num.h"
@@ -387,23 +388,6 @@ static void stable_noise_has_no_modes(void **state) {
 }
 
 /* ---- restarts ---- */
-
-static char *encoded(const struct o3_drift *d, size_t *ret_n) {
-    struct o3_buf b;
-    o3_buf_init(&b, 24 * 1024);
-    assert_int_equal(o3_drift_encode(d, &b), 0);
-    *ret_n = b.len;
-    return o3_buf_take(&b);
-}
-
-static struct o3_drift *copy_of(const struct o3_drift *d) {
-    struct o3_drift *copy;
-    size_t n;
-    char *text = encoded(d, &n);
-    assert_int_equal(o3_drift_decode(text, n, &copy, NULL), 0);
-    free(text);
-    return copy;
-}
 
 enum kind { PLAIN, CORRELATED, STICKY, CYCLE, KINDS };
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3_test.h"
+#include "drift_state.h"
 #include "drift/parts.h"
 #include "o3/drift.h"
 #include "o3/num.h"
@@ -201,14 +202,6 @@ static void scale_and_inversion_change_nothing(void **state) {
     o3_drift_free(d);
     o3_drift_free(scaled);
     o3_drift_free(inverse);
-}
-
-static char *encoded(const struct o3_drift *d, size_t *ret_n) {
-    struct o3_buf b;
-    o3_buf_init(&b, 24 * 1024);
-    assert_int_equal(o3_drift_encode(d, &b), 0);
-    *ret_n = b.len;
-    return o3_buf_take(&b);
 }
 
 static void restart_anywhere_changes_nothing(void **state) {
