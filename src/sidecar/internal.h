@@ -240,6 +240,10 @@ void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, 
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
+/* Another server may answer now: its version is asked for first of all, so that no sample is put down to the old one.
+ */
+void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns);
+bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns);
 
 /* library.c */
 void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at /api/tags, before the next probe */

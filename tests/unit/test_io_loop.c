@@ -213,7 +213,8 @@ static void free_runs_what_is_left(void **state) {
     assert_int_equal(n_done, n);
 }
 
-/* What reads the same store while it starts has it to itself: the helper thread shares nothing before the loop turns. */
+/* What reads the same store while it starts has it to itself: the helper thread shares nothing before the loop turns.
+ */
 static void jobs_wait_for_the_first_turn(void **state) {
     (void)state;
     struct world w;
