@@ -6,6 +6,7 @@
 #include "sidecar/internal.h"
 
 #define VERSION_EVERY_NS (300LL * O3_NS_PER_S)  /* besides before each probe, and when a restart may have been */
+#define VERSION_FRESH_NS (100LL * O3_NS_PER_MS) /* no server restarts and loads a model in so short a time */
 #define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
@@ -123,7 +124,8 @@ static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_soc
 }
 
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
-    if (now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
+    /* A probe is about to be sent: in the milliseconds since the last look a user may have come. */
+    if (!s->pending && now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
     s->sockets_at_ns = now_ns;
     struct o3_sidecar_sockets r = {0};
     s->ops.sense_sockets(s->ops.ctx, &r);
@@ -134,7 +136,7 @@ void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
 /* ---- version ---- */
 
 void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns) {
-    if (s->has_version && s->version_due_ns > now_ns) s->version_due_ns = now_ns;
+    if (s->has_version && now_ns - s->version_at_ns >= VERSION_FRESH_NS) s->version_due_ns = now_ns;
 }
 
 bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns) {
@@ -158,8 +160,9 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
     s->version = v;
     s->is_up = s->has_version = true;
     s->last_error[0] = '\0';
+    s->version_at_ns = now.mono_ns;
     s->version_due_ns = now.mono_ns + VERSION_EVERY_NS;
-    s->ps_due_ns = now.mono_ns;
+    if (is_new) s->ps_due_ns = now.mono_ns;
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 1);
 }
 

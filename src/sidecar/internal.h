@@ -179,6 +179,7 @@ struct o3_sidecar {
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
+    int64_t version_at_ns; /* of the last good answer */
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
