@@ -43,7 +43,9 @@ static void test_slowdown_is_confirmed_and_published(void **state) {
     assert_true(n_before >= 1);
     assert_null(strstr(rig_preset(r, MODEL), "previous"));
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_SUSPECT), 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_EVENTS, O3_L(MODEL, "decode_rate", "down")), 0, 0);
     rig_run_until(r, 40 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_EVENTS, O3_L(MODEL, "decode_rate", "down")), 1, 0);
     const struct rig_event *e = rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate");
     assert_non_null(e);
     O3_ASSERT_NEAR(e->change_ratio, -0.40, 0.03);
