@@ -169,6 +169,7 @@ struct restored {
 
 struct o3_sidecar {
     const struct o3_config_values *config;
+    struct o3_judge_params judge_params; /* in force: some keys wait for a restart */
     struct o3_metrics *metrics;
     struct o3_sidecar_ops ops;
     struct o3_rand rand;
@@ -212,7 +213,6 @@ struct o3_sidecar {
     uint64_t next_ticket;
 
     struct o3_judge *judge;
-    struct o3_judge_params judge_params; /* in force */
     struct o3_now judged_at;             /* while a sample is judged */
     int n_changed_told;                  /* meanwhile: speeds of its model whose change the presets tell of already */
     bool has_resumed;                    /* what was saved of incidents was taken up */
