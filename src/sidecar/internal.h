@@ -213,9 +213,9 @@ struct o3_sidecar {
     uint64_t next_ticket;
 
     struct o3_judge *judge;
-    struct o3_now judged_at;             /* while a sample is judged */
-    int n_changed_told;                  /* meanwhile: speeds of its model whose change the presets tell of already */
-    bool has_resumed;                    /* what was saved of incidents was taken up */
+    struct o3_now judged_at; /* while a sample is judged */
+    int n_changed_told;      /* meanwhile: speeds of its model whose change the presets tell of already */
+    bool has_resumed;        /* what was saved of incidents was taken up */
 
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
