@@ -90,12 +90,12 @@ static bool is_other(double a, double b) {
 }
 
 void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p) {
-    struct o3_drift_params to = d->params;
-    bool is_new = p->detector != to.detector;
-    double arl0 = p->arl0_samples * (double)p->interval_ms / (double)to.interval_ms;
-    to.detector = p->detector;
-    to.min_effect = p->min_effect;
-    to.confirm_samples = p->confirm_samples;
+    struct o3_drift_params to = d->params, wanted = o3_drift_params_clamp(*p);
+    bool is_new = wanted.detector != to.detector;
+    double arl0 = wanted.arl0_samples * (double)wanted.interval_ms / (double)to.interval_ms;
+    to.detector = wanted.detector;
+    to.min_effect = wanted.min_effect;
+    to.confirm_samples = wanted.confirm_samples;
     if (is_other(arl0, to.arl0_samples)) to.arl0_samples = arl0;
     to = o3_drift_params_clamp(to);
     bool is_same = !is_new && to.confirm_samples == d->params.confirm_samples &&

@@ -67,8 +67,8 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
     }
     if (!exists) return;
     const char *name = o3_signal_name(sig);
-    o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "up"),
-                  0); /* a rate() sees the first one, too */
+    /* From 0, so that a rate() sees the first one, too. */
+    o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "up"), 0);
     o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "down"), 0);
     o3_metric_set(s->metrics, O3_M_DRIFT_DETECTED, l, is_confirmed);
     o3_metric_set(s->metrics, O3_M_DRIFT_SUSPECTED, l, is_suspect);
