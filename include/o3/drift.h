@@ -106,6 +106,9 @@ void o3_drift_free(struct o3_drift *d);
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret);
 /* A gap, a restart of the runner or a clock jump: the next sample has no predecessor for the whitening. */
 void o3_drift_mark_gap(struct o3_drift *d);
+/* Another detector, minimum effect, ARL0 (told at p->interval_ms) or number of confirming samples from now on. What the
+ * baseline was made with stays: interval, n0 and season. The same parameters change nothing. */
+void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p);
 /* A person calls the present level normal: it becomes the reference, learned from the samples since the change (since
  * the newest n0 without one); what was learned of noise, season and modes stays. LEARNING: no effect. */
 void o3_drift_acknowledge(struct o3_drift *d);

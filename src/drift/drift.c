@@ -88,6 +88,30 @@ struct o3_drift *o3_drift_new(const struct o3_drift_params *p) {
     return d;
 }
 
+/* Beyond what comes from telling it at another interval. */
+static bool is_other(double a, double b) {
+    return fabs(a - b) > 1e-9 * fabs(b);
+}
+
+void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p) {
+    struct o3_drift_params to = d->params, wanted = o3_drift_params_clamp(*p);
+    bool is_new = wanted.detector != to.detector;
+    double arl0 = wanted.arl0_samples * (double)wanted.interval_ms / (double)to.interval_ms;
+    to.detector = wanted.detector;
+    to.min_effect = wanted.min_effect;
+    to.confirm_samples = wanted.confirm_samples;
+    if (is_other(arl0, to.arl0_samples)) to.arl0_samples = arl0;
+    to = o3_drift_params_clamp(to);
+    bool is_same = !is_new && to.confirm_samples == d->params.confirm_samples &&
+                   !is_other(to.min_effect, d->params.min_effect) && !is_other(to.arl0_samples, d->params.arl0_samples);
+    if (is_same) return;
+    d->params = to;
+    o3_drift_derive(d);
+    if (!is_new) return;
+    d->rank = (struct o3_rank){0};
+    o3_drift_rank_clear(d);
+}
+
 void o3_drift_free(struct o3_drift *d) {
     free(d);
 }

@@ -169,6 +169,7 @@ struct restored {
 
 struct o3_sidecar {
     const struct o3_config_values *config;
+    struct o3_judge_params judge_params; /* in force: some keys wait for a restart */
     struct o3_metrics *metrics;
     struct o3_sidecar_ops ops;
     struct o3_rand rand;
@@ -179,6 +180,7 @@ struct o3_sidecar {
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
+    int64_t version_at_ns; /* of the last good answer */
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
@@ -240,6 +242,10 @@ void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, 
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
+/* Another server may answer now: its version is asked for first of all, so that no sample is put down to the old one.
+ */
+void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns);
+bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns);
 
 /* library.c */
 void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at /api/tags, before the next probe */

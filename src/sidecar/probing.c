@@ -425,6 +425,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     o3_sc_sample_formed(m, sample, now.mono_ns);
     o3_sc_hasten(s, m, now);
     if (sample->outcome == O3_OUTCOME_REFUSED) s->version_due_ns = now.mono_ns;
+    if (is_death_possible(sample->outcome)) o3_sc_version_wanted(s, now.mono_ns);
     /* A look right after our own request keeps its move of expires_at apart from a user's. */
     if (s->has_version) s->ps_due_ns = now.mono_ns;
 }
