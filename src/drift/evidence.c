@@ -48,7 +48,7 @@ static void needed(const struct o3_drift *d, double ret_h[O3_DRIFT_BANK]) {
     double small = ramp(rho, SMALL_FROM, SMALL_TO), old = ramp((double)d->base.n, SMALL_YOUNG, SMALL_OLD);
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
         double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
-        ret_h[i] = d->h[i] * all * (1 + small * (share - 1));
+        ret_h[i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * (1 + small * (share - 1)));
     }
 }
 
