@@ -15,7 +15,7 @@ enum o3_probe_kind { O3_PROBE_DECODE, O3_PROBE_PREFILL, O3_PROBE_EMBED, O3_PROBE
 enum o3_outcome {
     O3_OUTCOME_OK,
     O3_OUTCOME_INCOMPLETE, /* fewer tokens than asked, stopped by itself */
-    O3_OUTCOME_NO_METRICS, /* status 200 but no done object (ollama.md 0.8) */
+    O3_OUTCOME_NO_METRICS, /* status 200 but no done object: the answer was cut off */
     O3_OUTCOME_TIMEOUT,
     O3_OUTCOME_REFUSED,      /* connect failed */
     O3_OUTCOME_HTTP_ERROR,   /* status >= 400, not 503 */
@@ -28,7 +28,7 @@ enum o3_outcome {
 };
 const char *o3_probe_kind_name(enum o3_probe_kind k);
 const char *o3_outcome_name(enum o3_outcome o);
-bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK, INCOMPLETE, NO_METRICS, CANCELLED) */
+bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK, INCOMPLETE, CANCELLED) */
 
 /* Why an admitted outcome stays out of the idle baseline, and what else the judge must know. 0 = admitted. */
 enum o3_sample_flag {

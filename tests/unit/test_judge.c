@@ -886,6 +886,26 @@ static void test_strata_and_flags(void **state) {
     }
 }
 
+/* A stream that ends without its last object is half an answer. */
+static void test_truncated_answers_are_failures(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    for (int i = 0; i < 12; i++) {
+        struct o3_sample s = sample_of(&w);
+        s.outcome = O3_OUTCOME_NO_METRICS;
+        s.flags |= O3_SAMPLE_INCOMPLETE;
+        o3_judge_add(j, &s);
+    }
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->last.signal, O3_SIGNAL_SUCCESS);
+    assert_int_equal(t->last.report.direction, -1);
+    o3_judge_free(j);
+    told_free(t);
+}
+
 static void test_failures_and_looks(void **state) {
     (void)state;
     static const struct {
@@ -1246,6 +1266,7 @@ int main(void) {
         cmocka_unit_test(test_an_unknown_property_is_no_new_epoch),
         cmocka_unit_test(test_strata_and_flags),
         cmocka_unit_test(test_failures_and_looks),
+        cmocka_unit_test(test_truncated_answers_are_failures),
         cmocka_unit_test(test_restart_at_every_index),
         cmocka_unit_test(test_a_killed_process_forgets_little),
         cmocka_unit_test(test_a_settings_number_is_saved_at_once),
