@@ -72,15 +72,17 @@ static struct o3_cause_line pooled(const struct o3_cause_line *a, const struct o
 }
 
 /* Log likelihood of one falling line for all samples against a level before and another since; 0: no fall, or too
- * little to tell. */
-static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s) {
+ * little to tell. ret_per_day: the change of the logarithm in a day by that line; NULL is fine. */
+static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s, double *ret_per_day) {
     const int least = 15;
     const double least_hours = 1;
+    if (ret_per_day) *ret_per_day = 0;
     double shift = ((double)s->from_wall_ms - (double)b->from_wall_ms) / 3600e3;
     double span = ((double)s->to_wall_ms - (double)b->from_wall_ms) / 3600e3;
     if (b->line.n < least || s->line.n < least || !(span >= least_hours) || !(shift > 0)) return 0;
     struct o3_cause_line l = pooled(&b->line, &s->line, shift);
     if (!(l.product < 0)) return 0;
+    if (ret_per_day) *ret_per_day = 24 * l.product / l.hours2;
     double of_step = b->line.log_rate2 + s->line.log_rate2, of_slope = l.log_rate2 - l.product * l.product / l.hours2;
     return of_step > 0 && of_slope > 0 ? 0.5 * l.n * o3_log(of_step / of_slope) : 0;
 }
@@ -118,7 +120,7 @@ void o3_evidence_cpu_fallback(const struct o3_evidence_input *in, struct o3_evid
     double fell = slowdown(in), implied = s->decode_tps * s->bytes_per_token;
     if (!claims_gpu || implied > most_of_a_processor) return;
     const struct o3_cause_member *m = find(in, O3_SIGNAL_DECODE_RATE);
-    bool creeps = (m && m->is_slow) || slope_evidence(b, s) > 0.5;
+    bool creeps = (m && m->is_slow) || slope_evidence(b, s, NULL) > 0.5;
     double doubt = creeps ? 0.1 : 1; /* a fallback is a step */
     if (isfinite(s->efficiency)) {
         if (s->efficiency >= least_of_a_gpu) return;
@@ -280,15 +282,19 @@ void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence
          figure(or_zero(b->user_requests_per_h), from), figure(or_zero(s->user_requests_per_h), to));
 }
 
+/* A machine that is slower by day than by night is slower and slower for half a day, too: what goes with uptime is
+ * slower than at the same time a day before. */
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret) {
+    const double day_s = 86400;
     bool is_slow = false;
     for (size_t i = 0; i < in->n_members; i++)
         is_slow |= in->m[i].is_slow;
-    double up = in->since->uptime_s;
+    double up = in->since->uptime_s, per_day;
     bool has_grown = !(in->before->uptime_s > up);
-    if (!has_grown) return;
-    double slope = up >= 3600 ? grade(slope_evidence(in->before, in->since), 0.5, 2.5) : 0;
-    double slow = is_slow ? grade(up, 3 * 3600, 24 * 3600) : 0;
+    if (!has_grown || !(up >= day_s)) return;
+    double likelihood = slope_evidence(in->before, in->since, &per_day);
+    bool falls_daily = per_day < 0 && in->since->day_log_change <= 0.5 * per_day;
+    double slope = falls_daily ? grade(likelihood, 0.5, 2.5) : 0, slow = is_slow ? 1 : 0;
     tell(ret, fmax(slope, slow), 1, "slower and slower since the model was loaded %.3g h ago", up / 3600);
     ret->is_for_slow = slow > slope;
 }

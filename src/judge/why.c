@@ -109,6 +109,7 @@ static void split(const struct model *m, const struct o3_incident *i, struct o3_
         to++;
     o3_circumstances_of(n ? m->trail : NULL, from, before);
     o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
+    since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
 }
 
 static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cause_found out[O3_CAUSES_MAX]) {
