@@ -55,7 +55,10 @@ struct o3_verdict {
     double budget_ms;              /* one false alarm is expected in this time */
 };
 
-/* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. */
+/* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. A fall that goes on is
+ * noticed in one signal hours after the other: while the speed of the model of an open incident goes on changing, what
+ * changes for the worse as its members did (or as they for the better) joins it. A change that grows by half, and by
+ * the minimum effect at least, is told as CHANGED. */
 #define O3_INCIDENT_MEMBERS_MAX 16
 #define O3_INCIDENT_UNSEEN_MS (7 * INT64_C(86400000)) /* by the clock of the samples */
 enum o3_member_end {

@@ -154,6 +154,8 @@ bool o3_series_exists(const struct series *x);
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
 void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
+/* A confirmed change as it is now, for people; false: there is none, or none that can be told. */
+bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
 double o3_series_acceptable(const struct series *x);             /* the level that would make; NaN: none */
@@ -185,6 +187,8 @@ void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 
 /* why.c */
+/* It goes on: what begins later may be the same. */
+bool o3_judge_creeps(const struct o3_judge *j, const struct kept_incident *k);
 bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
 /* Keeps what is known rather than not to know. */
 void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);

@@ -87,6 +87,13 @@ bool o3_series_is_in(const struct series *x, enum o3_drift_state state) {
     return x->drift && o3_drift_state_of(x->drift) == state;
 }
 
+bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret) {
+    if (!x->drift || !o3_series_is_in(x, O3_DRIFT_CONFIRMED)) return false;
+    o3_drift_report_now(x->drift, ret);
+    o3_shown_report(sig, ret);
+    return true;
+}
+
 void o3_series_mark_gap(struct series *x) {
     if (x->drift) o3_drift_mark_gap(x->drift);
 }

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "judge/evidence.h"
 #include "judge/parts.h"
 
 /* What happened since the sample before goes to the next one that stays. */
@@ -110,6 +111,14 @@ static void split(const struct model *m, const struct o3_incident *i, struct o3_
     o3_circumstances_of(n ? m->trail : NULL, from, before);
     o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
     since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
+}
+
+bool o3_judge_creeps(const struct o3_judge *j, const struct kept_incident *k) {
+    struct o3_circumstances before, since;
+    for (int n = 0; n < k->i.n_members; n++)
+        if (k->i.member[n].verdict.report.is_slow && !k->i.member[n].is_over) return true;
+    split(o3_judge_find(j, main_model(&k->i)), &k->i, &before, &since);
+    return o3_evidence_creeps(before.n_samples >= k->before.n_samples ? &before : &k->before, &since);
 }
 
 static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cause_found out[O3_CAUSES_MAX]) {

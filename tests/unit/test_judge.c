@@ -287,6 +287,39 @@ static void test_changes_far_apart_are_two_incidents(void **state) {
     told_free(t);
 }
 
+/* Falls evenly by the logarithm given, in so many samples. */
+static void feed_falling(struct o3_judge *j, struct world *w, int n, double log_fall, double *level) {
+    for (int i = 0; i < n; i++) {
+        *level *= exp(log_fall / n);
+        feed(j, w, 1);
+    }
+}
+
+/* One fall is noticed in one signal after the other; what is told of it follows. */
+static void test_a_slow_fall_is_one_incident_that_grows(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    feed_falling(j, &w, 240, -0.15, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    double told = t->incident.member[0].verdict.report.change_ratio;
+    w.ttft_s *= 1.3; /* while it goes on */
+    feed_falling(j, &w, 240, -0.15, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.n_members, 2);
+    assert_true(t->n_incidents[O3_INCIDENT_CHANGED] >= 3 && t->n_incidents[O3_INCIDENT_CHANGED] <= 8);
+    assert_true(t->incident.member[0].verdict.report.change_ratio < told - 0.08);
+    assert_int_equal(t->incident.member[0].verdict.report.event, O3_DRIFT_EV_CONFIRMED);
+    /* What gets better meanwhile is something else. */
+    w.size = w.vram = 4 * GIB;
+    feed_falling(j, &w, 60, -0.05, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 2);
+    o3_judge_free(j);
+    told_free(t);
+}
+
 static void test_acknowledge(void **state) {
     (void)state;
     struct told *t = told_new();
@@ -1249,6 +1282,7 @@ int main(void) {
         cmocka_unit_test(test_a_quiet_server_is_quiet),
         cmocka_unit_test(test_one_incident_of_several_signals),
         cmocka_unit_test(test_changes_far_apart_are_two_incidents),
+        cmocka_unit_test(test_a_slow_fall_is_one_incident_that_grows),
         cmocka_unit_test(test_acknowledge),
         cmocka_unit_test(test_the_accepted_level_is_one_value),
         cmocka_unit_test(test_a_killed_process_knows_what_was_accepted),
