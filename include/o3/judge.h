@@ -12,8 +12,10 @@
  * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
  * epoch takes its baseline up again.
  *
- * A throttled sample is held against the idle level, too, while the throttled level is not known yet and no sample was
- * throttled before the idle one was: a machine that begins to slow itself down has changed.
+ * Throttling: a machine that slowed itself down now and then while its idle baseline was learned (a third of n0
+ * samples, less than half of all) has two usual speeds, and throttled samples have a stratum of their own. On any other
+ * one they are like the rest: a machine that begins to slow itself down has changed, for good or now and then, and one
+ * that always does so knows no other speed.
  *
  * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
  * Nothing but a sample is evidence: pauses are no sign of health.

@@ -43,14 +43,13 @@ enum o3_sample_flag {
     O3_SAMPLE_AFTER_OTHER = 32,
     O3_SAMPLE_AFTER_GAP = 64, /* first sample of this model after a restart of the runner or of ours, a clock jump, or a
                                * pause: it has no predecessor */
-    /* The host or device slowed itself down meanwhile, and not for long yet: stratum of its own. What lasts is flagged
-     * no longer: it is a change of level, which users feel. */
+    /* The host or device slowed itself down meanwhile. The judge knows whether that is usual here, and has a stratum of
+     * its own, or a change. */
     O3_SAMPLE_THROTTLED = 128
 };
 /* Flags that keep all of a sample out of the idle baseline. */
 #define O3_SAMPLE_REJECTED                                                                                             \
-    ((uint32_t)(O3_SAMPLE_WARMUP | O3_SAMPLE_BUSY | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE | \
-                O3_SAMPLE_THROTTLED))
+    ((uint32_t)(O3_SAMPLE_WARMUP | O3_SAMPLE_BUSY | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE))
 
 /* What the judge knows besides the measured values: everything that tells two settings apart or may explain a change.
  * It is part of the sample, so that verdicts are a function of the log alone. -1, "" and NaN: unknown. */

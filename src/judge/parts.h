@@ -108,7 +108,7 @@ struct o3_judge {
 };
 
 /* What follows from one sample, told in the order of o3_judge_add. */
-#define O3_JUDGE_NEWS_MAX (2 * O3_SIGNAL_COUNT) /* a reading may go to two strata */
+#define O3_JUDGE_NEWS_MAX O3_SIGNAL_COUNT
 struct news {
     struct o3_verdict verdict[O3_JUDGE_NEWS_MAX];
     int64_t setting[O3_JUDGE_NEWS_MAX];
@@ -135,6 +135,7 @@ struct reading {
     enum o3_stratum stratum;
     double value; /* success: 1 or 0 */
 };
+enum o3_stratum o3_judge_stratum(uint32_t flags); /* on a machine with two usual speeds */
 size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL_COUNT]);
 
 bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
@@ -166,6 +167,8 @@ void o3_series_load(const struct o3_judge *j, const struct model *m, struct sett
 void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g);
 /* Their saved states, whether they are in memory or not. */
 void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
+void o3_series_give_up(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                       enum o3_stratum st);
 
 /* release.c */
 /* This setting is left for another one, and with it the epoch whose identity is `whole`. */

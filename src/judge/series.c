@@ -209,3 +209,12 @@ void o3_series_delete(const struct o3_judge *j, const struct model *m, const str
             o3_judge_put(j, key, NULL, 0);
         }
 }
+
+void o3_series_give_up(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                       enum o3_stratum st) {
+    char key[160];
+    if (!o3_series_exists(&g->series[sig][st])) return;
+    o3_series_free(&g->series[sig][st]);
+    series_key(m, g, sig, st, key, sizeof key);
+    o3_judge_put(j, key, NULL, 0);
+}

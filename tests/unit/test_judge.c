@@ -890,7 +890,8 @@ static void test_strata_and_flags(void **state) {
     } CASES[] = {
         {0, 1, 0, 0, 1},
         {O3_SAMPLE_BUSY, 0, 1, 0, 0},
-        {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 0, 1, 0},
+        {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 1, 0, 0}, /* it knows no other speed */
+        {O3_SAMPLE_THROTTLED, 1, 0, 0, 1},
         {O3_SAMPLE_AFTER_OTHER, 1, 0, 0, 0},
         {O3_SAMPLE_WARMUP, 0, 0, 0, 0},
         {O3_SAMPLE_TAINTED, 0, 0, 0, 0},
