@@ -217,11 +217,14 @@ void o3_evidence_host_pressure(const struct o3_evidence_input *in, struct o3_evi
     } resources[] = {{"the processor", b->pressure_cpu, s->pressure_cpu},
                      {"memory", b->pressure_memory, s->pressure_memory},
                      {"the disk", b->pressure_io, s->pressure_io}};
+    struct o3_evidence swap = {0};
+    o3_evidence_swapping(in, &swap); /* what waits for memory then waits for the swap */
     double best = 0;
     for (size_t i = 0; i < sizeof resources / sizeof *resources; i++) {
         double more = rise(or_zero(resources[i].before), resources[i].since), strength = grade(fabs(more), 0.03, 0.3);
         bool is_cpu_beside_gpu = i == 0 && s->gpu_ratio >= 0.99;
         if (is_cpu_beside_gpu) strength *= 0.3;
+        if (i == 1) strength *= 1 - 0.7 * swap.strength;
         if (strength <= best) continue;
         best = strength;
         tell(ret, strength, more > 0 ? 1 : -1, "work that waited for %s: %.0f %% -> %.0f %% of the time",
