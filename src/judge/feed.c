@@ -22,7 +22,9 @@ static void put_speed(const struct o3_sample *s, struct reading *out, size_t *n)
     switch (s->kind) {
     case O3_PROBE_DECODE:
         put(out, n, O3_SIGNAL_DECODE_RATE, st, s->decode_tps);
-        if (!(s->flags & O3_SAMPLE_AFTER_OTHER)) put(out, n, O3_SIGNAL_TTFT, st, (double)s->ttft_ns / 1e9);
+        /* Beside users the wait for them counts, and another prompt nearly always came before. */
+        if (st == O3_STRATUM_BUSY || !(s->flags & O3_SAMPLE_AFTER_OTHER))
+            put(out, n, O3_SIGNAL_TTFT, st, (double)s->ttft_ns / 1e9);
         break;
     case O3_PROBE_PREFILL:
         put(out, n, O3_SIGNAL_PREFILL_RATE, st, s->prefill_tps);

@@ -890,6 +890,7 @@ static void test_strata_and_flags(void **state) {
     } CASES[] = {
         {0, 1, 0, 0, 1},
         {O3_SAMPLE_BUSY, 0, 1, 0, 0},
+        {O3_SAMPLE_BUSY | O3_SAMPLE_AFTER_OTHER, 0, 1, 0, 0},
         {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 1, 0, 0}, /* it knows no other speed */
         {O3_SAMPLE_THROTTLED, 1, 0, 0, 1},
         {O3_SAMPLE_AFTER_OTHER, 1, 0, 0, 0},
@@ -978,6 +979,29 @@ static void test_failures_and_looks(void **state) {
         o3_judge_free(j);
         told_free(t);
     }
+}
+
+/* Who waits beside users waits for them, whatever was said before. */
+static void test_waits_beside_users_count(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    struct o3_series_view v;
+    for (int i = 0; i < 160; i++) {
+        struct o3_sample s = sample_of(&w);
+        s.flags |= O3_SAMPLE_BUSY | O3_SAMPLE_AFTER_OTHER;
+        s.queue_ns = (i < 80 ? 2 : 20) * s.ttft_ns;
+        s.ttft_ns += s.queue_ns;
+        s.around.n_user_requests = i < 80 ? 2 : 8;
+        o3_judge_add(j, &s);
+    }
+    o3_judge_view(j, w.model, O3_SIGNAL_TTFT, O3_STRATUM_BUSY, &v);
+    assert_true(v.exists);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_QUEUEING);
+    o3_judge_free(j);
+    told_free(t);
 }
 
 /* A life with everything in it. */
@@ -1302,6 +1326,7 @@ int main(void) {
         cmocka_unit_test(test_strata_and_flags),
         cmocka_unit_test(test_failures_and_looks),
         cmocka_unit_test(test_truncated_answers_are_failures),
+        cmocka_unit_test(test_waits_beside_users_count),
         cmocka_unit_test(test_restart_at_every_index),
         cmocka_unit_test(test_a_killed_process_forgets_little),
         cmocka_unit_test(test_a_settings_number_is_saved_at_once),
