@@ -6,9 +6,10 @@
  * samples alone, so that `o3 replay` of a log gives what was given live. Pure; owns all detectors; bounded by
  * `max_models`. One thread.
  *
- * Series: model x signal x stratum. decode_rate, prefill_rate, ttft, load_time, memory and success belong to an epoch:
+ * Series: model x signal x stratum. decode_rate, prefill_rate, ttft, load_time and memory belong to an epoch:
  * digest, server version, num_ctx, num_batch, parallel, GPU and driver. gpu_ratio and context are judged across epochs
- * of one digest, because a GPU that is lost changes the automatic context and so the epoch. Entering an epoch that has
+ * of one digest, because a GPU that is lost changes the automatic context and so the epoch; success across
+ * all of a model's name, because no update and no setting is an excuse for failing. Entering an epoch that has
  * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
  * epoch takes its baseline up again.
  *

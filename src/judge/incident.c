@@ -203,7 +203,9 @@ void o3_judge_note_sample(struct o3_judge *j, const struct model *m, int64_t wal
 }
 
 static bool is_present(const struct model *m, int64_t setting) {
-    return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting);
+    const struct setting *any = o3_judge_setting(m, O3_SIGNAL_SUCCESS);
+    return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting) ||
+           (any && any->id == setting);
 }
 
 static bool stands_again(const struct model *m, const struct o3_incident_member *x) {

@@ -240,6 +240,14 @@ static void settle_speeds(const struct o3_judge *j, const struct model *m, struc
         o3_series_give_up(j, m, g, (enum o3_signal)i, O3_STRATUM_THROTTLED);
 }
 
+/* Of the present setting, for the comparison with the one before; nothing is told of it. */
+static void learn_success(const struct o3_judge *j, const struct model *m, const struct reading *r,
+                          const struct o3_sample *s) {
+    struct setting *g = o3_judge_compared_setting(m, r->signal);
+    struct o3_drift_report unused;
+    if (g) (void)o3_series_add(j, &g->series[r->signal][O3_STRATUM_IDLE], r, s, &unused);
+}
+
 static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s, struct news *news) {
     struct reading r[O3_SIGNAL_COUNT];
     size_t n = o3_judge_readings(s, r);
@@ -251,6 +259,7 @@ static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s,
         if (is_throttled && !is_usual) r[i].stratum = o3_judge_stratum(s->flags & ~(uint32_t)O3_SAMPLE_THROTTLED);
         size_t n_before = news->n;
         feed_series(j, m, g, &r[i], s, news);
+        if (r[i].signal == O3_SIGNAL_SUCCESS) learn_success(j, m, &r[i], s);
         bool is_baseline = news->n > n_before && news->verdict[n_before].report.event == O3_DRIFT_EV_BASELINE;
         if (is_baseline && r[i].stratum == O3_STRATUM_IDLE) settle_speeds(j, m, g, r[i].signal);
     }

@@ -9,7 +9,8 @@
 
 #define O3_JUDGE_EPOCHS 16      /* settings of one model that are remembered, */
 #define O3_JUDGE_LOADED 4       /* and of them those whose series are in memory; the others are saved */
-#define O3_JUDGE_DIGESTS 4      /* the same for what is judged across the settings of a digest */
+#define O3_JUDGE_DIGESTS 5      /* the same for what is judged across the settings of a digest, or of all */
+#define O3_JUDGE_ANY_DIGEST "*" /* key of the one that no digest leaves */
 #define O3_JUDGE_COMPARED 8     /* settings that one was compared with, newest first */
 #define O3_JUDGE_TRAIL 160      /* samples of a model, kept for their surroundings: the older, the fewer */
 #define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full, */
@@ -119,8 +120,10 @@ struct news {
 struct model *o3_judge_find(const struct o3_judge *j, const char *name);
 
 /* epoch.c */
-bool o3_judge_by_digest(enum o3_signal sig);                                 /* judged across the epochs of a digest */
-struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig); /* the present one; may be NULL */
+bool o3_judge_by_digest(enum o3_signal sig); /* judged across the epochs of a digest */
+/* The present one, in which it is judged, and the one whose level is compared with that before; may be NULL. */
+struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig);
+struct setting *o3_judge_compared_setting(const struct model *m, enum o3_signal sig);
 /* NULL, or the reason: a new or another epoch was entered. */
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
 #define O3_JUDGE_REASONS 6

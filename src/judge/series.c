@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include "judge/parts.h"
 
 #define STATE_BYTES_MAX (64 * 1024)
@@ -179,6 +180,8 @@ static void take_one(const struct o3_judge *j, const struct model *m, struct set
 
 static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stratum st) {
     bool is_digest = g->key.num_ctx < 0, is_rate = has_strata(sig);
+    bool is_any = !strcmp(g->key.digest, O3_JUDGE_ANY_DIGEST);
+    if (is_any) return sig == O3_SIGNAL_SUCCESS && st == O3_STRATUM_IDLE;
     return o3_judge_by_digest(sig) == is_digest && (st == O3_STRATUM_IDLE || is_rate);
 }
 
