@@ -7,7 +7,6 @@
 #include "o3/num.h"
 #include "o3/text.h"
 
-#define NEAR_INTERVALS 3
 #define TIME_MAX_MS (INT64_C(1) << 60)
 
 /* The interval of the change time; the point alone where the detector gives none. */
@@ -120,7 +119,7 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
     struct kept_incident *k = NULL;
     struct o3_incident_member *x = find_member(j, v, setting, &k);
     int64_t interval_ms = s->around.interval_ms > 0 ? s->around.interval_ms : O3_JUDGE_INTERVAL_MS;
-    int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
+    int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? O3_NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
     if (x && (!x->is_over || is_near(&k->i, &v->report, slack_ms))) {
         *x = (struct o3_incident_member){.verdict = *v, .setting = setting, .seen_ms = s->wall_ms};
         touch(k, O3_INCIDENT_CHANGED);

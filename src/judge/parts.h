@@ -20,6 +20,7 @@
 #define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
 #define O3_JUDGE_SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
+#define O3_NEAR_INTERVALS 3       /* changes that are no further apart began together */
 #define O3_JUDGE_RETHINK 10       /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */

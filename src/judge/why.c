@@ -100,6 +100,18 @@ bool o3_judge_is_main(const struct o3_incident *i, const char *model) {
     return i->n_members && !strcmp(main_model(i), model);
 }
 
+/* What is told of server, model and device since a change is as it was when it began: what came later is no cause. */
+static void take_then(const struct model *m, const struct o3_incident *i, size_t to, struct o3_circumstances *since) {
+    size_t at = to, n = m->n_trail;
+    while (at + 1 < n && (m->trail[at].wall_ms <= i->since_hi_ms || at < to + O3_NEAR_INTERVALS))
+        at++;
+    struct o3_circumstances then;
+    o3_circumstances_of(m->trail + to, at + 1 - to, &then);
+    memcpy(since->version, then.version, sizeof since->version);
+    memcpy(since->digest, then.digest, sizeof since->digest);
+    memcpy(since->gpu, then.gpu, sizeof since->gpu);
+}
+
 /* What lies in the interval of the change time belongs to neither side, but the change time itself is since. */
 static void split(const struct model *m, const struct o3_incident *i, struct o3_circumstances *before,
                   struct o3_circumstances *since) {
@@ -110,6 +122,7 @@ static void split(const struct model *m, const struct o3_incident *i, struct o3_
         to++;
     o3_circumstances_of(n ? m->trail : NULL, from, before);
     o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
+    if (to < n) take_then(m, i, to, since);
     since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
 }
 

@@ -1004,6 +1004,59 @@ static void test_waits_beside_users_count(void **state) {
     told_free(t);
 }
 
+static void feed_outcome(struct o3_judge *j, struct world *w, enum o3_outcome outcome, int n) {
+    for (int i = 0; i < n; i++) {
+        struct o3_sample s = sample_of(w);
+        s.outcome = outcome;
+        o3_judge_add(j, &s);
+    }
+}
+
+/* A new version or a new model that fails is told, and why; it does not learn that failing is normal. */
+static void test_an_update_is_no_excuse_for_failing(void **state) {
+    (void)state;
+    for (int is_version = 0; is_version < 2; is_version++) {
+        struct told *t = told_new();
+        struct o3_judge *j = judge_new(t, params());
+        struct world w = world();
+        feed(j, &w, 200);
+        if (is_version)
+            w.version = "0.31.0";
+        else
+            w.digest = "bbbb";
+        feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+        assert_true(t->incident.is_open);
+        assert_int_equal(t->incident.cause[0].cause, is_version ? O3_CAUSE_SERVER_VERSION : O3_CAUSE_MODEL_CHANGED);
+        w.version = "0.32.0"; /* another setting heals nothing */
+        feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 0);
+        feed(j, &w, 100);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+        o3_judge_free(j);
+        told_free(t);
+    }
+}
+
+/* What was changed an hour after it began has not caused it. */
+static void test_what_came_later_is_no_cause(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_UNKNOWN);
+    w.version = "0.31.0";
+    w.digest = "bbbb";
+    feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 120);
+    assert_true(t->incident.is_open);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_UNKNOWN);
+    o3_judge_free(j);
+    told_free(t);
+}
+
 /* A life with everything in it. */
 static struct o3_sample scripted(struct world *w, int i) {
     if (i == 70) w->tps *= 0.7, w->ttft_s *= 1.4, w->vram = w->size / 2;
@@ -1327,6 +1380,8 @@ int main(void) {
         cmocka_unit_test(test_failures_and_looks),
         cmocka_unit_test(test_truncated_answers_are_failures),
         cmocka_unit_test(test_waits_beside_users_count),
+        cmocka_unit_test(test_an_update_is_no_excuse_for_failing),
+        cmocka_unit_test(test_what_came_later_is_no_cause),
         cmocka_unit_test(test_restart_at_every_index),
         cmocka_unit_test(test_a_killed_process_forgets_little),
         cmocka_unit_test(test_a_settings_number_is_saved_at_once),
