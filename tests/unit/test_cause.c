@@ -347,7 +347,7 @@ static void a_slope_is_told_from_a_step(void **state) {
 static void a_day_must_have_passed(void **state) {
     (void)state;
     enum { N = 60 };
-    struct o3_sample v[N];
+    static struct o3_sample v[N];
     for (int i = 0; i < N; i++) {
         v[i] = (struct o3_sample){.wall_ms = 1789948800000 + i * 12 * 60000LL, .decode_tps = 40 * exp(-0.01 * i)};
         o3_surroundings_init(&v[i].around);
