@@ -228,9 +228,9 @@ const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_
     struct identity k = identity_of(s), d = digest_identity(s);
     struct setting *from = m->epoch, *from_digest = m->digest;
     m->n_here++;
-    add_any_digest(j, m);
     bool has_digest_changed = move(j, m, m->digests, O3_JUDGE_DIGESTS, &m->digest, &d);
     bool has_changed = move(j, m, m->epochs, O3_JUDGE_EPOCHS, &m->epoch, &k);
+    add_any_digest(j, m);
     if (s->flags & O3_SAMPLE_AFTER_GAP) {
         mark_gap(m->epoch);
         mark_gap(m->digest);
