@@ -134,6 +134,8 @@ void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret);
 /* The same without recent_median, robust_cv (NaN) and n_recent (0), which cost far more than the rest. */
 void o3_drift_glance(const struct o3_drift *d, struct o3_drift_view *ret);
 enum o3_drift_state o3_drift_state_of(const struct o3_drift *d);
+/* The evidence of a confirmed change as it is now: getting worse is no event. CONFIRMED only; else event is NONE. */
+void o3_drift_report_now(const struct o3_drift *d, struct o3_drift_report *ret);
 /* Values of the ring, newest last; returns how many were written. */
 size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max);
 

