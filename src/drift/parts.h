@@ -223,6 +223,8 @@ void o3_drift_hours_returned(struct o3_drift *d, int64_t index);
 #define O3_DRIFT_HOUR_MS INT64_C(3600000)
 int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
 void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
+/* Of the frozen reference, without its season; NaN when too few hours are known. */
+double o3_drift_reference_level(const struct o3_drift *d);
 
 /* ---- modes.c ---- */
 /* The newest sample is part of an excursion in this direction, which may be known already. */
