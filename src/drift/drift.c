@@ -174,15 +174,20 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
 }
 
 /* The effect is near the minimum at least, and the interval that will be reported lies beyond half of it. */
-static bool is_sure(const struct o3_drift *d, const struct o3_drift_change *c) {
-    if (c->effect < SURE_EFFECT * d->gate) return false;
-    return c->effect - o3_drift_effect_error(d, c->n, false) >= 0.5 * d->gate;
+static bool is_sure(const struct o3_drift *d, double effect, int64_t n) {
+    return effect >= SURE_EFFECT * d->gate && effect - o3_drift_effect_error(d, n, false) >= 0.5 * d->gate;
 }
 
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
     return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
            c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples &&
-           is_sure(d, c);
+           is_sure(d, c->effect, c->n);
+}
+
+/* It is a change against the frozen reference, too, which the baseline may have left with a slow change. */
+static bool leaves_reference(const struct o3_drift *d, const struct o3_drift_change *c) {
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    return isnan(reference) || is_sure(d, d->direction * (c->level - reference), c->n);
 }
 
 /* It has lasted longer than the known excursions like it. */
@@ -206,7 +211,7 @@ static enum o3_drift_event watch_side(struct o3_drift *d, int direction) {
     if (c.n < CROSSING_MIN || !o3_drift_reaches_gate(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, direction, &c);
     o3_drift_modes_note(d, direction, &c);
-    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
+    if (lasts(d, &c) && leaves_reference(d, &c) && is_no_mode(d)) return confirm(d);
     d->state = O3_DRIFT_SUSPECT;
     return O3_DRIFT_EV_SUSPECT;
 }
@@ -236,12 +241,23 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
     return confirm(d);
 }
 
+/* What lasts is the level of the frozen reference: the baseline had followed a slow change away from it. */
+static enum o3_drift_event back_to_reference(struct o3_drift *d) {
+    d->base.mean = o3_drift_reference_level(d);
+    d->modes.direction = 0; /* no excursion */
+    o3_drift_evidence_clear(d);
+    return O3_DRIFT_EV_WENT_AWAY;
+}
+
 /* SUSPECT: does it last, did it heal, or is it too small after all? */
 static enum o3_drift_event judge(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, d->direction);
     note_change(d, d->direction, &c);
     o3_drift_modes_note(d, d->direction, &c);
-    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
+    if (lasts(d, &c)) {
+        if (!leaves_reference(d, &c)) return back_to_reference(d);
+        if (is_no_mode(d)) return confirm(d);
+    }
     if (o3_drift_reaches_gate(d, &c)) {
         bool healed = c.n > CROSSING_MIN && o3_drift_healed(d, d->direction, &c);
         return healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
