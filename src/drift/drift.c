@@ -235,8 +235,11 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
     d->change_wall_ms = c.wall_ms;
     d->change_lo_ms = c.lo_ms;
     d->change_hi_ms = c.hi_ms;
-    d->level = o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX);
-    d->base.mean = d->level - c.effect; /* it had followed the change */
+    /* The baseline had followed the change. Without a season the reference of the newest samples is that of their
+     * hours. */
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    d->base.mean = isnan(reference) ? o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX) - c.effect : reference;
+    d->level = d->base.mean + c.effect;
     o3_drift_evidence_clear(d);
     return confirm(d);
 }
