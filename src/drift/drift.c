@@ -10,6 +10,7 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
+#define DEPTH_GAIN 0.01 /* what chance made of a change when it was confirmed is forgotten in a hundred samples */
 #define NOISIER 2.0     /* times the variance of the reference */
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
@@ -316,6 +317,7 @@ static enum o3_drift_event follow(struct o3_drift *d) {
     int64_t since = d->next - d->change_index;
     bool fired = fires_back(d);
     d->level = o3_drift_median_of_last(d, since < O3_DRIFT_FOLLOW ? since : O3_DRIFT_FOLLOW);
+    d->modes.depth += DEPTH_GAIN * (fmax(0, d->direction * (d->level - d->base.mean)) - d->modes.depth);
     if (fired && is_back(d)) return O3_DRIFT_EV_RECOVERED;
     if (o3_drift_lead(d, -d->direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, -d->direction);
