@@ -9,7 +9,7 @@
  */
 #define MAGIC "o3drift"
 #define VERSION 2
-#define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
+#define CAUTION_MAX 48.0 /* by which evidence.c raises thresholds, at most: one sample of a correlation of 0.9 */
 #define INDEX_MAX (INT64_C(1) << 60)
 #define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
