@@ -367,7 +367,10 @@ void o3_drift_acknowledge(struct o3_drift *d) {
     int64_t n = d->direction ? d->next - d->change_index : d->params.n0, held = d->next - o3_drift_oldest(d);
     if (n > held) n = held;
     double mean = o3_drift_level_of_last(d, n);
-    o3_drift_slow_shift(d, mean - d->base.mean);
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    double shift = mean - (isnan(reference) ? d->base.mean : reference);
+    o3_drift_hours_shift(d, d->direction ? d->change_wall_ms : d->last_wall_ms, shift);
+    o3_drift_slow_shift(d, shift);
     d->base.mean = mean;
     if (d->base.n > n) d->base.n = n > 2 ? n : 2; /* the error of the new mean */
     d->established_wall_ms = d->last_wall_ms;

@@ -254,6 +254,29 @@ static void a_state_acknowledged_at_once_is_read_again(void **state) {
     }
 }
 
+/* Once a person called it normal, neither the season that becomes known later nor the comparison of hours brings a
+ * change back, wherever the slow change had taken the baseline. */
+static void an_acknowledged_level_stays_normal(void **state) {
+    (void)state;
+    static const int ACKNOWLEDGED_AFTER[] = {7 * HOUR, 30 * HOUR, 40 * HOUR, 80 * HOUR, 5 * DAY};
+    uint64_t seed = o3_test_seed(8);
+    for (size_t i = 0; i < sizeof ACKNOWLEDGED_AFTER / sizeof *ACKNOWLEDGED_AFTER; i++)
+        for (int is_slow = 0; is_slow < 2; is_slow++) {
+            struct rig rig;
+            int quiet = ACKNOWLEDGED_AFTER[i] - 2 * HOUR;
+            rig_init(&rig, seed + i);
+            for (int m = 0; m < quiet; m++)
+                feed(&rig, is_slow ? 1 - 0.04 * m / quiet : 1, 1);
+            feed(&rig, is_slow ? 0.96 : 0.88, 2 * HOUR);
+            if (!is_slow) assert_int_equal(o3_drift_state_of(rig.d), O3_DRIFT_CONFIRMED);
+            o3_drift_acknowledge(rig.d);
+            rig.confirmed = 0;
+            feed(&rig, is_slow ? 0.95 : 0.88, 8 * DAY);
+            assert_int_equal(rig.confirmed, 0);
+            rig_done(&rig);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recovery_is_not_followed_by_the_same_change),
@@ -265,6 +288,7 @@ int main(void) {
         cmocka_unit_test(gaps_are_learned_from_in_full),
         cmocka_unit_test(a_restart_between_any_days_changes_nothing),
         cmocka_unit_test(a_state_acknowledged_at_once_is_read_again),
+        cmocka_unit_test(an_acknowledged_level_stays_normal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
