@@ -271,7 +271,7 @@ static void an_acknowledged_level_stays_normal(void **state) {
             if (!is_slow) assert_int_equal(o3_drift_state_of(rig.d), O3_DRIFT_CONFIRMED);
             o3_drift_acknowledge(rig.d);
             rig.confirmed = 0;
-            feed(&rig, is_slow ? 0.95 : 0.88, 8 * DAY);
+            feed(&rig, is_slow ? 0.96 : 0.88, 8 * DAY);
             assert_int_equal(rig.confirmed, 0);
             rig_done(&rig);
         }
