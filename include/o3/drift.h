@@ -10,6 +10,7 @@
  *   STABLE -> CONFIRMED at once when the change has already lasted at the crossing (slow changes).
  *   SUSPECT -> STABLE (WENT_AWAY): the newest samples speak for the old level, or the effect proves too small.
  *   STABLE -> CONFIRMED, is_slow: the last six hours lie beyond the minimum effect of the same hours of the first day.
+ *   SUSPECT -> STABLE (WENT_AWAY), too: the season is known, and what lasts is the level of the first day.
  *   CONFIRMED -> STABLE (RECOVERED): the same test towards the reference fires, and the level of the newest samples
  *   (confirm_samples, more for a small change) lies within half the minimum effect of the reference.
  *

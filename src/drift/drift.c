@@ -10,6 +10,7 @@
 #define SMALL_AFTER 60  /* samples after which a suspected change below the minimum effect is given up */
 #define QUIET 0.5       /* S/h below which a change is no longer in sight and learning goes on */
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
+#define DEPTH_GAIN 0.01 /* what chance made of a change when it was confirmed is forgotten in a hundred samples */
 #define NOISIER 2.0     /* times the variance of the reference */
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define SURE_SOON 42.0  /* samples since the change */
@@ -203,23 +204,29 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
 
 /* Times the half width of the interval. It is looked at again with each sample, and noise with a long memory makes
  * excursions of its own that last for an hour: what was not clear soon has to be clearer. */
-static double sure_errors(const struct o3_drift *d, const struct o3_drift_change *c) {
+static double sure_errors(const struct o3_drift *d, int64_t n) {
     double rho = o3_drift_baseline_rho(&d->base);
-    double late = fmin(1, fmax(0, ((double)c->n - SURE_SOON) / (SURE_LATE - SURE_SOON)));
+    double late = fmin(1, fmax(0, ((double)n - SURE_SOON) / (SURE_LATE - SURE_SOON)));
     return 1 + SURE_CORRELATED * fmin(1, fmax(0, (rho - 0.4) / 0.15)) * late +
            SURE_STRONG * fmin(1, fmax(0, (rho - O3_DRIFT_STRONG_RHO) / 0.1));
 }
 
 /* The effect is near the minimum at least, and the interval that will be reported lies well beyond half of it. */
-static bool is_sure(const struct o3_drift *d, const struct o3_drift_change *c) {
-    if (c->effect < SURE_EFFECT * d->gate) return false;
-    return c->effect - sure_errors(d, c) * o3_drift_effect_error(d, c->n, false) >= 0.5 * d->gate;
+static bool is_sure(const struct o3_drift *d, double effect, int64_t n) {
+    if (effect < SURE_EFFECT * d->gate) return false;
+    return effect - sure_errors(d, n) * o3_drift_effect_error(d, n, false) >= 0.5 * d->gate;
 }
 
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {
     return c->n >= d->params.confirm_samples && o3_drift_reaches_gate(d, c) && c->recent >= 0.5 * c->effect &&
            c->tail >= -TAIL_DOUBT && o3_drift_duration(d, c->index) >= CONFIRM_DURATION * d->params.confirm_samples &&
-           is_sure(d, c);
+           is_sure(d, c->effect, c->n);
+}
+
+/* It is a change against the frozen reference, too, which the baseline may have left with a slow change. */
+static bool leaves_reference(const struct o3_drift *d, const struct o3_drift_change *c) {
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    return isnan(reference) || is_sure(d, d->direction * (c->level - reference), c->n);
 }
 
 /* It has lasted longer than the known excursions like it. */
@@ -243,7 +250,7 @@ static enum o3_drift_event watch_side(struct o3_drift *d, int direction) {
     if (c.n < CROSSING_MIN || !o3_drift_reaches_gate(d, &c)) return O3_DRIFT_EV_NONE;
     note_change(d, direction, &c);
     o3_drift_modes_note(d, direction, &c);
-    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
+    if (lasts(d, &c) && leaves_reference(d, &c) && is_no_mode(d)) return confirm(d);
     d->state = O3_DRIFT_SUSPECT;
     return O3_DRIFT_EV_SUSPECT;
 }
@@ -267,10 +274,21 @@ static enum o3_drift_event watch_hours(struct o3_drift *d) {
     d->change_wall_ms = c.wall_ms;
     d->change_lo_ms = c.lo_ms;
     d->change_hi_ms = c.hi_ms;
-    d->level = o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX);
-    d->base.mean = d->level - c.effect; /* it had followed the change */
+    /* The baseline had followed the change. Without a season the reference of the newest samples is that of their
+     * hours. */
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    d->base.mean = isnan(reference) ? o3_drift_level_of_last(d, O3_DRIFT_LEVEL_MAX) - c.effect : reference;
+    d->level = d->base.mean + c.effect;
     o3_drift_evidence_clear(d);
     return confirm(d);
+}
+
+/* What lasts is the level of the frozen reference: the baseline had followed a slow change away from it. */
+static enum o3_drift_event back_to_reference(struct o3_drift *d) {
+    d->base.mean = o3_drift_reference_level(d);
+    d->modes.direction = 0; /* no excursion */
+    o3_drift_evidence_clear(d);
+    return O3_DRIFT_EV_WENT_AWAY;
 }
 
 /* SUSPECT: does it last, did it heal, or is it too small after all? */
@@ -278,7 +296,10 @@ static enum o3_drift_event judge(struct o3_drift *d) {
     struct o3_drift_change c = o3_drift_find_change(d, d->direction);
     note_change(d, d->direction, &c);
     o3_drift_modes_note(d, d->direction, &c);
-    if (lasts(d, &c) && is_no_mode(d)) return confirm(d);
+    if (lasts(d, &c)) {
+        if (!leaves_reference(d, &c)) return back_to_reference(d);
+        if (is_no_mode(d)) return confirm(d);
+    }
     if (o3_drift_reaches_gate(d, &c)) {
         bool healed = c.n > CROSSING_MIN && o3_drift_healed(d, d->direction, &c);
         return healed ? O3_DRIFT_EV_WENT_AWAY : O3_DRIFT_EV_NONE;
@@ -334,6 +355,7 @@ static enum o3_drift_event follow(struct o3_drift *d) {
     int64_t since = d->next - d->change_index;
     bool fired = fires_back(d);
     d->level = o3_drift_median_of_last(d, since < O3_DRIFT_FOLLOW ? since : O3_DRIFT_FOLLOW);
+    d->modes.depth += DEPTH_GAIN * (fmax(0, d->direction * (d->level - d->base.mean)) - d->modes.depth);
     if (fired && is_back(d)) return O3_DRIFT_EV_RECOVERED;
     if (o3_drift_lead(d, -d->direction).ratio < 1) return O3_DRIFT_EV_NONE;
     struct o3_drift_change c = o3_drift_find_change(d, -d->direction);
@@ -383,7 +405,10 @@ void o3_drift_acknowledge(struct o3_drift *d) {
     int64_t n = d->direction ? d->next - d->change_index : d->params.n0, held = d->next - o3_drift_oldest(d);
     if (n > held) n = held;
     double mean = o3_drift_level_of_last(d, n);
-    o3_drift_slow_shift(d, mean - d->base.mean);
+    double reference = d->hours.season_known ? o3_drift_reference_level(d) : (double)NAN;
+    double shift = mean - (isnan(reference) ? d->base.mean : reference);
+    o3_drift_hours_shift(d, d->direction ? d->change_wall_ms : d->last_wall_ms, shift);
+    o3_drift_slow_shift(d, shift);
     d->base.mean = mean;
     if (d->base.n > n) d->base.n = n > 2 ? n : 2; /* the error of the new mean */
     d->established_wall_ms = d->last_wall_ms;

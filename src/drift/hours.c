@@ -82,6 +82,18 @@ static void end_days(struct o3_drift *d, int64_t hour) {
     }
 }
 
+void o3_drift_hours_shift(struct o3_drift *d, int64_t wall_ms, double shift) {
+    struct o3_drift_hours *h = &d->hours;
+    int64_t hour = hour_of(wall_ms);
+    for (int64_t day = h->n_days; day >= 0 && day > h->n_days - O3_DRIFT_DAYS; day--)
+        for (int i = 0; i < O3_DRIFT_HOURS; i++) {
+            int64_t at = h->day_0 + day * O3_DRIFT_HOURS + i;
+            int16_t *median = &h->day[day % O3_DRIFT_DAYS][i];
+            if (*median == O3_DRIFT_UNKNOWN || at > hour) continue;
+            *median = at < hour ? o3_drift_rounded(*median + shift / O3_DRIFT_SEASON_UNIT) : O3_DRIFT_UNKNOWN;
+        }
+}
+
 void o3_drift_hours_returned(struct o3_drift *d, int64_t index) {
     fill_unknown(d->hours.difference, O3_DRIFT_HOURS);
     if (d->hours.from < index) d->hours.from = index;

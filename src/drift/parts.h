@@ -221,10 +221,15 @@ bool o3_drift_hours_add(struct o3_drift *d);      /* the newest sample; true whe
 /* The level of the reference is back since this sample: what was before it is no sign of a slow change. */
 void o3_drift_hours_returned(struct o3_drift *d, int64_t index);
 
+/* The level moved at this time, and that is normal: the medians of the days count as if it always had been there. */
+void o3_drift_hours_shift(struct o3_drift *d, int64_t wall_ms, double shift);
+
 /* ---- season.c ---- */
 #define O3_DRIFT_HOUR_MS INT64_C(3600000)
 int16_t o3_drift_season_at(const struct o3_drift *d, int64_t wall_ms); /* in O3_DRIFT_SEASON_UNIT */
 void o3_drift_season_learn(struct o3_drift *d);                        /* a day is complete */
+/* Of the frozen reference, without its season; NaN when too few hours are known. */
+double o3_drift_reference_level(const struct o3_drift *d);
 
 /* ---- modes.c ---- */
 /* The newest sample is part of an excursion in this direction, which may be known already. */

@@ -6,6 +6,7 @@
 
 #define COMPARED 6 /* hours; the smallest and the largest of 6 are a 96.9 % interval of their median */
 #define WITHIN 9   /* ... found in the last ones */
+#define FEWEST 3   /* where the last day has no six: all of them, with the noise of single samples as their interval */
 #define PAIRS (COMPARED * (COMPARED + 1) / 2)
 #define MEDIAN_VARIANCE 1.5707963
 #define Z95 1.96
@@ -36,11 +37,11 @@ void o3_drift_slow_shift(struct o3_drift *d, double shift) {
 }
 
 /* Hodges & Lehmann (1963): the median of the means of all pairs. */
-static double pseudo_median(const double v[COMPARED]) {
+static double pseudo_median(const double *v, int n_v) {
     double pairs[PAIRS];
     size_t n = 0;
-    for (int i = 0; i < COMPARED; i++)
-        for (int j = i; j < COMPARED; j++)
+    for (int i = 0; i < n_v; i++)
+        for (int j = i; j < n_v; j++)
             pairs[n++] = 0.5 * (v[i] + v[j]);
     return o3_median(pairs, n);
 }
@@ -73,22 +74,31 @@ static void date(const struct o3_drift *d, struct o3_drift_slow_change *c) {
     c->hi_ms = (hi > at ? hi : at) * O3_DRIFT_HOUR_MS;
 }
 
-bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret) {
+/* The newest differences, newest first, and the samples they are made of. */
+static int newest_hours(const struct o3_drift *d, int within, double v[COMPARED], double *samples) {
     const struct o3_drift_hours *h = &d->hours;
-    double v[COMPARED], lo = HUGE_VAL, hi = -HUGE_VAL, samples = 0;
     int n = 0;
-    if (d->gate <= 0) return false; /* nothing tells a slow change from the error of the reference */
+    *samples = 0;
     /* the hour before `now` is the newest that ended */
-    for (int64_t hour = h->now - 1; hour >= h->now - WITHIN && n < COMPARED; hour--) {
+    for (int64_t hour = h->now - 1; hour >= h->now - within && n < COMPARED; hour--) {
         if (h->difference[slot_of(hour)] == O3_DRIFT_UNKNOWN) continue;
-        v[n] = O3_DRIFT_SEASON_UNIT * h->difference[slot_of(hour)];
-        lo = fmin(lo, v[n]);
-        hi = fmax(hi, v[n]);
-        samples += h->n[slot_of(hour)];
-        n++;
+        v[n++] = O3_DRIFT_SEASON_UNIT * h->difference[slot_of(hour)];
+        *samples += h->n[slot_of(hour)];
     }
-    if (n < COMPARED) return false;
-    double effect = pseudo_median(v), noise = noise_of(d, samples);
+    return n;
+}
+
+bool o3_drift_slow_find(const struct o3_drift *d, struct o3_drift_slow_change *ret) {
+    double v[COMPARED], samples, lo = HUGE_VAL, hi = -HUGE_VAL;
+    if (d->gate <= 0) return false; /* nothing tells a slow change from the error of the reference */
+    int n = newest_hours(d, WITHIN, v, &samples);
+    if (n < COMPARED) n = newest_hours(d, O3_DRIFT_HOURS, v, &samples);
+    if (n < FEWEST) return false;
+    for (int i = 0; i < n; i++) {
+        lo = fmin(lo, v[i]);
+        hi = fmax(hi, v[i]);
+    }
+    double effect = pseudo_median(v, n), noise = noise_of(d, samples);
     lo = fmin(lo, effect - noise);
     hi = fmax(hi, effect + noise);
     if (lo < d->gate && hi > -d->gate) return false;

@@ -230,6 +230,53 @@ static void a_restart_between_any_days_changes_nothing(void **state) {
     }
 }
 
+/* Of a strongly correlated level that was acknowledged after three samples little is known: the sums of its next change
+ * go far before they say anything, and such a state is read again, too. */
+static void a_state_acknowledged_at_once_is_read_again(void **state) {
+    (void)state;
+    struct o3_drift_params p = o3_drift_params_default();
+    uint64_t seed = o3_test_seed(7);
+    for (uint64_t i = 0; i < 8; i++) {
+        struct rig rig = {.d = o3_drift_new(&p), .wall_ms = START_MS};
+        double ar = 0, factor = 1;
+        o3_rand_seed(&rig.rand, seed + i);
+        for (int m = 0, left = 300; m < 5000 && left; m++) {
+            ar = 0.97 * ar + 0.243 * o3_rand_normal(&rig.rand);
+            feed_value(&rig, factor * LEVEL * (1 + CV * ar));
+            enum o3_drift_state is = o3_drift_state_of(rig.d);
+            if (factor > 1) rig.d = restarted(rig.d), left--;
+            if (factor == 1 && m >= 1000 && is == O3_DRIFT_STABLE) factor = 0.5;
+            if (factor == 1 || is != O3_DRIFT_SUSPECT) continue;
+            o3_drift_acknowledge(rig.d);
+            factor = 2;
+        }
+        rig_done(&rig);
+    }
+}
+
+/* Once a person called it normal, neither the season that becomes known later nor the comparison of hours brings a
+ * change back, wherever the slow change had taken the baseline. */
+static void an_acknowledged_level_stays_normal(void **state) {
+    (void)state;
+    static const int ACKNOWLEDGED_AFTER[] = {7 * HOUR, 30 * HOUR, 40 * HOUR, 80 * HOUR, 5 * DAY};
+    uint64_t seed = o3_test_seed(8);
+    for (size_t i = 0; i < sizeof ACKNOWLEDGED_AFTER / sizeof *ACKNOWLEDGED_AFTER; i++)
+        for (int is_slow = 0; is_slow < 2; is_slow++) {
+            struct rig rig;
+            int quiet = ACKNOWLEDGED_AFTER[i] - 2 * HOUR;
+            rig_init(&rig, seed + i);
+            for (int m = 0; m < quiet; m++)
+                feed(&rig, is_slow ? 1 - 0.04 * m / quiet : 1, 1);
+            feed(&rig, is_slow ? 0.96 : 0.88, 2 * HOUR);
+            if (!is_slow) assert_int_equal(o3_drift_state_of(rig.d), O3_DRIFT_CONFIRMED);
+            o3_drift_acknowledge(rig.d);
+            rig.confirmed = 0;
+            feed(&rig, is_slow ? 0.96 : 0.88, 8 * DAY);
+            assert_int_equal(rig.confirmed, 0);
+            rig_done(&rig);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_recovery_is_not_followed_by_the_same_change),
@@ -240,6 +287,8 @@ int main(void) {
         cmocka_unit_test(noise_of_a_change_is_no_return),
         cmocka_unit_test(gaps_are_learned_from_in_full),
         cmocka_unit_test(a_restart_between_any_days_changes_nothing),
+        cmocka_unit_test(a_state_acknowledged_at_once_is_read_again),
+        cmocka_unit_test(an_acknowledged_level_stays_normal),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
