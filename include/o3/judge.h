@@ -71,8 +71,8 @@ struct o3_incident_member {
     struct o3_verdict verdict; /* the newest of the series that confirmed a change */
     bool is_over;              /* end is not STANDS */
     enum o3_member_end end;
-    int64_t setting; /* number of the epoch, or of the digest, among those of the model; 0: not known any more */
-    int64_t seen_ms; /* newest sample of the model while it stands */
+    int64_t setting;  /* number of the epoch, or of the digest, among those of the model; 0: not known any more */
+    int64_t seen_ms;  /* newest sample of the model while it stands */
     bool is_unproven; /* what was known of its series was lost, and the stored samples do not reach back to the change:
                        * it stands until a person accepts the level, or the setting is left */
 };

@@ -71,7 +71,8 @@ enum saving { SAVE_CHANGED, /* since it was saved */ SAVE_ALL };
 static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, enum saving how) {
     for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++)
-            if (how == SAVE_ALL || g->series[sig][st].n_unsaved) o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+            if (how == SAVE_ALL || g->series[sig][st].n_unsaved)
+                o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
 static void save_model(const struct o3_judge *j, struct model *m, enum saving how) {
@@ -184,7 +185,8 @@ static void acknowledge_signal(struct o3_judge *j, struct model *m, enum o3_sign
     for (int st = 0; st < O3_STRATUM_COUNT; st++)
         if (o3_series_acknowledge(&g->series[sig][st], &level) && &g->series[sig][st] == told) told_level = level;
     o3_judge_end_members(j, m, g->id, (int)sig, O3_MEMBER_ACKNOWLEDGED);
-    if (j->ops.acknowledged && !j->is_muted) j->ops.acknowledged(j->ops.ctx, m->name, sig, o3_shown_value(sig, told_level));
+    if (j->ops.acknowledged && !j->is_muted)
+        j->ops.acknowledged(j->ops.ctx, m->name, sig, o3_shown_value(sig, told_level));
 }
 
 double o3_judge_acceptable(const struct o3_judge *j, const char *model, enum o3_signal sig) {

@@ -111,7 +111,7 @@ struct o3_judge {
     bool is_recalling; /* stored samples are judged: nothing is saved but what leaves memory, */
     bool is_muted;     /* and this one is of a model of which nothing is told */
     int64_t n_samples, next_incident;
-    int64_t next_told; /* of incidents, before stored samples were judged again */
+    int64_t next_told;                                 /* of incidents, before stored samples were judged again */
     struct kept_incident *incidents[O3_INCIDENTS_MAX]; /* newest last */
     int n_incidents;
     int n_models;

@@ -202,7 +202,7 @@ static void tell(const struct o3_judge *j, struct kept_incident *k) {
     if (is_opened) tell_members(j, &k->i);
     if (!j->ops.incident || k->was_open == k->i.is_open) return;
     j->ops.incident(j->ops.ctx, &k->i,
-                    is_opened       ? O3_INCIDENT_OPENED
+                    is_opened      ? O3_INCIDENT_OPENED
                     : k->i.is_open ? O3_INCIDENT_CHANGED
                                    : O3_INCIDENT_CLOSED);
 }
