@@ -135,6 +135,8 @@ void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p);
 /* Feeds one sample; calls ops for what follows from it, in a fixed order: epoch, acknowledged, verdicts, releases,
  * incidents. */
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
+/* A sample that is not to be judged: it is passed over after a restart, too. */
+void o3_judge_pass(struct o3_judge *j, const struct o3_sample *s);
 /* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
  */
 void o3_judge_expect(struct o3_judge *j, const char *model);

@@ -252,6 +252,20 @@ static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s,
     }
 }
 
+static void note_seen(struct model *m, const struct o3_sample *s) {
+    m->has_seen = true;
+    m->seen_wall_ms = s->wall_ms;
+    m->seen_mono_ns = s->mono_ns;
+}
+
+void o3_judge_pass(struct o3_judge *j, const struct o3_sample *s) {
+    struct model *m = o3_judge_find(j, s->model);
+    if (!m) return;
+    note_seen(m, s);
+    m->n_trail_unsaved++; /* the state is another one */
+    save_if_due(j, m, s->mono_ns);
+}
+
 static void tell_lost(const struct o3_judge *j, struct model *m) {
     if (m->lost[0] && j->ops.lost) j->ops.lost(j->ops.ctx, m->name, m->lost);
     m->lost[0] = '\0';
@@ -262,9 +276,7 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     struct news news = {.n = 0};
     if (!m) return;
     m->used = ++j->n_samples;
-    m->has_seen = true;
-    m->seen_wall_ms = s->wall_ms;
-    m->seen_mono_ns = s->mono_ns;
+    note_seen(m, s);
     const char *reason = o3_judge_enter(j, m, s);
     tell_lost(j, m);
     if (reason && j->ops.epoch && !j->is_muted) j->ops.epoch(j->ops.ctx, m->name, reason);
