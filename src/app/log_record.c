@@ -43,10 +43,10 @@ bool o3_log_record_decode(const char *line, size_t n, struct o3_log_record *ret)
     O3_AUTO_JSON *o = NULL;
     struct o3_err e;
     char what[16];
-    ret->n = 0;
     if (!memmem(line, n, MARK, sizeof MARK - 1) || o3_json_load_object(line, n, &o, &e) < 0) return false;
     o3_json_copy(o, "record", what, sizeof what);
     if (strcmp(what, "config") != 0 || o3_json_count(o, "v") != FORMAT_VERSION) return false;
+    ret->n = 0;
     json_t *keys = json_object_get(o, "keys"), *value;
     const char *key;
     json_object_foreach(keys, key, value) {

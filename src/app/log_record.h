@@ -16,7 +16,8 @@ struct o3_log_record {
 /* One line, without newline. */
 int o3_log_record_encode(const struct o3_config *c, const char *model, const char *run_id, int64_t wall_ms,
                          struct o3_buf *out);
-/* False: the line is something else, a sample or damage. Keys that this version does not have are left out. */
+/* False: the line is something else, a sample or damage. Then *ret
+ * stays as it is. Keys that this version does not have are left out. */
 bool o3_log_record_decode(const char *line, size_t n, struct o3_log_record *ret);
 
 #endif
