@@ -13,7 +13,7 @@ from harness import FAST, Sidecar, Simulator, run_o3
 JUDGED = {"baseline_set", "drift_suspected", "drift_confirmed", "drift_went_away", "drift_recovered", "drift_acknowledged",
           "incident_opened", "incident_changed", "incident_closed", "release_compared", "epoch_changed"}
 TOKEN = "a-token-of-the-test"
-QUICK = {**FAST, "drift.baseline_samples": 30, "drift.confirm_samples": 12, "drift.min_effect": 0.08, "web.token": TOKEN}
+QUICK = {**FAST, "probe.decode_tokens": 8, "drift.baseline_samples": 20, "drift.confirm_samples": 12, "drift.min_effect": 0.08, "web.token": TOKEN}
 MODEL = Simulator.MODEL
 
 
@@ -44,7 +44,7 @@ def incidents(sidecar):
 
 def test_killed_in_the_middle_of_a_suspicion(start, tmp_path):
     """The verdict comes with the same sample as if nothing had happened, and nothing is told twice."""
-    simulator = start(Simulator, events=["at 45s decode -40 % for 70s"])
+    simulator = start(Simulator, events=["at 30s decode -40 % for 60s"])
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
         wait_event(sidecar, "drift_suspected")
@@ -86,7 +86,7 @@ def spoil(results, how):
 
 @pytest.mark.parametrize("how", ["another version", "damaged", "older series"])
 def test_states_that_do_not_fit(start, tmp_path, how):
-    simulator = start(Simulator, events=["at 45s decode -40 %"])
+    simulator = start(Simulator, events=["at 30s decode -40 %"])
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
         wait_event(sidecar, "incident_opened", None)
@@ -99,9 +99,10 @@ def test_states_that_do_not_fit(start, tmp_path, how):
         line = next(line for line in sidecar.log.splitlines() if "judge_state_dropped" in line)
         assert "level=warn" in line and MODEL in line and "reason=" in line, line
         n = int(re.search(r"samples=(\d+)", line)[1])
-        assert n >= 40 and f"samples_judged_again" in sidecar.log
+        assert n >= 25 and "samples_judged_again" in sidecar.log
         after = [i for i in incidents(sidecar) if i["open"]]
-        for key in ("id", "since", "opened"):
+        assert len(after) == len(before) == 1
+        for key in ("id", "since"):
             assert [i[key] for i in after] == [i[key] for i in before]
         assert stored(sidecar.results)[: len(told)] == told
         sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, model=MODEL, signal="decode_rate")
@@ -117,7 +118,7 @@ def test_states_that_do_not_fit(start, tmp_path, how):
 
 
 def test_the_log_tells_the_keys_of_its_time(start, tmp_path):
-    simulator = start(Simulator, events=["at 45s decode -40 %"])
+    simulator = start(Simulator, events=["at 30s decode -40 %"])
     sidecar = start(Sidecar, simulator.url, {**QUICK, "drift.false_alarms": "1 per 3d", "drift.confirm_samples": 400})
     wait_event(sidecar, "drift_suspected")
     sidecar.write_config({**sidecar.config, "drift.confirm_samples": 8, "drift.min_effect": 0.06})
@@ -145,7 +146,7 @@ def test_the_log_tells_the_keys_of_its_time(start, tmp_path):
 
 
 def test_an_acknowledgement_that_no_sample_carries_yet(start, tmp_path):
-    simulator = start(Simulator, events=["at 45s decode -40 %"])
+    simulator = start(Simulator, events=["at 30s decode -40 %"])
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
         wait_event(sidecar, "incident_opened", None)
