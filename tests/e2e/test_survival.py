@@ -143,6 +143,14 @@ def test_the_log_tells_the_keys_of_its_time(start, tmp_path):
     old = "".join(line for line in log.read_text().splitlines(keepends=True) if '"record"' not in line)
     done = run_o3("replay", "--jsonl", "--json", "-", "--drift.baseline_samples=50", stdin=old)
     assert done.returncode in (0, 1) and '"baseline_set"' in done.stdout, done
+    # What was not judged live is not judged now, unless it is asked for.
+    off = '{"v": 1, "record": "config", "keys": {"drift.enabled": "false", "drift.of_later": "1"}}\n' + old
+    done = run_o3("replay", "--jsonl", "--json", "-", stdin=off)
+    assert done.returncode == 0 and not done.stdout and "drift.enabled was false" in done.stderr, done
+    done = run_o3("replay", "--jsonl", "--json", "-", "--drift.enabled", stdin=off)
+    assert '"baseline_set"' in done.stdout and not done.stderr, done
+    bad = '{"v": 1, "record": "config", "keys": {"drift.min_effect": "nonsense"}}\n' + old
+    assert run_o3("replay", "--jsonl", "-", stdin=bad).returncode == 2
 
 
 def test_an_acknowledgement_that_no_sample_carries_yet(start, tmp_path):
