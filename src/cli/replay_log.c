@@ -33,7 +33,7 @@ struct logs {
     struct o3_states states;
     struct log v[REPLAY_FILES_MAX];
     size_t n, n_files;
-    int64_t now_ms; /* of the sample that is judged */
+    int64_t now_ms;           /* of the sample that is judged */
     struct o3_config *config; /* of the log, where it tells one; NULL */
     bool is_off;              /* drift.enabled was false */
     int64_t n_unjudged;
