@@ -27,7 +27,7 @@ static void flush_later(struct o3_daemon *d) {
 
 /* At the end of this turn, with all that it brings. */
 static void flush_soon(struct o3_daemon *d) {
-    d->flush_at_ns = d->flush_by_ns = 0;
+    d->flush_at_ns = d->flush_by_ns = o3_now_read().mono_ns; /* a time long past would look like a loop that was late */
 }
 
 static void *grow(void *v, size_t n, size_t *cap, size_t size) {
