@@ -271,7 +271,7 @@ class Sidecar(Process):
         lines = []
         for path in sorted((self.results / "logs").glob("*.jsonl*")):
             lines += [json.loads(line) for line in path.read_text().splitlines()]
-        return [s for s in lines if model is None or s["model"] == model]
+        return [s for s in lines if "record" not in s and (model is None or s["model"] == model)]
 
     def reload(self):
         self.send(signal.SIGHUP)

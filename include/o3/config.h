@@ -102,6 +102,9 @@ void o3_config_free(struct o3_config *c);
 int o3_config_dump(const struct o3_config *c, bool with_origin, struct o3_buf *out);
 /* The same as one JSON object; with_origin makes each value {"value": ..., "origin": ...}. */
 int o3_config_dump_json(const struct o3_config *c, bool with_origin, struct o3_buf *out);
+/* The value of one key as an environment variable would hold it; not of lists. O3_E_NOT_FOUND: no such key;
+ * O3_E_USAGE: a list, or a secret, which is never told. */
+int o3_config_value_text(const struct o3_config *c, const char *key, struct o3_buf *out);
 /* The example file (src/doc/o3.yaml is this text): every key with its default and help; unused keys are commented out.
  */
 int o3_config_example(struct o3_buf *out);

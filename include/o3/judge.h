@@ -77,8 +77,10 @@ struct o3_incident_member {
     struct o3_verdict verdict; /* the newest of the series that confirmed a change */
     bool is_over;              /* end is not STANDS */
     enum o3_member_end end;
-    int64_t setting; /* number of the epoch, or of the digest, among those of the model */
-    int64_t seen_ms; /* newest sample of the model while it stands */
+    int64_t setting;  /* number of the epoch, or of the digest, among those of the model; 0: not known any more */
+    int64_t seen_ms;  /* newest sample of the model while it stands */
+    bool is_unproven; /* what was known of its series was lost, and the stored samples do not reach back to the change:
+                       * it stands until a person accepts the level, or the setting is left */
 };
 enum o3_incident_change { O3_INCIDENT_OPENED, O3_INCIDENT_CHANGED, O3_INCIDENT_CLOSED };
 struct o3_incident {
@@ -124,6 +126,8 @@ struct o3_judge_ops {
     bool (*take)(void *ctx, const char *key, struct o3_buf *ret);
     /* As save, of what leaves the judge's memory and is taken again later by the same judge. NULL: save is enough. */
     void (*keep)(void *ctx, const char *key, const char *value, size_t n);
+    /* A saved state that does not fit was left out, and nothing replaces it. */
+    void (*lost)(void *ctx, const char *model, const char *reason);
 };
 
 struct o3_judge;
@@ -137,12 +141,45 @@ void o3_judge_configure(struct o3_judge *j, const struct o3_judge_params *p);
 /* Feeds one sample; calls ops for what follows from it, in a fixed order: epoch, acknowledged, verdicts, releases,
  * incidents. */
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s);
+/* A sample that is not to be judged: it is passed over after a restart, too. */
+void o3_judge_pass(struct o3_judge *j, const struct o3_sample *s);
 /* Takes up what was saved of a model before its first sample, so that the views tell of it: of the epoch it had last.
  */
 void o3_judge_expect(struct o3_judge *j, const char *model);
-/* Saves what has changed since it was saved. Without this call a series is saved with each verdict of
- * it, once in an hour while it learns or has a change in sight, and else every four hours, like the trail of samples.
- */
+
+/* A process that was killed, or a state that does not fit: before the first sample of its own the judge is given those
+ * stored since the state. What is saved of a model is of one sample, its newest; with all that the judge tells of a
+ * sample the model is saved, too. Who keeps sample, states and events of a sample together, or none of them, therefore
+ * finds that the samples since give no news, and that nothing was told of one that is not stored.
+ *
+ *     for each model: o3_judge_recall(j, model, &r);     from where on are its samples wanted?
+ *     o3_judge_told_before(j, &incident);                where the states of incidents are lost
+ *     for each sample: o3_judge_relive(j, &sample);      in the order in which they were judged
+ *     o3_judge_recalled(j, now_wall_ms);
+ *
+ * A model without a usable state is judged again from all samples that there are, without telling: what was told is
+ * told. Incidents stay as they were, and their changes are found again by their times; at the end it is told which of
+ * them are over and which others are open. Nothing else is saved in between. */
+struct o3_judge_recall {
+    bool has_state;
+    int64_t wall_ms, mono_ns; /* of the newest sample it knows */
+    char lost[200];           /* why what was saved is not used; "": it is, or there was nothing */
+};
+/* False: no room for another model. */
+bool o3_judge_recall(struct o3_judge *j, const char *model, struct o3_judge_recall *ret);
+/* An incident as events told it. Without effect where one with this id, or a newer one, is known. */
+struct o3_judge_told {
+    int64_t id, opened_wall_ms, since_ms, since_lo_ms, since_hi_ms;
+    bool is_open; /* else it only takes its number */
+    const char *model, *text;
+    uint32_t signals; /* bits */
+};
+void o3_judge_told_before(struct o3_judge *j, const struct o3_judge_told *t);
+void o3_judge_relive(struct o3_judge *j, const struct o3_sample *s);
+void o3_judge_recalled(struct o3_judge *j, int64_t now_wall_ms);
+
+/* Saves what has changed since it was saved. Without this call a model is saved with everything that is told of it,
+ * once in an hour while it learns or has a change in sight, and else every four hours. */
 void o3_judge_save(struct o3_judge *j);
 /* The model left memory of its owner: its series are saved and given up. */
 void o3_judge_forget(struct o3_judge *j, const char *model);

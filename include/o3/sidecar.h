@@ -17,6 +17,7 @@
 #include "o3/drift.h"
 #include "o3/events.h"
 #include "o3/host.h"
+#include "o3/judge.h"
 #include "o3/metrics.h"
 #include "o3/preset.h"
 #include "o3/sample.h"
@@ -86,6 +87,12 @@ O3_MUST_CHECK int o3_sidecar_new(const struct o3_sidecar_params *p, struct o3_no
 void o3_sidecar_free(struct o3_sidecar *s);
 /* A state saved earlier by save_state; call before the first turn. Unknown or broken values are ignored. */
 void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value, size_t n, struct o3_now now);
+/* What was measured since the states were saved, or where they do not fit, is judged again: after the states, before
+ * the first turn. As in o3/judge.h; false: nothing is wanted of this model. */
+bool o3_sidecar_recall(struct o3_sidecar *s, const char *model, struct o3_judge_recall *ret);
+void o3_sidecar_told_before(struct o3_sidecar *s, const struct o3_judge_told *t);
+void o3_sidecar_relive(struct o3_sidecar *s, const struct o3_sample *sample, struct o3_now now);
+void o3_sidecar_recalled(struct o3_sidecar *s, struct o3_now now);
 /* The preset files of earlier runs are not where they should be: write what is known again. */
 void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o3_now now);
 void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now);

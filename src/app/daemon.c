@@ -82,6 +82,7 @@ static enum o3_log_level log_level(const struct o3_daemon *d) {
 void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, const char sha256[65], int64_t wall_ms) {
     d->config = take_config;
     d->values = o3_config_values(take_config);
+    d->n_configs++;
     memcpy(d->config_sha256, sha256, sizeof d->config_sha256);
     if (d->log) o3_log_configure(d->log, (enum o3_log_format)d->values->log_format, log_level(d));
     o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS, 1);
@@ -178,6 +179,7 @@ static void stop(struct o3_daemon *d) {
     o3_loop_free(d->loop); /* runs what is left of the jobs */
     o3_file_watch_free(d->watch);
     o3_store_close(d->store);
+    d->store = NULL;
     o3_sidecar_free(d->sidecar);
 }
 
@@ -185,6 +187,7 @@ static void free_all(struct o3_daemon *d) {
     o3_log_free(d->log);
     o3_metrics_free(d->metrics);
     o3_config_free(d->config);
+    o3_daemon_free_waiting(d);
     free(d->stems);
     free(d);
 }

@@ -26,6 +26,21 @@ struct ollama_call {
 struct stem {
     char model[O3_MODEL_NAME_SIZE];
     char stem[160];
+    int64_t n_configs_told; /* the configuration that its log tells of last */
+};
+
+/* What waits to be written into the store. */
+struct state_list {
+    struct o3_store_state *v; /* one of a key: the newest */
+    size_t n, cap, bytes;
+};
+struct event_list {
+    struct waiting_event {
+        int64_t wall_ms;
+        const char *name; /* static: of the table */
+        char *model, *json;
+    } *v;
+    size_t n, cap;
 };
 
 struct o3_daemon {
@@ -33,6 +48,7 @@ struct o3_daemon {
     struct o3_config *config;
     const struct o3_config_values *values;
     char config_sha256[65];
+    int64_t n_configs; /* that were in force so far */
     int64_t started_ns;
 
     struct o3_loop *loop;
@@ -65,6 +81,8 @@ struct o3_daemon {
     bool is_preset_missing; /* a model's file of an earlier run is not there any more */
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
+    struct state_list states;
+    struct event_list events;
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
     int64_t store_at_ns;              /* prune it, or try again to open it */
 
@@ -89,11 +107,22 @@ void o3_daemon_set_ollama(struct o3_daemon *d);
 /* A look at the host that is no older than that; borrowed until the next one. */
 const struct o3_host_state *o3_daemon_host(struct o3_daemon *d, int64_t max_age_ns);
 
-/* daemon_results.c: files and store */
-void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+/* daemon_results.c: presets and summaries */
 void o3_daemon_set_paths(struct o3_daemon *d);
-O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /* fails only on O3_E_LOCKED */
+bool o3_daemon_write_presets(void *daemon, const struct o3_sidecar_presets *w);
+/* The one kept for this model; without memory for it, `spare` is filled. */
+struct stem *o3_daemon_stem_of(struct o3_daemon *d, const char *model, struct stem *spare);
+char *o3_daemon_copy_bytes(const char *p, size_t n); /* and a NUL; NULL: p is NULL, or no memory */
+int o3_daemon_make_parent(const char *path, struct o3_err *e);
+
+/* daemon_recall.c: what earlier processes knew */
 void o3_daemon_restore(struct o3_daemon *d);
+
+/* daemon_store.c: the database and the logs */
+void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /* fails only on O3_E_LOCKED */
+void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e);
+void o3_daemon_free_waiting(struct o3_daemon *d);
 void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_flush(struct o3_daemon *d);
 void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f,

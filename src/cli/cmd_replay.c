@@ -38,8 +38,8 @@ static const char HELP[] =
     "  --false-alarms RATE  to accept, for example \"1 per 30d\" (drift.false_alarms)\n"
     "  --interval DURATION  between two values, where neither the log nor a column of times says it (probe.interval)\n"
     "  --config.file FILE   the configuration; every key is an option, too, for example --drift.season=false.\n"
-    "                       A log gives the verdicts of its time with the configuration of its time: keys of\n"
-    "                       drift, and probe.prefill_interval\n"
+    "                       A log tells the keys that shaped its verdicts (of drift, and probe.prefill_interval);\n"
+    "                       what an option or FILE says stands above it, what the environment says does not\n"
     "\n"
     "  --skip-bad           pass over broken lines, and count them\n"
     "  --json               one JSON object a verdict\n"
@@ -295,6 +295,8 @@ int o3_cmd_replay(int argc, char **argv) {
         return 2;
     }
     r.values = o3_config_values(config);
+    r.config = config;
+    r.args = &args;
     if (!r.interval_ms) r.interval_ms = r.values->probe_interval_ms;
     status = replay(&r, argv + optind, argc - optind);
     o3_config_free(config);

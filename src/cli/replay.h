@@ -4,6 +4,7 @@
 /* What the parts of `o3 replay` share: cmd_replay.c reads the command line, replay_series.c judges one series of
  * numbers, replay_log.c the sidecar's logs. */
 #include <stdio.h>
+#include "app/config_source.h"
 #include "io/lines.h"
 #include "o3/config.h"
 #include "o3/drift.h"
@@ -21,6 +22,8 @@ struct replay {
     int64_t interval_ms; /* between two values */
     bool has_interval;   /* it was given */
     const struct o3_config_values *values;
+    const struct o3_config *config; /* of which they are */
+    const struct o3_config_args *args;
 };
 
 /* One input of the command. */

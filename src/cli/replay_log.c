@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
+#include "app/log_record.h"
 #include "cli/replay.h"
 #include "cli/states.h"
 #include "o3/judge_events.h"
@@ -22,6 +23,8 @@ struct log {
     struct replay_input in; /* the open one, while is_open */
     bool is_open, has_sample, is_done;
     struct o3_sample sample;
+    bool has_record; /* it stood before this sample */
+    struct o3_log_record record;
 };
 
 struct logs {
@@ -30,7 +33,10 @@ struct logs {
     struct o3_states states;
     struct log v[REPLAY_FILES_MAX];
     size_t n, n_files;
-    int64_t now_ms; /* of the sample that is judged */
+    int64_t now_ms;           /* of the sample that is judged */
+    struct o3_config *config; /* of the log, where it tells one; NULL */
+    bool is_off;              /* drift.enabled was false */
+    int64_t n_unjudged;
     int64_t n_samples, n_skipped, n_confirmed, n_incidents;
     char models[REPLAY_FILES_MAX][O3_MODEL_NAME_SIZE];
     size_t n_models;
@@ -139,6 +145,10 @@ static int read_sample(struct logs *l, struct log *x) {
             continue;
         }
         if (r > 0 && !line[strspn(line, " \t")]) continue;
+        if (r > 0 && o3_log_record_decode(line, n, &x->record)) {
+            x->has_record = true;
+            continue;
+        }
         if (r > 0) r = o3_sample_decode_json(line, n, &x->sample, &e);
         x->has_sample = r == 0;
         if (r >= 0) continue;
@@ -251,6 +261,41 @@ static void note_model(struct logs *l, const char *model) {
     if (l->n_models < REPLAY_FILES_MAX) o3_str_copy(l->models[l->n_models++], O3_MODEL_NAME_SIZE, model);
 }
 
+/* An option, or a key of a file that was named. */
+static bool is_given(const struct replay *r, const char *key) {
+    enum o3_conf_origin origin = o3_config_origin(r->config, key);
+    return origin == O3_ORIGIN_FLAG || (origin == O3_ORIGIN_FILE && r->args->file);
+}
+
+static void configure(struct logs *l, const struct o3_config_values *values) {
+    struct o3_judge_params p;
+    o3_judge_params_of(values, &p);
+    o3_judge_configure(l->judge, &p);
+    l->is_off = !values->drift_enabled;
+}
+
+/* From here on the verdicts were given under these keys. 0 or an exit status. */
+static int take_record(struct logs *l, struct log *x) {
+    const struct replay *r = l->replay;
+    struct o3_conf_pair flags[O3_CONFIG_FLAGS_MAX + O3_LOG_KEYS_MAX];
+    struct o3_config *config;
+    struct o3_err e = {0};
+    size_t n = r->args->n_flags;
+    x->has_record = false;
+    memcpy(flags, r->args->flags, n * sizeof *flags);
+    for (size_t i = 0; i < x->record.n; i++)
+        if (!is_given(r, x->record.v[i].key))
+            flags[n++] = (struct o3_conf_pair){x->record.v[i].key, x->record.v[i].value};
+    if (o3_config_source_load(r->args->file, flags, n, NULL, NULL, &config, NULL, &e) < 0) {
+        fprintf(stderr, "o3 replay: the log's configuration: %s\n", e.text);
+        return 2;
+    }
+    configure(l, o3_config_values(config));
+    o3_config_free(l->config);
+    l->config = config;
+    return 0;
+}
+
 static int judge_all(struct logs *l) {
     for (;;) {
         struct log *x;
@@ -258,9 +303,13 @@ static int judge_all(struct logs *l) {
         if (status || !x) return status;
         if (l->replay->has_interval && x->sample.around.interval_ms <= 0)
             x->sample.around.interval_ms = l->replay->interval_ms;
+        if (x->has_record && (status = take_record(l, x))) return status;
         l->now_ms = taken_ms(&x->sample);
         note_model(l, x->sample.model);
-        o3_judge_add(l->judge, &x->sample);
+        if (l->is_off)
+            l->n_unjudged++;
+        else
+            o3_judge_add(l->judge, &x->sample);
         x->has_sample = false;
         l->n_samples++;
     }
@@ -274,6 +323,9 @@ static int finish(const struct logs *l) {
         n_standing += o3_judge_n_confirmed(l->judge, l->models[i]);
     }
     if (l->n_skipped) fprintf(stderr, "o3 replay: %lld broken lines passed over\n", (long long)l->n_skipped);
+    if (l->n_unjudged)
+        fprintf(stderr, "o3 replay: %lld samples were not judged, live neither: drift.enabled was false\n",
+                (long long)l->n_unjudged);
     if (l->states.is_full) fputs("o3 replay: too many states; verdicts may differ from the live ones\n", stderr);
     if (!l->replay->is_json)
         printf("%lld samples of %zu model%s, confirmed changes: %lld, incidents: %lld; at the end %d series stand "
@@ -292,6 +344,7 @@ static void free_logs(struct logs *l) {
         if (l->v[i].is_open && l->v[i].n) replay_close(&l->v[i].in);
     }
     o3_judge_free(l->judge);
+    o3_config_free(l->config);
     o3_states_done(&l->states);
     free(l);
 }

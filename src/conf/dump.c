@@ -93,6 +93,25 @@ static void add_value(struct o3_buf *out, const struct o3_config *c, size_t row,
     }
 }
 
+int o3_config_value_text(const struct o3_config *c, const char *key, struct o3_buf *out) {
+    const struct o3_conf_row *rows;
+    size_t n = o3_conf_rows(&rows), row = 0;
+    while (row < n && strcmp(rows[row].key, key) != 0)
+        row++;
+    if (row == n) return O3_E_NOT_FOUND;
+    enum o3_conf_type type = rows[row].type;
+    if (type == O3_CONF_SECRET || type == O3_CONF_LIST || type == O3_CONF_NUMBERS) return O3_E_USAGE;
+    if (type == O3_CONF_STRING) return o3_buf_adds(out, *(const char *const *)o3_conf_slot_const(c, row));
+    if (type != O3_CONF_ENUM) {
+        add_value(out, c, row, false);
+        return out->err;
+    }
+    const char *choice = rows[row].choices;
+    for (int i = *(const int *)o3_conf_slot_const(c, row); i > 0; i--)
+        choice = strchr(choice, '|') + 1;
+    return o3_buf_add(out, choice, strcspn(choice, "|"));
+}
+
 static const char *tail(const char *key) {
     const char *dot = strrchr(key, '.');
     return dot ? dot + 1 : key;

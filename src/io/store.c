@@ -341,16 +341,31 @@ static int add_sample(struct o3_store *s, sqlite3_stmt *model, sqlite3_stmt *sam
     return r ? r : run(s, sample, e);
 }
 
-int o3_store_add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e) {
+static int add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e) {
     if (!n) return 0;
     AUTO_STATEMENT *model = NULL, *sample = NULL;
     int r = prepare(s, INSERT_MODEL, &model, e);
     if (!r) r = prepare(s, INSERT_SAMPLE, &sample, e);
-    if (!r) r = exec(s, "BEGIN IMMEDIATE", "write to", e);
-    if (r) return r;
     for (size_t i = 0; i < n && !r; i++)
         r = add_sample(s, model, sample, &v[i], e);
+    return r;
+}
+
+int o3_store_write(struct o3_store *s, const struct o3_store_batch *b, struct o3_err *e) {
+    int r = exec(s, "BEGIN IMMEDIATE", "write to", e);
+    if (r) return r;
+    r = add_samples(s, b->samples, b->n_samples, e);
+    for (size_t i = 0; i < b->n_states && !r; i++) {
+        const struct o3_store_state *x = &b->states[i];
+        r = x->n ? o3_store_put(s, x->key, x->value, x->n, b->wall_ms, e) : o3_store_drop(s, x->key, e);
+    }
+    for (size_t i = 0; i < b->n_events && !r; i++)
+        r = o3_store_add_event(s, &b->events[i], e);
     return end_transaction(s, r, e);
+}
+
+int o3_store_add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e) {
+    return n ? o3_store_write(s, &(struct o3_store_batch){.samples = v, .n_samples = n}, e) : 0;
 }
 
 static void column_text(sqlite3_stmt *st, int i, char *out, size_t size) {
@@ -463,6 +478,54 @@ int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, si
     *ret = l.v;
     *ret_n = l.n;
     return 0;
+}
+
+int o3_store_each_model(struct o3_store *s, bool (*fn)(void *ctx, const char *model), void *ctx, struct o3_err *e) {
+    AUTO_STATEMENT *st = NULL;
+    int r = prepare(s,
+                    "SELECT name, max((SELECT max(wall_ms) FROM sample WHERE model_id = model.id)) AS last FROM model"
+                    " GROUP BY name HAVING last IS NOT NULL ORDER BY last DESC, name",
+                    &st, e);
+    if (r) return r;
+    int step;
+    while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+        char name[O3_MODEL_NAME_SIZE];
+        column_text(st, 0, name, sizeof name);
+        if (!fn(ctx, name)) return 0;
+    }
+    return step == SQLITE_DONE ? 0 : fail(s, "read", e);
+}
+
+int o3_store_place(struct o3_store *s, const char *model, int64_t wall_ms, int64_t mono_ns, int64_t *ret,
+                   struct o3_err *e) {
+    AUTO_STATEMENT *st = NULL;
+    int r = prepare(
+        s,
+        "SELECT coalesce((SELECT max(sample.id) FROM sample JOIN model ON model.id = model_id"
+        " WHERE name = ?1 AND wall_ms = ?2 AND mono_ns = ?3),"
+        " (SELECT max(sample.id) FROM sample JOIN model ON model.id = model_id WHERE name = ?1 AND wall_ms <= ?2), 0)",
+        &st, e);
+    if (r) return r;
+    unsigned bad = bind_text(st, 1, model) | (unsigned)sqlite3_bind_int64(st, 2, wall_ms);
+    bad |= (unsigned)sqlite3_bind_int64(st, 3, mono_ns);
+    if (bad || sqlite3_step(st) != SQLITE_ROW) return fail(s, "read", e);
+    *ret = sqlite3_column_int64(st, 0);
+    return 0;
+}
+
+int o3_store_each_after(struct o3_store *s, int64_t place, size_t max,
+                        bool (*fn)(void *ctx, int64_t place, const struct o3_sample *v), void *ctx, struct o3_err *e) {
+    AUTO_STATEMENT *st = NULL;
+    int r = prepare(s, SELECT_AFTER, &st, e);
+    if (r) return r;
+    int64_t most = max > MAX_SAMPLES ? MAX_SAMPLES : (int64_t)max;
+    if (sqlite3_bind_int64(st, 1, place) || sqlite3_bind_int64(st, 2, most)) return fail(s, "read", e);
+    int step;
+    while ((step = sqlite3_step(st)) == SQLITE_ROW) {
+        struct o3_sample v;
+        if (read_sample(st, &v) && !fn(ctx, sqlite3_column_int64(st, N_COLUMNS), &v)) return 0;
+    }
+    return step == SQLITE_DONE ? 0 : fail(s, "read", e);
 }
 
 /* --- states --- */

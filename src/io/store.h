@@ -17,6 +17,23 @@ void o3_store_close(struct o3_store *s);
 void o3_store_hurry(struct o3_store *s);
 /* One transaction for all n. */
 O3_MUST_CHECK int o3_store_add_samples(struct o3_store *s, const struct o3_sample *v, size_t n, struct o3_err *e);
+/* Samples, states and events that belong together: all of them or, after an error, none. */
+struct o3_store_state {
+    char *key, *value;
+    size_t n; /* 0: it is deleted */
+};
+struct o3_store_event {
+    int64_t wall_ms;
+    const char *name, *model, *json;
+};
+struct o3_store_batch {
+    const struct o3_sample *samples;
+    const struct o3_store_state *states;
+    const struct o3_store_event *events;
+    size_t n_samples, n_states, n_events;
+    int64_t wall_ms; /* of the states */
+};
+O3_MUST_CHECK int o3_store_write(struct o3_store *s, const struct o3_store_batch *b, struct o3_err *e);
 /* The newest `max` with wall_ms >= since_ms, newest last; model "" = all. *ret is malloc'ed; NULL when there is none.
  */
 O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, size_t max,
@@ -25,6 +42,17 @@ O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_
  * a million. Model "" = all. */
 O3_MUST_CHECK int o3_store_each_sample(struct o3_store *s, const char *model, int64_t since_ms, int64_t until_ms,
                                        void (*fn)(void *ctx, const struct o3_sample *v), void *ctx, struct o3_err *e);
+/* Models with samples, the one measured last first. fn: false ends it. */
+O3_MUST_CHECK int o3_store_each_model(struct o3_store *s, bool (*fn)(void *ctx, const char *model), void *ctx,
+                                      struct o3_err *e);
+/* The place of a sample in the order of storing: of the one with both times; if it is not there, of the last one of the
+ * model that is no younger. 0: none. */
+O3_MUST_CHECK int o3_store_place(struct o3_store *s, const char *model, int64_t wall_ms, int64_t mono_ns, int64_t *ret,
+                                 struct o3_err *e);
+/* Samples behind that place in the order of storing, of these the newest `max`. fn: false ends it. */
+O3_MUST_CHECK int o3_store_each_after(struct o3_store *s, int64_t place, size_t max,
+                                      bool (*fn)(void *ctx, int64_t place, const struct o3_sample *v), void *ctx,
+                                      struct o3_err *e);
 /* Small named states (detectors, reload strikes, presets): whole old or whole new. */
 O3_MUST_CHECK int o3_store_put(struct o3_store *s, const char *key, const char *value, size_t n, int64_t wall_ms,
                                struct o3_err *e);
@@ -34,10 +62,6 @@ O3_MUST_CHECK int o3_store_get(struct o3_store *s, const char *key, struct o3_bu
 O3_MUST_CHECK int o3_store_each(struct o3_store *s, const char *key_prefix,
                                 void (*fn)(void *ctx, const char *key, const char *value, size_t n), void *ctx,
                                 struct o3_err *e);
-struct o3_store_event {
-    int64_t wall_ms;
-    const char *name, *model, *json;
-};
 O3_MUST_CHECK int o3_store_add_event(struct o3_store *s, const struct o3_store_event *ev, struct o3_err *e);
 /* Events from `since_ms` on, the newest `max`, newest first. The strings are borrowed for the call. */
 O3_MUST_CHECK int o3_store_each_event(struct o3_store *s, int64_t since_ms, size_t max,

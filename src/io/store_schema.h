@@ -107,7 +107,8 @@ enum {
     N_INTS = sizeof INT_OFFSETS / sizeof *INT_OFFSETS,
     N_REALS = sizeof REAL_OFFSETS / sizeof *REAL_OFFSETS,
     N_AROUND_INTS = sizeof AROUND_INT_OFFSETS / sizeof *AROUND_INT_OFFSETS,
-    N_AROUND_TEXTS = sizeof AROUND_TEXTS / sizeof *AROUND_TEXTS
+    N_AROUND_TEXTS = sizeof AROUND_TEXTS / sizeof *AROUND_TEXTS,
+    N_COLUMNS = 10 + N_INTS + N_REALS + N_AROUND_INTS + N_AROUND_TEXTS /* of a sample that is read */
 };
 #define EACH_COLUMN(AS)                                                                                                \
     INT_COLUMNS(AS) REAL_COLUMNS(AS) AROUND_REAL_COLUMNS(AS) AROUND_INT_COLUMNS(AS) AROUND_TEXT_COLUMNS(AS)
@@ -125,5 +126,10 @@ static const char SELECT_IN_TIME[] =
     "SELECT name, digest, wall_ms, mono_ns, kind, outcome, flags, http_status, detail, acknowledged" EACH_COLUMN(
         AS_NAME) " FROM sample JOIN model ON model.id = model_id WHERE wall_ms >= ?1 AND wall_ms < ?3"
                  " AND (?2 = '' OR name = ?2) ORDER BY wall_ms, sample.id LIMIT ?4";
+
+static const char SELECT_AFTER[] =
+    "SELECT name, digest, wall_ms, mono_ns, kind, outcome, flags, http_status, detail, acknowledged" EACH_COLUMN(
+        AS_NAME) ", sample.id FROM sample JOIN model ON model.id = model_id"
+                 " WHERE sample.id > max(?1, (SELECT max(id) FROM sample) - ?2) ORDER BY sample.id";
 
 #endif

@@ -16,6 +16,14 @@ static void when(const struct o3_drift_report *r, int64_t *lo, int64_t *hi) {
     *hi = has && r->change_hi_ms >= r->change_wall_ms ? r->change_hi_ms : r->change_wall_ms;
 }
 
+bool o3_judge_is_near(const struct o3_drift_report *a, const struct o3_drift_report *b, int64_t slack_ms) {
+    int64_t lo, hi, other_lo, other_hi;
+    when(a, &lo, &hi);
+    when(b, &other_lo, &other_hi);
+    bool is_beyond = lo < -TIME_MAX_MS || hi > TIME_MAX_MS || other_lo < -TIME_MAX_MS || other_hi > TIME_MAX_MS;
+    return !is_beyond && lo <= other_hi + slack_ms && hi >= other_lo - slack_ms;
+}
+
 static bool is_near(const struct o3_incident *i, const struct o3_drift_report *r, int64_t slack_ms) {
     int64_t lo, hi;
     when(r, &lo, &hi);
@@ -67,18 +75,22 @@ static struct o3_incident_member *find_member(struct o3_judge *j, const struct o
     return NULL;
 }
 
+void o3_judge_drop_incident(struct o3_judge *j, int n) {
+    free(j->incidents[n]);
+    j->n_incidents--;
+    memmove(j->incidents + n, j->incidents + n + 1, (size_t)(j->n_incidents - n) * sizeof *j->incidents);
+}
+
 static struct kept_incident *open_incident(struct o3_judge *j, const struct o3_verdict *v, int64_t wall_ms) {
+    if (j->is_muted && j->n_incidents == O3_INCIDENTS_MAX) return NULL; /* what was told is not given up for it */
     struct kept_incident *k = calloc(1, sizeof *k);
     if (!k) return NULL;
-    if (j->n_incidents == O3_INCIDENTS_MAX) {
-        free(j->incidents[0]);
-        memmove(j->incidents, j->incidents + 1, (O3_INCIDENTS_MAX - 1) * sizeof *j->incidents);
-        j->n_incidents--;
-    }
+    if (j->n_incidents == O3_INCIDENTS_MAX) o3_judge_drop_incident(j, 0);
     k->i = (struct o3_incident){.id = j->next_incident++, .is_open = true, .opened_wall_ms = wall_ms};
     k->i.since_ms = v->report.change_wall_ms;
     when(&v->report, &k->i.since_lo_ms, &k->i.since_hi_ms);
     j->incidents[j->n_incidents++] = k;
+    k->is_relived = j->is_muted;
     touch(k, O3_INCIDENT_OPENED);
     return k;
 }
@@ -117,9 +129,10 @@ static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t se
 
 static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t setting, const struct o3_sample *s) {
     struct kept_incident *k = NULL;
-    struct o3_incident_member *x = find_member(j, v, setting, &k);
     int64_t interval_ms = s->around.interval_ms > 0 ? s->around.interval_ms : O3_JUDGE_INTERVAL_MS;
     int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? O3_NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
+    if (j->is_muted && o3_judge_is_told(j, v, setting, slack_ms)) return;
+    struct o3_incident_member *x = find_member(j, v, setting, &k);
     if (x && (!x->is_over || is_near(&k->i, &v->report, slack_ms))) {
         *x = (struct o3_incident_member){.verdict = *v, .setting = setting, .seen_ms = s->wall_ms};
         touch(k, O3_INCIDENT_CHANGED);
@@ -179,7 +192,7 @@ static bool was_accepted(const struct model *m, const struct o3_incident_member 
     const struct setting *g = o3_judge_setting(m, x->verdict.signal);
     const struct series *series = g ? &g->series[x->verdict.signal][x->verdict.stratum] : NULL;
     struct o3_drift_view v;
-    if (!g || g->id != x->setting || !o3_series_is_in(series, O3_DRIFT_STABLE)) return false;
+    if (!g || g->id != x->setting || x->is_unproven || !o3_series_is_in(series, O3_DRIFT_STABLE)) return false;
     o3_series_glance(series, &v);
     return v.established_wall_ms > x->verdict.report.change_wall_ms;
 }
@@ -196,8 +209,10 @@ static void note_member(struct kept_incident *k, struct o3_incident_member *x, c
 void o3_judge_note_sample(struct o3_judge *j, const struct model *m, int64_t wall_ms) {
     for (int n = 0; n < j->n_incidents; n++) {
         struct o3_incident *i = &j->incidents[n]->i;
-        for (int k = 0; i->is_open && k < i->n_members; k++)
-            if (!i->member[k].is_over) note_member(j->incidents[n], &i->member[k], m, wall_ms);
+        for (int k = 0; i->is_open && k < i->n_members; k++) {
+            bool is_past = j->is_recalling && wall_ms < i->member[k].seen_ms; /* it was noted then */
+            if (!i->member[k].is_over && !is_past) note_member(j->incidents[n], &i->member[k], m, wall_ms);
+        }
     }
 }
 
@@ -221,6 +236,8 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t
         for (int i = 0; i < k->i.n_members; i++) {
             struct o3_incident_member *x = &k->i.member[i];
             if (strcmp(x->verdict.model, m->name) != 0) continue;
+            if (x->is_unproven && !x->setting) o3_judge_attach(m, x);
+            if (!x->setting) continue;
             if (!x->is_over && is_long && !is_present(m, x->setting)) end_member(k, x, O3_MEMBER_LEFT);
             if (!stands_again(m, x)) continue;
             x->is_over = false;
@@ -258,7 +275,7 @@ static bool follow_growth(const struct o3_judge *j, const struct model *m, struc
 }
 
 void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
-    if (m->n_here % O3_JUDGE_RETHINK) return;
+    if (m->n_here % O3_JUDGE_RETHINK || j->is_muted) return;
     for (int n = 0; n < j->n_incidents; n++) {
         struct kept_incident *k = j->incidents[n];
         if (k->i.is_open && follow_growth(j, m, k)) touch(k, O3_INCIDENT_CHANGED);
@@ -267,6 +284,14 @@ void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
         touch(k, O3_INCIDENT_CHANGED);
         k->has_evidence = true;
     }
+}
+
+/* Of one that is made of what events told some figures are not known: their words stay. */
+static bool is_in_figures(const struct o3_incident *i) {
+    bool is_it = true;
+    for (int n = 0; n < i->n_members; n++)
+        is_it &= i->member[n].verdict.budget_ms > 0;
+    return is_it;
 }
 
 /* Brings up to date what follows from the members. */
@@ -280,7 +305,15 @@ static void settle(struct o3_judge *j, struct kept_incident *k, int64_t wall_ms)
     set_since(i);
     if (is_open && k->has_evidence) o3_judge_find_causes(j, k);
     k->has_evidence = false;
-    o3_incident_text(i, i->text, sizeof i->text);
+    if (is_in_figures(i)) o3_incident_text(i, i->text, sizeof i->text);
+}
+
+/* What is saved of them is to be of the same sample as the incident. */
+static void mark_members(const struct o3_judge *j, const struct o3_incident *i) {
+    for (int n = 0; n < i->n_members; n++) {
+        struct model *m = o3_judge_find(j, i->member[n].verdict.model);
+        if (m) m->has_news = true;
+    }
 }
 
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms) {
@@ -290,7 +323,11 @@ void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms) {
         bool is_news = k->is_touched;
         k->is_touched = k->is_unsaved = false;
         settle(j, k, wall_ms);
+        mark_members(j, &k->i);
         o3_judge_save_incident(j, k);
+        k->is_seen_unsaved |= j->is_recalling;
+        if (j->is_muted) continue;
+        k->was_open = k->i.is_open;
         if (is_news && j->ops.incident) j->ops.incident(j->ops.ctx, &k->i, k->change);
     }
 }

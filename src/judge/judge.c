@@ -25,11 +25,15 @@ int o3_judge_new(const struct o3_judge_params *p, const struct o3_judge_ops *ops
     return 0;
 }
 
-static void free_model(struct model *m) {
+void o3_judge_free_settings(struct model *m) {
     for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
         o3_judge_free_setting(m->epochs[i]);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
         o3_judge_free_setting(m->digests[i]);
+}
+
+static void free_model(struct model *m) {
+    o3_judge_free_settings(m);
     free(m->trail);
     free(m);
 }
@@ -62,20 +66,13 @@ struct model *o3_judge_find(const struct o3_judge *j, const char *name) {
     return NULL;
 }
 
-enum saving {
-    SAVE_UNSETTLED, /* what learns, or has a change in sight */
-    SAVE_CHANGED,   /* what has changed since it was saved */
-    SAVE_ALL
-};
-
-static bool is_wanted(const struct series *x, enum saving how) {
-    return how == SAVE_ALL || (x->n_unsaved && (how == SAVE_CHANGED || !o3_series_is_in(x, O3_DRIFT_STABLE)));
-}
+enum saving { SAVE_CHANGED, /* since it was saved */ SAVE_ALL };
 
 static void save_setting(const struct o3_judge *j, const struct model *m, struct setting *g, enum saving how) {
     for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++)
-            if (is_wanted(&g->series[sig][st], how)) o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
+            if (how == SAVE_ALL || g->series[sig][st].n_unsaved)
+                o3_series_save(j, m, g, (enum o3_signal)sig, (enum o3_stratum)st);
 }
 
 static void save_model(const struct o3_judge *j, struct model *m, enum saving how) {
@@ -83,8 +80,8 @@ static void save_model(const struct o3_judge *j, struct model *m, enum saving ho
         save_setting(j, m, m->epochs[i], how);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
         save_setting(j, m, m->digests[i], how);
-    if (how == SAVE_ALL || m->is_unsaved || m->n_trail_unsaved) o3_judge_save_model(j, m);
-    if (how == SAVE_ALL || (how == SAVE_CHANGED && m->n_trail_unsaved)) o3_judge_save_trail(j, m);
+    if (how == SAVE_ALL || m->is_unsaved || m->has_news || m->n_trail_unsaved) o3_judge_save_model(j, m);
+    if (how == SAVE_ALL || m->n_trail_unsaved) o3_judge_save_trail(j, m);
 }
 
 void o3_judge_save(struct o3_judge *j) {
@@ -93,13 +90,33 @@ void o3_judge_save(struct o3_judge *j) {
     o3_judge_save_seen(j, NULL);
 }
 
+static bool is_setting_unsettled(const struct setting *g) {
+    bool is_it = false;
+    for (int sig = 0; g && sig < O3_SIGNAL_COUNT; sig++)
+        for (int st = 0; st < O3_STRATUM_COUNT; st++) {
+            const struct series *x = &g->series[sig][st];
+            is_it |= o3_series_exists(x) && !o3_series_is_in(x, O3_DRIFT_STABLE);
+        }
+    return is_it;
+}
+
 /* By time: what is written an hour does not depend on the cadence. A clock that is set back makes it due. */
 static void save_if_due(const struct o3_judge *j, struct model *m, int64_t mono_ns) {
-    if (m->is_unsaved) o3_judge_save_model(j, m); /* at once: saved series carry the numbers of its settings */
-    if (mono_ns >= m->saved_ns && mono_ns - m->saved_ns < O3_JUDGE_SAVE_NS) return;
-    m->saved_ns = mono_ns;
-    save_model(j, m, ++m->n_savings % O3_JUDGE_SAVE_STABLE ? SAVE_UNSETTLED : SAVE_CHANGED);
-    o3_judge_save_seen(j, m);
+    int64_t every_ns = O3_JUDGE_SAVE_NS;
+    if (!is_setting_unsettled(m->epoch) && !is_setting_unsettled(m->digest)) every_ns *= O3_JUDGE_SAVE_STABLE;
+    bool is_due = mono_ns < m->saved_ns || mono_ns - m->saved_ns >= every_ns;
+    if (!is_due && !m->has_news && !m->is_unsaved) return;
+    if (is_due) m->saved_ns = mono_ns;
+    save_model(j, m, SAVE_CHANGED);
+    if (is_due) o3_judge_save_seen(j, m);
+}
+
+/* All of a model at once: what is saved of it is of one sample. With it go others of an incident that it changed. */
+static void save_told(const struct o3_judge *j, struct model *m, int64_t mono_ns) {
+    if (j->is_recalling) return;
+    save_if_due(j, m, mono_ns);
+    for (int i = 0; i < j->n_models; i++)
+        if (j->models[i]->has_news) save_model(j, j->models[i], SAVE_CHANGED);
 }
 
 void o3_judge_forget(struct o3_judge *j, const char *name) {
@@ -122,7 +139,7 @@ static void make_room(struct o3_judge *j) {
     o3_judge_forget(j, oldest->name);
 }
 
-static struct model *model_of(struct o3_judge *j, const char *name) {
+struct model *o3_judge_model(struct o3_judge *j, const char *name) {
     struct model *m = o3_judge_find(j, name);
     if (m) return m;
     if (j->n_models == j->p.max_models) make_room(j);
@@ -141,7 +158,7 @@ static struct model *model_of(struct o3_judge *j, const char *name) {
 
 void o3_judge_expect(struct o3_judge *j, const char *name) {
     if (!o3_judge_find(j, name) && j->n_models == j->p.max_models) return;
-    (void)model_of(j, name);
+    (void)o3_judge_model(j, name);
 }
 
 /* ---- samples ---- */
@@ -168,13 +185,15 @@ static void acknowledge_signal(struct o3_judge *j, struct model *m, enum o3_sign
     for (int st = 0; st < O3_STRATUM_COUNT; st++)
         if (o3_series_acknowledge(&g->series[sig][st], &level) && &g->series[sig][st] == told) told_level = level;
     o3_judge_end_members(j, m, g->id, (int)sig, O3_MEMBER_ACKNOWLEDGED);
-    if (j->ops.acknowledged) j->ops.acknowledged(j->ops.ctx, m->name, sig, o3_shown_value(sig, told_level));
+    if (j->ops.acknowledged && !j->is_muted)
+        j->ops.acknowledged(j->ops.ctx, m->name, sig, o3_shown_value(sig, told_level));
 }
 
 double o3_judge_acceptable(const struct o3_judge *j, const char *model, enum o3_signal sig) {
     const struct model *m = o3_judge_find(j, model);
     bool has_changed = false;
     const struct series *x = m ? acknowledged_series(o3_judge_setting(m, sig), sig, &has_changed) : NULL;
+    if (m && x && !has_changed) has_changed = o3_judge_has_unproven(j, m, sig);
     return has_changed ? o3_shown_value(sig, o3_series_acceptable(x)) : (double)NAN;
 }
 
@@ -265,25 +284,40 @@ static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s,
     }
 }
 
-/* After what follows from it: a verdict that is saved is never told again. */
-static void save_news(struct o3_judge *j, struct model *m, const struct news *news) {
-    for (size_t i = 0; i < news->n; i++)
-        o3_series_save(j, m, o3_judge_setting(m, news->verdict[i].signal), news->verdict[i].signal,
-                       news->verdict[i].stratum);
+static void note_seen(struct model *m, const struct o3_sample *s) {
+    m->has_seen = true;
+    m->seen_wall_ms = s->wall_ms;
+    m->seen_mono_ns = s->mono_ns;
+}
+
+void o3_judge_pass(struct o3_judge *j, const struct o3_sample *s) {
+    struct model *m = o3_judge_find(j, s->model);
+    if (!m) return;
+    note_seen(m, s);
+    m->n_trail_unsaved++; /* the state is another one */
+    save_if_due(j, m, s->mono_ns);
+}
+
+static void tell_lost(const struct o3_judge *j, struct model *m) {
+    if (m->lost[0] && j->ops.lost) j->ops.lost(j->ops.ctx, m->name, m->lost);
+    m->lost[0] = '\0';
 }
 
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
-    struct model *m = model_of(j, s->model);
+    struct model *m = o3_judge_model(j, s->model);
     struct news news = {.n = 0};
     if (!m) return;
     m->used = ++j->n_samples;
+    note_seen(m, s);
     const char *reason = o3_judge_enter(j, m, s);
-    if (reason && j->ops.epoch) j->ops.epoch(j->ops.ctx, m->name, reason);
+    tell_lost(j, m);
+    if (reason && j->ops.epoch && !j->is_muted) j->ops.epoch(j->ops.ctx, m->name, reason);
     o3_trail_add(m, s);
     o3_judge_note_sample(j, m, s->wall_ms);
     acknowledge(j, m, s->acknowledged);
     feed(j, m, s, &news);
-    for (size_t i = 0; j->ops.verdict && i < news.n; i++)
+    m->has_news |= news.n > 0 || s->acknowledged;
+    for (size_t i = 0; j->ops.verdict && !j->is_muted && i < news.n; i++)
         j->ops.verdict(j->ops.ctx, &news.verdict[i]);
     o3_judge_compare(j, m);
     o3_judge_follow_settings(j, m, s->wall_ms);
@@ -291,8 +325,7 @@ void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     o3_judge_rethink_incidents(j, m);
     save_acknowledged(j, m, s->acknowledged);
     o3_judge_tell_incidents(j, s->wall_ms);
-    save_news(j, m, &news);
-    save_if_due(j, m, s->mono_ns);
+    save_told(j, m, s->mono_ns);
 }
 
 /* ---- views ---- */

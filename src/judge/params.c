@@ -1,6 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/judge_params.h"
 
+const char *const o3_judge_keys[O3_JUDGE_KEYS] = {
+    "drift.enabled",      "drift.detector",        "drift.season",           "drift.min_effect",
+    "drift.false_alarms", "drift.confirm_samples", "drift.baseline_samples", "probe.prefill_interval"};
+
 void o3_judge_params_of(const struct o3_config_values *config, struct o3_judge_params *ret) {
     *ret = (struct o3_judge_params){
         .min_effect = config->drift_min_effect,

@@ -3,7 +3,8 @@
 #define O3_SRC_JUDGE_PARTS_H
 /* What the files of src/judge share. Flow of a sample: judge.c -> epoch.c (which setting) -> feed.c (which signals) ->
  * series.c (the detectors) -> release.c (before and after) -> incident.c, why.c (what belongs together, and why);
- * text.c words it, state.c writes and reads what is kept. */
+ * text.c words it, state.c writes and reads what is kept;
+ * recall.c takes it up again after a process that was killed. */
 #include "o3/judge.h"
 #include "o3/success.h"
 
@@ -77,9 +78,13 @@ struct model {
     bool has_come_back; /* by that switch, to a setting that was known */
     bool is_unsaved;
     bool has_lost_state; /* it was damaged: saved series may carry the numbers of new settings */
+    char lost[200];      /* why something saved was not taken up; "" */
+    bool is_relived;     /* it is judged again from stored samples, and nothing is told */
+    bool has_news;       /* something was told of it since it was saved */
+    bool has_seen;
+    int64_t seen_wall_ms, seen_mono_ns; /* its newest sample */
     int n_trail_unsaved;
     int64_t saved_ns; /* on the clock of the samples */
-    int n_savings;
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
     struct pending pending[O3_SIGNAL_COUNT];
@@ -96,13 +101,19 @@ struct kept_incident {
     bool has_evidence;              /* this sample brought a member, or a reason to think again */
     bool is_touched;                /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
+    bool is_relived;  /* opened while nothing was told */
+    bool is_by_words; /* made of what events told: signals, but no strata */
+    bool was_open;    /* before stored samples were judged again */
 };
 
 struct o3_judge {
     struct o3_judge_params p;
     struct o3_judge_ops ops;
-    bool is_keeping; /* what is saved leaves memory */
+    bool is_keeping;   /* what is saved leaves memory */
+    bool is_recalling; /* stored samples are judged: nothing is saved but what leaves memory, */
+    bool is_muted;     /* and this one is of a model of which nothing is told */
     int64_t n_samples, next_incident;
+    int64_t next_told;                                 /* of incidents, before stored samples were judged again */
     struct kept_incident *incidents[O3_INCIDENTS_MAX]; /* newest last */
     int n_incidents;
     int n_models;
@@ -119,6 +130,8 @@ struct news {
 
 /* judge.c */
 struct model *o3_judge_find(const struct o3_judge *j, const char *name);
+struct model *o3_judge_model(struct o3_judge *j, const char *name); /* with what was saved; NULL: no memory */
+void o3_judge_free_settings(struct model *m);
 
 /* epoch.c */
 bool o3_judge_by_digest(enum o3_signal sig); /* judged across the epochs of a digest */
@@ -167,7 +180,7 @@ double o3_series_acceptable(const struct series *x);             /* the level th
 void o3_series_free(struct series *x);
 void o3_series_save(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
                     enum o3_stratum st);
-void o3_series_load(const struct o3_judge *j, const struct model *m, struct setting *g);
+void o3_series_load(const struct o3_judge *j, struct model *m, struct setting *g);
 void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g);
 /* Their saved states, whether they are in memory or not. */
 void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
@@ -192,6 +205,15 @@ void o3_judge_end_members(struct o3_judge *j, const struct model *m, int64_t set
 void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t wall_ms);
 void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
+void o3_judge_drop_incident(struct o3_judge *j, int n);
+bool o3_judge_is_near(const struct o3_drift_report *a, const struct o3_drift_report *b, int64_t slack_ms);
+
+/* recall.c */
+/* A change that was told before: its member of an incident has its setting again. */
+bool o3_judge_is_told(struct o3_judge *j, const struct o3_verdict *v, int64_t setting, int64_t slack_ms);
+void o3_judge_attach(const struct model *m, struct o3_incident_member *x); /* to the present setting */
+/* Members of the model whose change nobody can look at any more: sig. */
+bool o3_judge_has_unproven(const struct o3_judge *j, const struct model *m, enum o3_signal sig);
 
 /* why.c */
 /* It goes on: what begins later may be the same. */
@@ -211,6 +233,7 @@ bool o3_judge_saves(const struct o3_judge *j);
 void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n); /* n = 0 deletes */
 void o3_judge_save_model(const struct o3_judge *j, struct model *m);
 void o3_judge_take_model(const struct o3_judge *j, struct model *m);
+void o3_judge_forget_settings(struct model *m); /* they were freed */
 void o3_judge_save_trail(const struct o3_judge *j, struct model *m);
 void o3_judge_take_trail(const struct o3_judge *j, struct model *m);
 /* Incidents whose models were measured since; m: those with this one, NULL all. */

@@ -172,7 +172,7 @@ void o3_series_save(const struct o3_judge *j, const struct model *m, struct sett
     x->n_unsaved = 0;
 }
 
-static void take_one(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+static void take_one(const struct o3_judge *j, struct model *m, struct setting *g, enum o3_signal sig,
                      enum o3_stratum st) {
     O3_AUTO_BUF text;
     o3_buf_init(&text, STATE_BYTES_MAX);
@@ -183,7 +183,9 @@ static void take_one(const struct o3_judge *j, const struct model *m, struct set
     if (!j->ops.take(j->ops.ctx, key, &text)) return;
     int r = sig == O3_SIGNAL_SUCCESS ? o3_success_decode(o3_buf_str(&text), text.len, &x->success, &e)
                                      : o3_drift_decode(o3_buf_str(&text), text.len, &x->drift, &e);
-    if (r < 0) *x = (struct series){0};
+    if (r == 0) return;
+    *x = (struct series){0};
+    snprintf(m->lost, sizeof m->lost, "%.150s (%s)", e.text, o3_signal_name(sig));
 }
 
 static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stratum st) {
@@ -193,7 +195,7 @@ static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stra
     return o3_judge_by_digest(sig) == is_digest && (st == O3_STRATUM_IDLE || is_rate);
 }
 
-void o3_series_load(const struct o3_judge *j, const struct model *m, struct setting *g) {
+void o3_series_load(const struct o3_judge *j, struct model *m, struct setting *g) {
     for (int sig = 0; j->ops.take && !g->is_loaded && sig < O3_SIGNAL_COUNT; sig++)
         for (int st = 0; st < O3_STRATUM_COUNT; st++)
             if (has_series(g, (enum o3_signal)sig, (enum o3_stratum)st))

@@ -11,12 +11,14 @@
 #include "o3/text.h"
 
 #define VERSION 1
+#define MODEL_VERSION 2
+#define INCIDENT_VERSION 2 /* 1 is read, too: without is_unproven */
 #define STATE_BYTES_MAX (256 * 1024)
 #define ANY INT64_MIN, INT64_MAX
 #define COUNT_MAX (INT64_C(1) << 60)
 
 bool o3_judge_saves(const struct o3_judge *j) {
-    return j->ops.save || (j->is_keeping && j->ops.keep);
+    return (j->ops.save && !j->is_recalling) || (j->is_keeping && (j->ops.keep || j->ops.save));
 }
 
 void o3_judge_put(const struct o3_judge *j, const char *key, const char *value, size_t n) {
@@ -37,10 +39,11 @@ static bool take(const struct o3_judge *j, const char *key, struct o3_buf *text,
     return true;
 }
 
-static void head(struct codec *c, const char *what) {
-    int64_t version = VERSION;
+static int64_t head(struct codec *c, const char *what, int64_t oldest, int64_t version) {
     o3_codec_name(c, what);
-    o3_codec_int(c, &version, VERSION, VERSION);
+    int64_t found = version;
+    o3_codec_int(c, &found, oldest, version);
+    return found;
 }
 
 /* ---- settings ---- */
@@ -128,13 +131,16 @@ static void release(struct codec *c, const struct model *m, enum o3_signal sig, 
 static void model(struct codec *c, struct model *m) {
     char name[O3_MODEL_NAME_SIZE];
     memcpy(name, m->name, sizeof name);
-    head(c, "o3judge_model");
+    head(c, "o3judge_model", MODEL_VERSION, MODEL_VERSION);
     o3_codec_text(c, name, sizeof name);
     if (strcmp(name, m->name) != 0) c->r.is_bad = true;
     o3_codec_int(c, &m->next_id, 1, COUNT_MAX);
     o3_codec_int(c, &m->n_switches, 0, COUNT_MAX);
     o3_codec_int(c, &m->n_here, 0, COUNT_MAX);
     O3_CODEC(c, m->has_come_back, 0, 1);
+    O3_CODEC(c, m->has_seen, 0, 1);
+    o3_codec_int(c, &m->seen_wall_ms, ANY);
+    o3_codec_int(c, &m->seen_mono_ns, ANY);
     settings(c, m->epochs, O3_JUDGE_EPOCHS, &m->epoch);
     settings(c, m->digests, O3_JUDGE_DIGESTS, &m->digest);
     for (int i = 0; i < O3_SIGNAL_COUNT; i++)
@@ -156,14 +162,10 @@ void o3_judge_save_model(const struct o3_judge *j, struct model *m) {
     model_key(m, key);
     model(&(struct codec){.out = &text}, m);
     save(j, key, &text);
-    m->is_unsaved = false;
+    m->is_unsaved = m->has_news = false;
 }
 
-static void forget_settings(struct model *m) {
-    for (int i = 0; i < O3_JUDGE_EPOCHS; i++)
-        free(m->epochs[i]);
-    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
-        free(m->digests[i]);
+void o3_judge_forget_settings(struct model *m) {
     memset(m->epochs, 0, sizeof m->epochs);
     memset(m->digests, 0, sizeof m->digests);
     memset(m->pending, 0, sizeof m->pending);
@@ -171,6 +173,17 @@ static void forget_settings(struct model *m) {
     m->epoch = m->digest = NULL;
     m->next_id = 1;
     m->n_switches = m->n_here = 0;
+    m->has_come_back = m->has_seen = false;
+}
+
+static void say_lost(struct model *m, const struct o3_buf *text, const char *what, int version) {
+    struct o3_state_reader r = {.p = o3_buf_str(text), .end = o3_buf_str(text) + text->len};
+    struct o3_err e = {0};
+    bool is_other = o3_state_read_head(&r, what, version, &e) < 0;
+    if (is_other)
+        o3_str_copy(m->lost, sizeof m->lost, e.text);
+    else
+        snprintf(m->lost, sizeof m->lost, "%s state is damaged", what);
 }
 
 void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
@@ -182,7 +195,11 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     if (!take(j, key, &text, &c)) return;
     model(&c, m);
     m->has_lost_state = c.r.is_bad;
-    if (c.r.is_bad) forget_settings(m);
+    if (c.r.is_bad) {
+        say_lost(m, &text, "o3judge_model", MODEL_VERSION);
+        o3_judge_free_settings(m);
+        o3_judge_forget_settings(m);
+    }
     if (m->epoch) o3_series_load(j, m, m->epoch);
     if (m->digest) o3_series_load(j, m, m->digest);
     struct setting *any = o3_judge_setting(m, O3_SIGNAL_SUCCESS);
@@ -233,7 +250,7 @@ static void trail_sample(struct codec *c, struct o3_sample *s, const struct o3_s
 }
 
 static void trail(struct codec *c, struct model *m) {
-    head(c, "o3judge_trail");
+    head(c, "o3judge_trail", VERSION, VERSION);
     O3_CODEC(c, m->n_trail, 0, O3_JUDGE_TRAIL);
     for (size_t i = 0; i < m->n_trail && !c->r.is_bad; i++) {
         if (!c->out) memcpy(m->trail[i].model, m->name, sizeof m->name);
@@ -267,7 +284,9 @@ void o3_judge_take_trail(const struct o3_judge *j, struct model *m) {
     m->trail = calloc(O3_JUDGE_TRAIL, sizeof *m->trail);
     if (!m->trail) return;
     trail(&c, m);
-    if (c.r.is_bad) m->n_trail = 0;
+    if (!c.r.is_bad) return;
+    m->n_trail = 0;
+    say_lost(m, &text, "o3judge_trail", VERSION);
 }
 
 /* ---- incidents ---- */
@@ -288,7 +307,7 @@ static void report(struct codec *c, struct o3_drift_report *r) {
         o3_codec_double(c, doubles[i]);
 }
 
-static void member(struct codec *c, struct o3_incident_member *x) {
+static void member(struct codec *c, struct o3_incident_member *x, int64_t version) {
     o3_codec_text(c, x->verdict.model, sizeof x->verdict.model);
     O3_CODEC(c, x->verdict.signal, 0, O3_SIGNAL_COUNT - 1);
     O3_CODEC(c, x->verdict.stratum, 0, O3_STRATUM_COUNT - 1);
@@ -296,8 +315,9 @@ static void member(struct codec *c, struct o3_incident_member *x) {
     o3_codec_double(c, &x->verdict.budget_ms);
     O3_CODEC(c, x->end, 0, O3_MEMBER_UNSEEN);
     x->is_over = x->end != O3_MEMBER_STANDS;
-    o3_codec_int(c, &x->setting, 1, COUNT_MAX);
+    o3_codec_int(c, &x->setting, 0, COUNT_MAX);
     o3_codec_int(c, &x->seen_ms, ANY);
+    if (version > 1) O3_CODEC(c, x->is_unproven, 0, 1);
 }
 
 static void circumstances(struct codec *c, struct o3_circumstances *x) {
@@ -339,7 +359,7 @@ static void circumstances(struct codec *c, struct o3_circumstances *x) {
 
 static void incident(struct codec *c, struct kept_incident *k) {
     struct o3_incident *i = &k->i;
-    head(c, "o3judge_incident");
+    int64_t version = head(c, "o3judge_incident", VERSION, INCIDENT_VERSION);
     o3_codec_int(c, &i->id, 1, COUNT_MAX);
     O3_CODEC(c, i->is_open, 0, 1);
     int64_t *const times[] = {&i->opened_wall_ms, &i->closed_wall_ms, &i->since_ms, &i->since_lo_ms, &i->since_hi_ms};
@@ -348,7 +368,7 @@ static void incident(struct codec *c, struct kept_incident *k) {
     O3_CODEC(c, i->n_left_out, 0, INT32_MAX);
     O3_CODEC(c, i->n_members, 1, O3_INCIDENT_MEMBERS_MAX);
     for (int n = 0; n < i->n_members && !c->r.is_bad; n++)
-        member(c, &i->member[n]);
+        member(c, &i->member[n], version);
     O3_CODEC(c, i->n_causes, 0, O3_CAUSES_MAX);
     for (int n = 0; n < i->n_causes && !c->r.is_bad; n++) {
         O3_CODEC(c, i->cause[n].cause, 0, O3_CAUSE_COUNT - 1);

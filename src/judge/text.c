@@ -260,6 +260,8 @@ static void put_others(struct line *l, const struct o3_incident *i, const struct
 static void put_end(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
     static const char *const ENDS[] = {"", "the old level is back", "accepted as the normal level",
                                        "another setting runs now, which heals nothing", "not measured since "};
+    if (i->is_open && lead->is_unproven)
+        put(l, "; the samples that are kept do not reach back to it, so its end cannot be seen: accept the level");
     if (i->is_open) return;
     put(l, "; settled ");
     put_time(l, i->closed_wall_ms);

@@ -133,6 +133,7 @@ struct model {
     enum o3_drift_event held; /* a verdict that is published when no suspicion stands any more; NONE */
     char held_reason[320];
     uint32_t acknowledged; /* bits of signals for the next sample: a person accepted their level */
+    bool is_ack_saved;
     uint64_t ticket;
     int n_write_failures;
     int64_t write_at_ns;
@@ -319,12 +320,19 @@ void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
 void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
+void o3_sc_show_incidents(struct o3_sidecar *s);
 bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st);
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
 void o3_sc_show_series(struct o3_sidecar *s, const struct model *m);
 void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m);
+
+/* recall.c */
+void o3_sc_keep_acknowledged(struct o3_sidecar *s, struct model *m); /* until a sample carries it */
+void o3_sc_acknowledged(struct o3_sidecar *s, struct model *m);      /* one does */
+const char *o3_sc_acknowledged_model(const char *key);               /* NULL: it is another state */
+void o3_sc_restore_acknowledged(struct model *m, const char *value);
 
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,

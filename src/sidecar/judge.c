@@ -61,7 +61,6 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
         if (m->epochs[i] && is_epoch(m->epochs[i], m, s->version.text, batch)) m->epoch = m->epochs[i];
     if (!m->epoch) {
         m->epoch = new_epoch(s, m, batch);
-        if (!m->epoch) return;
         restore_sizes(s, m->epoch);
     }
     o3_sc_restore_strike(s, m);
@@ -155,9 +154,14 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
         struct o3_stability st = o3_sc_stability(s, m);
         if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
     }
-    if (!s->config->drift_enabled || !m->epoch) return;
+    if (sample->acknowledged) o3_sc_acknowledged(s, m);
+    if (!s->config->drift_enabled) {
+        o3_judge_pass(s->judge, sample);
+        return;
+    }
+    if (!m->epoch) return;
     s->judged_at = now;
     s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
-    o3_judge_add(s->judge, sample);
-    o3_sc_show_series(s, m);
+    o3_judge_add(s->judge, sample); /* also one whose model left meanwhile: a replay knows no better */
+    if (m->epoch) o3_sc_show_series(s, m);
 }

@@ -129,6 +129,12 @@ void o3_sidecar_restore(struct o3_sidecar *s, const char *key, const char *value
         if (m) o3_sc_restore_wanted(s, m, value, n, now);
         return;
     }
+    const char *acknowledged = o3_sc_acknowledged_model(key);
+    if (acknowledged) {
+        struct model *m = restored_model(s, acknowledged, now);
+        if (m) o3_sc_restore_acknowledged(m, value);
+        return;
+    }
     put_restored(s, key, value, n);
     if (strncmp(key, PRESET, sizeof PRESET - 1)) return;
     struct model *m = restored_model(s, key + sizeof PRESET - 1, now);

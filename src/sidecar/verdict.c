@@ -94,7 +94,7 @@ static void show_releases(struct o3_sidecar *s, const struct model *m) {
 }
 
 /* Of each open incident its likeliest cause, for every signal in it. */
-static void show_incidents(struct o3_sidecar *s) {
+void o3_sc_show_incidents(struct o3_sidecar *s) {
     const struct o3_incident *v[O3_INCIDENTS_MAX];
     size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
     int n_open = 0;
@@ -116,7 +116,7 @@ void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
         show_signal(s, m, (enum o3_signal)sig);
     show_releases(s, m);
-    show_incidents(s); /* a member may end without news of the incident */
+    o3_sc_show_incidents(s); /* a member may end without news of the incident */
 }
 
 /* ---- states of a model ---- */
@@ -181,7 +181,7 @@ static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident
     struct o3_sidecar *s = ctx;
     struct o3_judge_event e;
     if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
-    show_incidents(s);
+    o3_sc_show_incidents(s);
     o3_incident_event(i, change, &e);
     tell(s, &e);
 }
@@ -247,6 +247,7 @@ int o3_sidecar_acknowledge(struct o3_sidecar *s, const char *model, const char *
                           signal ? signal : "any signal", m->ps.name);
     m->acknowledged |= bits;
     bool is_done = o3_sc_look_now(s, m, now);
+    if (!is_done) o3_sc_keep_acknowledged(s, m);
     return write_answer(m, bits, level, is_done, out);
 }
 
@@ -265,6 +266,11 @@ static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
     return o3_sc_take_restored(ctx, key, ret);
 }
 
+static void on_lost(void *ctx, const char *model, const char *reason) {
+    O3_SC_EVENT((struct o3_sidecar *)ctx, O3_EV_STATE_DROPPED, O3_F_STR("model", model), O3_F_STR("reason", reason),
+                O3_F_INT("samples", 0));
+}
+
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
     o3_judge_params_of(s->config, &s->judge_params);
     struct o3_judge_ops ops = {.ctx = s,
@@ -275,7 +281,8 @@ int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
                                .acknowledged = on_acknowledged,
                                .save = on_save,
                                .take = on_take,
-                               .keep = on_keep};
+                               .keep = on_keep,
+                               .lost = on_lost};
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
     o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
     return o3_judge_new(&s->judge_params, &ops, &s->judge, e);
@@ -295,5 +302,5 @@ void o3_sc_resume_incidents(struct o3_sidecar *s) {
     if (s->has_resumed) return;
     s->has_resumed = true;
     o3_judge_resume(s->judge);
-    show_incidents(s);
+    o3_sc_show_incidents(s);
 }

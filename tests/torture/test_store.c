@@ -4,6 +4,7 @@
 #include "o3_test.h"
 #include "fail_nth.h"
 #include "io/store.h"
+#include "o3/text.h"
 #include <sqlite3.h>
 #include <unistd.h>
 
@@ -44,7 +45,7 @@ static void count_state(void *ctx, const char *key, const char *value, size_t n)
 }
 
 struct outcome {
-    bool is_opened, is_put, is_added;
+    bool is_opened, is_put, is_added, is_written;
 };
 
 /* Uses every call once. */
@@ -63,6 +64,13 @@ static struct outcome use_store(void) {
     o.is_added = o3_store_add_samples(s, &v, 1, &e) == 0;
     const struct o3_store_event ev = {.wall_ms = 1, .name = "n"};
     (void)!o3_store_add_event(s, &ev, &e);
+    struct o3_sample w = v;
+    o3_str_copy(w.model, sizeof w.model, "w");
+    char key[] = "batch", value[] = "whole";
+    const struct o3_store_state st = {.key = key, .value = value, .n = 5};
+    const struct o3_store_batch b0 = {
+        .samples = &w, .states = &st, .events = &ev, .n_samples = 1, .n_states = 1, .n_events = 1};
+    o.is_written = o3_store_write(s, &b0, &e) == 0;
     struct o3_sample *out = NULL;
     size_t n = 0;
     if (o3_store_samples(s, "m", 0, 10, &out, &n, &e) == 0) assert_true(n >= o.is_added);
@@ -72,7 +80,7 @@ static struct outcome use_store(void) {
     if (o3_store_get(s, "key", &b, &e) == 0)
         assert_true(!strcmp(o3_buf_str(&b), "new") || !strcmp(o3_buf_str(&b), "old"));
     int n_states = 0;
-    if (o3_store_each(s, "", count_state, &n_states, &e) == 0) assert_true(n_states <= 1);
+    if (o3_store_each(s, "", count_state, &n_states, &e) == 0) assert_true(n_states <= 2);
     (void)!o3_store_prune(s, 0, &e);
     o3_store_close(s);
     return o;
@@ -87,9 +95,16 @@ static void check_store(struct outcome o) {
     o3_buf_init(&b, 100);
     assert_int_equal(o3_store_get(s, "key", &b, &e), 0);
     if (o.is_put) assert_string_equal(o3_buf_str(&b), "new");
+    O3_AUTO_BUF whole;
+    o3_buf_init(&whole, 100);
+    bool has_state = o3_store_get(s, "batch", &whole, &e) == 0; /* all of the batch, or nothing */
+    if (o.is_written) assert_true(has_state);
     struct o3_sample *out;
     size_t n;
-    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, &e), 0);
+    assert_int_equal(o3_store_samples(s, "w", 0, 10, &out, &n, &e), 0);
+    assert_int_equal(n, has_state);
+    free(out);
+    assert_int_equal(o3_store_samples(s, "m", 0, 10, &out, &n, &e), 0);
     if (o.is_added) assert_int_equal(n, 1);
     free(out);
     o3_store_close(s);

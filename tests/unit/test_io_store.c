@@ -649,6 +649,101 @@ static void memory_stays_small(void **state) {
     o3_store_close(s);
 }
 
+/* ---- what belongs together, and the order in which it came ---- */
+
+static void a_batch_is_whole_or_not_there(void **state) {
+    (void)state;
+    struct o3_store *s = open_store();
+    struct o3_err e;
+    struct o3_sample v[2] = {sample("m:1", 1000), sample("m:1", 2000)};
+    char old_key[] = "old", key[] = "new", value[] = "state";
+    assert_int_equal(o3_store_put(s, "old", "x", 1, 1, NULL), 0);
+    const struct o3_store_state states[2] = {{.key = key, .value = value, .n = 5}, {.key = old_key, .value = value}};
+    const struct o3_store_event ev = {.wall_ms = 7, .name = "told", .json = "{}"};
+    struct o3_store_batch b = {
+        .samples = v, .states = states, .events = &ev, .n_samples = 2, .n_states = 2, .n_events = 1};
+    struct o3_sample *out;
+    size_t n;
+    v[1].kind = O3_PROBE_KIND_COUNT; /* the second one is refused, and with it everything */
+    assert_true(o3_store_write(s, &b, &e) < 0);
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 0);
+    O3_AUTO_BUF text;
+    o3_buf_init(&text, 100);
+    assert_int_equal(o3_store_get(s, "new", &text, &e), O3_E_NOT_FOUND);
+    assert_int_equal(o3_store_get(s, "old", &text, &e), 0);
+    v[1].kind = O3_PROBE_LOOK;
+    assert_int_equal(o3_store_write(s, &b, &e), 0);
+    assert_int_equal(o3_store_samples(s, "", 0, 10, &out, &n, NULL), 0);
+    assert_int_equal(n, 2);
+    free(out);
+    assert_int_equal(o3_store_get(s, "new", &text, &e), 0);
+    assert_string_equal(o3_buf_str(&text), "xstate");
+    assert_int_equal(o3_store_get(s, "old", &text, &e), O3_E_NOT_FOUND);
+    assert_int_equal(o3_store_write(s, &(struct o3_store_batch){.n_samples = 0}, &e), 0);
+    o3_store_close(s);
+}
+
+struct listed {
+    char text[400];
+    int n_more; /* until it says stop; below 0: never */
+};
+
+static bool list_model(void *ctx, const char *model) {
+    struct listed *l = ctx;
+    snprintf(l->text + strlen(l->text), sizeof l->text - strlen(l->text), "%s ", model);
+    return --l->n_more != 0;
+}
+
+static bool list_sample(void *ctx, int64_t place, const struct o3_sample *v) {
+    struct listed *l = ctx;
+    snprintf(l->text + strlen(l->text), sizeof l->text - strlen(l->text), "%lld:%s@%lld ", (long long)place, v->model,
+             (long long)v->wall_ms);
+    return --l->n_more != 0;
+}
+
+static const char *listed_after(struct o3_store *s, int64_t place, size_t max, int n) {
+    static struct listed l;
+    l = (struct listed){.n_more = n};
+    assert_int_equal(o3_store_each_after(s, place, max, list_sample, &l, NULL), 0);
+    return l.text;
+}
+
+static int64_t place_of(struct o3_store *s, const char *model, int64_t wall_ms, int64_t mono_ns) {
+    int64_t place = -1;
+    assert_int_equal(o3_store_place(s, model, wall_ms, mono_ns, &place, NULL), 0);
+    return place;
+}
+
+static void samples_in_the_order_of_storing(void **state) {
+    (void)state;
+    struct o3_store *s = open_store();
+    assert_string_equal(listed_after(s, 0, 10, -1), "");
+    assert_int_equal(place_of(s, "a", 5, 5), 0);
+    /* The clock was set back after the second one. */
+    struct o3_sample v[] = {sample("a", 1000), sample("b", 3000), sample("a", 2000), sample("c", 500)};
+    for (int i = 0; i < 4; i++)
+        v[i].mono_ns = 10 + i;
+    snprintf(v[2].digest, sizeof v[2].digest, "another");
+    assert_int_equal(o3_store_add_samples(s, v, 4, NULL), 0);
+    assert_string_equal(listed_after(s, 0, 10, -1), "1:a@1000 2:b@3000 3:a@2000 4:c@500 ");
+    assert_string_equal(listed_after(s, 0, 2, -1), "3:a@2000 4:c@500 ");
+    assert_string_equal(listed_after(s, 2, 10, -1), "3:a@2000 4:c@500 ");
+    assert_string_equal(listed_after(s, 0, 10, 2), "1:a@1000 2:b@3000 ");
+    assert_int_equal(place_of(s, "a", 1000, 10), 1);
+    assert_int_equal(place_of(s, "a", 2000, 12), 3);
+    assert_int_equal(place_of(s, "a", 2500, 99), 3);
+    assert_int_equal(place_of(s, "a", 999, 10), 0);
+    assert_int_equal(place_of(s, "b", 1000, 10), 0);
+    struct listed l = {.n_more = -1};
+    assert_int_equal(o3_store_each_model(s, list_model, &l, NULL), 0);
+    assert_string_equal(l.text, "b a c ");
+    l = (struct listed){.n_more = 1};
+    assert_int_equal(o3_store_each_model(s, list_model, &l, NULL), 0);
+    assert_string_equal(l.text, "b ");
+    o3_store_close(s);
+}
+
 #define TEST(f) cmocka_unit_test_setup_teardown(f, make_dir, drop_dir)
 
 int main(void) {
@@ -665,6 +760,8 @@ int main(void) {
         TEST(newest_samples_come_last),
         TEST(a_bad_sample_takes_none_in),
         TEST(every_kind_and_outcome_has_room),
+        TEST(a_batch_is_whole_or_not_there),
+        TEST(samples_in_the_order_of_storing),
         TEST(states_are_kept),
         TEST(events_are_kept),
         TEST(old_samples_are_pruned),

@@ -125,7 +125,7 @@ static struct o3_judge_params params(void) {
 
 static struct o3_judge *judge_new(struct told *t, struct o3_judge_params p) {
     struct o3_judge_ops ops = {t,       on_verdict, on_incident, on_release, on_epoch, on_acknowledged,
-                               on_save, on_take,    on_save};
+                               on_save, on_take,    on_save,     NULL};
     struct o3_judge *j = NULL;
     struct o3_err e;
     assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
