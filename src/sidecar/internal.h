@@ -115,6 +115,7 @@ struct model {
     int n_queued;           /* probes in a row that waited before their prompt although nobody else was seen */
     int64_t loaded_wall_ms; /* when this runner was seen first */
     bool has_live_gauges;
+    bool is_show_due; /* the judge may say something else of it than the metrics do */
 
     enum strike strike;
     bool is_stuck;
@@ -214,6 +215,7 @@ struct o3_sidecar {
     struct o3_now judged_at; /* while a sample is judged */
     int n_changed_told;      /* meanwhile: speeds of its model whose change the presets tell of already */
     bool has_resumed;        /* what was saved of incidents was taken up */
+    bool is_show_due;        /* the judge may say something else than the metrics do */
 
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
@@ -318,8 +320,8 @@ bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
-void o3_sc_show_series(struct o3_sidecar *s, const struct model *m);
-void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m);
+void o3_sc_show_series(struct o3_sidecar *s, struct model *m); /* at the next o3_sidecar_show_metrics */
+void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);
 
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,

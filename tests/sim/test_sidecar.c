@@ -840,6 +840,7 @@ static void test_odd_names(void **state) {
     }
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1u << 20);
+    o3_sidecar_show_metrics(r->c->sidecar);
     assert_int_equal(o3_metrics_render(r->c->metrics, O3_OPENMETRICS_1_0_0, &text), 0);
     assert_null(strstr(o3_buf_str(&text), "x/../"));
     assert_null(strstr(o3_buf_str(&text), "a\"b"));
