@@ -274,6 +274,11 @@ struct o3_sim_listed {
     int64_t ended_ns, expires_ns, vram_bytes;
 };
 
+/* An entry of /api/ps as text: what comes before its expiry, that (empty: write it again), and the rest. */
+struct o3_sim_ps_entry {
+    struct o3_buf head, expiry, tail;
+};
+
 /* How fast a request goes while nothing about the machine changes: seconds, alone and without chance. */
 struct o3_sim_pace {
     int64_t from_ns, until_ns;
@@ -412,7 +417,8 @@ struct o3_world {
 
     /* The last answer of /api/ps, and the entry of each runner in it; empty: none to use again. */
     struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what the texts tell of */
-    struct o3_buf ps_text, ps_entries[O3_SIM_MAX_RUNNERS];
+    struct o3_buf ps_text;
+    struct o3_sim_ps_entry ps_entries[O3_SIM_MAX_RUNNERS];
     struct o3_buf tags_text; /* of /api/tags; empty since the library or the version changed */
 
     struct o3_sim_output *outputs; /* ring */

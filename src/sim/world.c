@@ -464,8 +464,11 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_buf_init(&w->tags_text, O3_SIM_MAX_REPLY);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        o3_buf_init(&w->ps_entries[i], O3_SIM_MAX_REPLY);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        o3_buf_init(&w->ps_entries[i].head, O3_SIM_MAX_REPLY);
+        o3_buf_init(&w->ps_entries[i].expiry, O3_SIM_MAX_REPLY);
+        o3_buf_init(&w->ps_entries[i].tail, O3_SIM_MAX_REPLY);
+    }
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
@@ -495,8 +498,11 @@ void o3_world_free(struct o3_world *w) {
     o3_buf_done(&w->ps_text);
     o3_buf_done(&w->tags_text);
     o3_buf_done(&w->line);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        o3_buf_done(&w->ps_entries[i]);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        o3_buf_done(&w->ps_entries[i].head);
+        o3_buf_done(&w->ps_entries[i].expiry);
+        o3_buf_done(&w->ps_entries[i].tail);
+    }
     free(w);
 }
 
