@@ -414,10 +414,23 @@ static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
     s->is_none_told = n_loaded == 0;
 }
 
+static bool is_alone(const struct o3_ollama_models *list, size_t i) {
+    for (size_t k = 0; k < list->n; k++)
+        if (k != i && !strcmp(list->v[k].name, list->v[i].name)) return false;
+    return true;
+}
+
+static bool is_listed(const struct o3_ollama_models *list, const char *name) {
+    for (size_t i = 0; i < list->n; i++)
+        if (!strcmp(list->v[i].name, name)) return true;
+    return false;
+}
+
 /* After an update the old blob and the new one are listed under one name until the old one expires, which may be never.
  * Requests go to the one that the list of all models names, as far as we know it. Else the one used last is it, and the
  * list begins with those. */
 static bool is_shadowed(const struct o3_sidecar *s, const struct o3_ollama_models *list, size_t i) {
+    if (is_alone(list, i)) return false;
     const struct model *m = o3_sc_find_model(s, list->v[i].name);
     const char *wanted = m && m->library_digest[0] ? m->library_digest : NULL;
     size_t first = i;
@@ -433,7 +446,6 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     int n_loaded = 0;
     int was_over = s->n_over_limit;
     s->n_over_limit = (int)list->n_left_out;
-    bool is_listed[O3_OLLAMA_MAX_MODELS] = {false};
     for (size_t i = 0; i < list->n; i++) {
         const struct o3_ollama_model *ps = &list->v[i];
         if (ps->is_remote) continue;
@@ -442,14 +454,11 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
             !is_shadowed(s, list, i))
             model_listed(s, ps, now);
     }
-    for (size_t i = 0; i < list->n; i++)
-        for (int k = 0; k < s->n_models; k++)
-            if (!strcmp(s->models[k]->ps.name, list->v[i].name)) is_listed[k] = true;
     for (int k = s->n_models; k-- > 0;) { /* backwards: forgetting one moves the last into its place */
         struct model *m = s->models[k];
         if (o3_sc_is_probed(s, m)) continue; /* not listed while it loads; see model_listed */
         bool is_wanted = o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
-        if (!m->is_loaded || (is_listed[k] && is_wanted)) continue;
+        if (!m->is_loaded || (is_wanted && is_listed(list, m->ps.name))) continue;
         if (is_wanted)
             model_vanished(s, m, now);
         else if (!m->is_writing)

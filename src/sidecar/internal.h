@@ -197,6 +197,9 @@ struct o3_sidecar {
     int64_t library_not_before_ns;
     struct o3_buf library_text; /* the list of all models as it came last */
 
+    char gpu[sizeof(((struct o3_surroundings *)0)->gpu)]; /* looked up last */
+    double gpu_bandwidth;
+
     struct o3_gate gate;
     struct o3_token_budget budget;
     int64_t n_tokens_unsaved;

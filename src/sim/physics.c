@@ -251,7 +251,7 @@ int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_reques
 /* After an update the old blob and the new one may be loaded under one name: requests go to the newer. */
 static const struct o3_sim_runner *loaded_as(const struct o3_world *w, const char *model) {
     const struct o3_sim_runner *newest = NULL;
-    for (size_t i = 0; *model && i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; *model && i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used || r->is_loading || r->is_dead || !o3_sim_is_named(model, r->model.name)) continue;
         if (!newest || r->serial > newest->serial) newest = r;

@@ -181,7 +181,7 @@ static bool comes_before(const struct o3_sim_runner *a, const struct o3_sim_runn
 void o3_sim_json_ps(struct o3_world *w, int64_t t, struct o3_buf *out) {
     const struct o3_sim_runner *sorted[O3_SIM_MAX_RUNNERS];
     size_t n = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used || r->is_loading) continue;
         size_t j = n++;
