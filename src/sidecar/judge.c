@@ -152,12 +152,11 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
         show_sample(s, m, sample);
         count_rejected(s, sample);
         note_attempt(m, sample);
-        struct o3_stability st = o3_sc_stability(s, m);
-        if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
     }
-    if (!s->config->drift_enabled || !m->epoch) return;
-    s->judged_at = now;
-    s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
-    o3_judge_add(s->judge, sample);
+    if (s->config->drift_enabled && m->epoch) {
+        s->judged_at = now;
+        s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
+        o3_judge_add(s->judge, sample);
+    }
     o3_sc_show_series(s, m);
 }

@@ -115,6 +115,8 @@ void o3_sc_show_series(struct o3_sidecar *s, struct model *m) {
 }
 
 static void show_model(struct o3_sidecar *s, struct model *m) {
+    struct o3_stability st = o3_sc_stability(s, m);
+    if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
         show_signal(s, m, (enum o3_signal)sig);
     show_releases(s, m);

@@ -271,11 +271,13 @@ double o3_world_expected(const struct o3_world *w, const char *model, enum o3_wo
     const double start_ms = 0.6, ready_ms = 3.65; /* the middles of what requests draw */
     const struct o3_sim_runner *r = loaded_as(w, model);
     if (!r) return NAN;
+    if (signal == O3_WORLD_TTFT_OVERHEAD) {
+        double low, high;
+        o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
+        return (start_ms + ready_ms + (low + high) / 2) / 1e3;
+    }
     struct o3_sim_pace p;
     pace_at(w, r, r->model.name, mono_ns, &p);
     if (signal == O3_WORLD_DECODE_RATE) return 1 / (p.token_s + p.depth_s * (double)DEPTH);
-    if (signal == O3_WORLD_PREFILL_RATE) return (double)DEPTH / prompt_s(&p, r, DEPTH);
-    double low, high;
-    o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
-    return (start_ms + ready_ms + (low + high) / 2) / 1e3;
+    return (double)DEPTH / prompt_s(&p, r, DEPTH);
 }
