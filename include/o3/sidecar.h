@@ -103,7 +103,8 @@ void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns);
 void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now);
 bool o3_sidecar_is_probing(const struct o3_sidecar *s); /* a probe streams: heavy work may wait */
 
-/* Call before the metrics are read: what the judge says is written into them then, not with every sample. */
+/* Call before the metrics are read: what the judge and the list of loaded models say is written into them then, not
+ * with every sample and every look. */
 void o3_sidecar_show_metrics(struct o3_sidecar *s);
 
 /* A person calls the present level of a signal (NULL: of all that are suspected or confirmed to have changed) the

@@ -27,7 +27,7 @@ static int grow(struct o3_buf *b, size_t n) {
     if (n > b->max - b->len) return b->err = O3_E_LIMIT;
     size_t need = b->len + n + 1;
     if (need <= b->cap) return 0;
-    size_t cap = b->cap ? b->cap : 64;
+    size_t cap = b->cap ? b->cap : 256;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max + 1) cap = b->max + 1;

@@ -231,15 +231,20 @@ static void note_expiry(struct o3_sidecar *s, struct model *m, const struct o3_o
     note_user(s, m, ended_ms, now);
 }
 
-static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
+static void drop_sizes(struct o3_sidecar *s, const struct model *m) {
+    static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO,
+                                          O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
+    for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
+        o3_metric_drop(s->metrics, GONE[i], O3_L(m->ps.name));
+}
+
+void o3_sc_show_listed(struct o3_sidecar *s, struct model *m) {
     const struct o3_ollama_model *ps = &m->ps;
     const char *const *l = O3_L(ps->name);
+    m->is_listing_due = false;
     o3_metric_set(s->metrics, O3_M_MODEL_LOADED, l, m->is_loaded);
     if (!m->is_loaded) {
-        static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO,
-                                              O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
-        for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
-            o3_metric_drop(s->metrics, GONE[i], l);
+        drop_sizes(s, m);
         return;
     }
     if (ps->size_bytes >= 0) o3_metric_set(s->metrics, O3_M_MODEL_SIZE_BYTES, l, (double)ps->size_bytes);
@@ -253,6 +258,10 @@ static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
         double expires = ps->expires_at_ms == O3_TIME_NEVER_MS ? (double)INFINITY : (double)ps->expires_at_ms / 1000.0;
         o3_metric_set(s->metrics, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS, l, expires);
     }
+}
+
+static void listing_changed(struct o3_sidecar *s, struct model *m) {
+    m->is_listing_due = s->is_show_due = true;
 }
 
 static void set_model_info(struct o3_sidecar *s, const struct model *m) {
@@ -334,7 +343,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
     m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
-    set_model_metrics(s, m);
+    listing_changed(s, m);
     o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));
 }
@@ -379,7 +388,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     else if (is_other_digest || is_other_setting) {
         tell_reload(s, m, "foreign_load", now);
     }
-    if (!is_same) set_model_metrics(s, m);
+    if (!is_same) listing_changed(s, m);
     if (!was_loaded) o3_sc_schedule_first(s, m, now);
 }
 

@@ -115,7 +115,7 @@ struct model {
     int n_queued;           /* probes in a row that waited before their prompt although nobody else was seen */
     int64_t loaded_wall_ms; /* when this runner was seen first */
     bool has_live_gauges;
-    bool is_show_due; /* the judge may say something else of it than the metrics do */
+    bool is_show_due, is_listing_due; /* the judge, the list say something else of it than the metrics do */
 
     enum strike strike;
     bool is_stuck;
@@ -244,6 +244,7 @@ void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, 
 /* control.c */
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_show_listed(struct o3_sidecar *s, struct model *m); /* as it was listed last, in the metrics */
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
 
 /* library.c */
@@ -323,7 +324,7 @@ bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
-void o3_sc_show_series(struct o3_sidecar *s, struct model *m); /* at the next o3_sidecar_show_metrics */
+void o3_sc_show_series(struct o3_sidecar *s, struct model *m);             /* at the next o3_sidecar_show_metrics */
 void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);
 
 /* publish.c */

@@ -125,8 +125,10 @@ static void show_model(struct o3_sidecar *s, struct model *m) {
 
 void o3_sidecar_show_metrics(struct o3_sidecar *s) {
     if (!s->is_show_due) return;
-    for (int i = 0; i < s->n_models; i++)
+    for (int i = 0; i < s->n_models; i++) {
         if (s->models[i]->is_show_due) show_model(s, s->models[i]);
+        if (s->models[i]->is_listing_due) o3_sc_show_listed(s, s->models[i]);
+    }
     show_incidents(s);
     s->is_show_due = false;
 }

@@ -2,6 +2,7 @@
 /* The public face: time, what happens next, the output queue, and the events in force. */
 #include "o3/world.h"
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "sim/sim.h"
@@ -74,7 +75,9 @@ static void put_back(struct o3_world *w, struct o3_sim_request *rq) {
 static struct o3_sim_request *new_request(struct o3_world *w) {
     if (w->n_spare_requests == 0) return calloc(1, sizeof(struct o3_sim_request));
     struct o3_sim_request *rq = w->spare_requests[--w->n_spare_requests];
-    memset(rq, 0, sizeof *rq);
+    enum { BODY = offsetof(struct o3_sim_request, body), AFTER = BODY + sizeof rq->body }; /* that is cleared already */
+    memset(rq, 0, BODY);
+    memset((char *)rq + AFTER, 0, sizeof *rq - AFTER);
     return rq;
 }
 
