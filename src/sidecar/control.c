@@ -184,6 +184,7 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (!s->gate.is_busy && s->gate.last_activity_ns + SOCKETS_FRESH_NS < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
     m->n_user_requests++;
+    o3_sc_conversation_seen(m);
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
@@ -322,6 +323,8 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
+    o3_sc_conversation_none(m, now.mono_ns);
+    if (s->has_ps) o3_sc_conversation_seen(m);
     o3_sc_note_load(m, now);
     if (!s->has_ps) m->n_loads = 0;                                             /* was there before us */
     m->formed_ns = now.mono_ns;                                                 /* a probe comes first */

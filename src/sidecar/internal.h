@@ -28,6 +28,7 @@ enum skip {
     SKIP_EXPIRING,
     SKIP_BUDGET,
     SKIP_BUSY,
+    SKIP_CONVERSATION, /* a user would miss its state */
     SKIP_OLLAMA_DOWN,
     SKIP_COUNT
 };
@@ -96,6 +97,11 @@ struct model {
     int64_t base_due_ns;         /* the next probe of the usual cadence; what is due earlier is an extra one */
     int64_t haste_prefill_ns;    /* no extra prefill probe before */
     int64_t slot_ns;             /* when the probe that is due now was due first */
+    bool is_displaced;           /* no user's conversation is in the runner's slot: a probe took it, or none is known */
+    int64_t unprobed_from_ns;    /* the last probe, or the load */
+    int n_unprobed;              /* requests of users since */
+    bool has_waited;             /* the next probe did, for a user */
+    int n_missed;                /* probes meanwhile that are caught up with */
     bool is_skip_counted;        /* this slot's skip is in the counter */
     enum skip paused_for;
     double probe_seconds;  /* moving average; < 0 unknown */
@@ -266,7 +272,17 @@ void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now n
 void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
 int o3_sc_n_loaded(const struct o3_sidecar *s); /* at least 1 */
 
+/* conversation.c */
+/* No probe before, so that a user who goes on finds his conversation in its slot; INT64_MIN: at any time. */
+int64_t o3_sc_conversation_until_ns(const struct o3_sidecar *s, const struct model *m);
+void o3_sc_conversation_seen(struct model *m);                 /* a user's request ended, or loaded it */
+void o3_sc_conversation_none(struct model *m, int64_t now_ns); /* a probe ended, or nobody is known */
+/* From the probe that begins now to the next one. */
+int64_t o3_sc_after_conversation_ms(struct o3_sidecar *s, struct model *m, int64_t now_ns);
+
 /* haste.c */
+bool o3_sc_is_any_suspect(const struct o3_sidecar *s, const struct model *m);
+int64_t o3_sc_quick_interval_ms(const struct o3_sidecar *s, const struct model *m);
 bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig);
 void o3_sc_hasten(struct o3_sidecar *s, struct model *m, struct o3_now now); /* a probe ended: is another due soon? */
 bool o3_sc_is_extra(const struct model *m, int64_t now_ns);                  /* would a probe of now be an extra one? */
