@@ -8,19 +8,31 @@
 #define OVERDUE_NS (1800 * O3_NS_PER_S) /* after so long without a probe none waits, */
 #define OVERDUE_REQUESTS 40             /* nor after so many requests of users without one */
 #define CATCH_UP_MAX 5
+#define EXPIRY_MARGIN_MS 60000 /* before a model unloads that nobody asks any more, there is time for a probe */
 
 static bool is_free(const struct o3_sidecar *s, const struct model *m) {
     return m->is_displaced || o3_sc_usual_kind(m) == O3_PROBE_EMBED || o3_sc_is_any_suspect(s, m);
 }
 
+/* A model that is held, or probed, for a short time after its last user only gets a shorter pause. */
+static double pause_ns(const struct o3_sidecar *s, const struct model *m) {
+    int64_t ms = s->config->probe_keep_conversation_ms, linger_ms = o3_sc_linger_ms(s, m);
+    if (linger_ms / 2 < ms) ms = linger_ms / 2;
+    if (m->ps.expires_at_ms >= 0 && m->ps.expires_at_ms != O3_TIME_NEVER_MS) {
+        int64_t held_ms = m->ps.expires_at_ms - m->last_user_wall_ms - EXPIRY_MARGIN_MS;
+        if (held_ms < ms) ms = held_ms;
+    }
+    return (double)ms * (double)O3_NS_PER_MS;
+}
+
 int64_t o3_sc_conversation_until_ns(const struct o3_sidecar *s, const struct model *m) {
-    double pause_ns = (double)(s->config->probe_keep_conversation_ms * O3_NS_PER_MS);
-    if (is_free(s, m) || pause_ns <= 0) return INT64_MIN;
+    double pause = pause_ns(s, m);
+    if (is_free(s, m) || pause <= 0) return INT64_MIN;
     /* The pause shrinks while it is waited for: it ends where pause x (1 - share of what makes a probe overdue) is as
      * long as it has lasted. */
     double due = (double)m->n_unprobed / OVERDUE_REQUESTS +
                  (double)(m->last_user_ns - m->unprobed_from_ns) / (double)OVERDUE_NS;
-    return due < 1 ? m->last_user_ns + (int64_t)(pause_ns * (1 - due) / (1 + pause_ns / (double)OVERDUE_NS))
+    return due < 1 ? m->last_user_ns + (int64_t)(pause * (1 - due) / (1 + pause / (double)OVERDUE_NS))
                    : m->last_user_ns;
 }
 

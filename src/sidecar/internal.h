@@ -263,7 +263,8 @@ void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, bool is_answer);
 
 /* schedule.c */
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
-void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
+void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now);          /* the list of loaded models is fresh */
+int64_t o3_sc_linger_ms(const struct o3_sidecar *s, const struct model *m); /* INT64_MAX: no limit */
 bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns);
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
 int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model *m);

@@ -61,11 +61,15 @@ void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now n
 
 /* A model that has changed, because it lost its GPU for example, may be well again after the next load: it is held
  * hardly longer than users hold it. */
-static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
-    if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return false;
+int64_t o3_sc_linger_ms(const struct o3_sidecar *s, const struct model *m) {
+    if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return INT64_MAX;
     int64_t linger_ms = s->config->probe_linger_ms;
-    if (o3_judge_n_confirmed(s->judge, m->ps.name) > 0) linger_ms /= CHANGED_LINGER_PART;
-    return now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
+    return o3_judge_n_confirmed(s->judge, m->ps.name) > 0 ? linger_ms / CHANGED_LINGER_PART : linger_ms;
+}
+
+static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
+    int64_t linger_ms = o3_sc_linger_ms(s, m);
+    return linger_ms != INT64_MAX && now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
 }
 
 static bool has_budget(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {

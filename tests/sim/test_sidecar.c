@@ -6,7 +6,7 @@
 
 #define MODEL "sim-small:latest"
 /* Budget lifted, so that a test needs minutes and not days. */
-#define FAST "probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d}\n"
+#define FAST "probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d, keep_conversation: 0s}\n"
 
 static int64_t loads_after_first(struct rig *r) {
     struct o3_world_truth t;
