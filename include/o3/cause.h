@@ -52,12 +52,18 @@ struct o3_circumstances {
     double throttled_per_h, quota_per_h; /* slowed down by heat; because the quota ran out */
     double efficiency;                   /* decode rate x bytes per token / bandwidth; NaN unknown */
     double decode_tps, bytes_per_token;
-    double uptime_s; /* of the runner, at the newest sample */
+    double day_log_change; /* as o3_day_log_change; of all samples, in the surroundings since the change alone */
+    double uptime_s;       /* of the runner, at the newest sample */
     struct o3_cause_line line;
 };
 /* v: samples of one model, oldest first; of more than O3_CIRCUMSTANCES_MAX the newest count. */
 #define O3_CIRCUMSTANCES_MAX 256
 void o3_circumstances_of(const struct o3_sample *v, size_t n, struct o3_circumstances *ret);
+
+/* What surely changed of ln(decode rate) in a day, by the same times of two days in the runner's present life: the
+ * median, nearer to 0 by its error. NaN: too few samples have another a day later. A rhythm of the day leaves it at 0.
+ * v as above. */
+double o3_day_log_change(const struct o3_sample *v, size_t n);
 
 struct o3_cause_member {
     enum o3_signal signal;

@@ -106,6 +106,9 @@ void o3_drift_free(struct o3_drift *d);
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret);
 /* A gap, a restart of the runner or a clock jump: the next sample has no predecessor for the whitening. */
 void o3_drift_mark_gap(struct o3_drift *d);
+/* Another detector, minimum effect, ARL0 (told at p->interval_ms) or number of confirming samples from now on. What the
+ * baseline was made with stays: interval, n0 and season. The same parameters change nothing. */
+void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p);
 /* A person calls the present level normal: it becomes the reference, learned from the samples since the change (since
  * the newest n0 without one); what was learned of noise, season and modes stays. LEARNING: no effect. */
 void o3_drift_acknowledge(struct o3_drift *d);
@@ -131,6 +134,8 @@ void o3_drift_view(const struct o3_drift *d, struct o3_drift_view *ret);
 /* The same without recent_median, robust_cv (NaN) and n_recent (0), which cost far more than the rest. */
 void o3_drift_glance(const struct o3_drift *d, struct o3_drift_view *ret);
 enum o3_drift_state o3_drift_state_of(const struct o3_drift *d);
+/* The evidence of a confirmed change as it is now: getting worse is no event. CONFIRMED only; else event is NONE. */
+void o3_drift_report_now(const struct o3_drift *d, struct o3_drift_report *ret);
 /* Values of the ring, newest last; returns how many were written. */
 size_t o3_drift_recent(const struct o3_drift *d, double *out, size_t max);
 

@@ -6,14 +6,17 @@
  * samples alone, so that `o3 replay` of a log gives what was given live. Pure; owns all detectors; bounded by
  * `max_models`. One thread.
  *
- * Series: model x signal x stratum. decode_rate, prefill_rate, ttft, load_time, memory and success belong to an epoch:
+ * Series: model x signal x stratum. decode_rate, prefill_rate, ttft, load_time and memory belong to an epoch:
  * digest, server version, num_ctx, num_batch, parallel, GPU and driver. gpu_ratio and context are judged across epochs
- * of one digest, because a GPU that is lost changes the automatic context and so the epoch. Entering an epoch that has
+ * of one digest, because a GPU that is lost changes the automatic context and so the epoch; success across
+ * all of a model's name, because no update and no setting is an excuse for failing. Entering an epoch that has
  * no baseline yet starts one; once it stands, it is compared with the epoch before (release). Going back to a known
  * epoch takes its baseline up again.
  *
- * A throttled sample is held against the idle level, too, while the throttled level is not known yet and no sample was
- * throttled before the idle one was: a machine that begins to slow itself down has changed.
+ * Throttling: a machine that slowed itself down now and then while its idle baseline was learned (a third of n0
+ * samples, less than half of all) has two usual speeds, and throttled samples have a stratum of their own. On any other
+ * one they are like the rest: a machine that begins to slow itself down has changed, for good or now and then, and one
+ * that always does so knows no other speed.
  *
  * A sample of outcome OK feeds the signals it can; failures feed success only; LOOK feeds memory, gpu_ratio, context.
  * Nothing but a sample is evidence: pauses are no sign of health.
@@ -55,7 +58,10 @@ struct o3_verdict {
     double budget_ms;              /* one false alarm is expected in this time */
 };
 
-/* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. */
+/* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. A fall that goes on is
+ * noticed in one signal hours after the other: while the speed of the model of an open incident goes on changing, what
+ * changes for the worse as its members did (or as they for the better) joins it. A change that grows by half, and by
+ * the minimum effect at least, is told as CHANGED. */
 #define O3_INCIDENT_MEMBERS_MAX 16
 #define O3_INCIDENT_UNSEEN_MS (7 * INT64_C(86400000)) /* by the clock of the samples */
 enum o3_member_end {

@@ -15,7 +15,7 @@ enum o3_probe_kind { O3_PROBE_DECODE, O3_PROBE_PREFILL, O3_PROBE_EMBED, O3_PROBE
 enum o3_outcome {
     O3_OUTCOME_OK,
     O3_OUTCOME_INCOMPLETE, /* fewer tokens than asked, stopped by itself */
-    O3_OUTCOME_NO_METRICS, /* status 200 but no done object (ollama.md 0.8) */
+    O3_OUTCOME_NO_METRICS, /* status 200 but no done object: the answer was cut off */
     O3_OUTCOME_TIMEOUT,
     O3_OUTCOME_REFUSED,      /* connect failed */
     O3_OUTCOME_HTTP_ERROR,   /* status >= 400, not 503 */
@@ -28,7 +28,7 @@ enum o3_outcome {
 };
 const char *o3_probe_kind_name(enum o3_probe_kind k);
 const char *o3_outcome_name(enum o3_outcome o);
-bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK, INCOMPLETE, NO_METRICS, CANCELLED) */
+bool o3_outcome_is_failure(enum o3_outcome o); /* counts against success (not OK, INCOMPLETE, CANCELLED) */
 
 /* Why an admitted outcome stays out of the idle baseline, and what else the judge must know. 0 = admitted. */
 enum o3_sample_flag {
@@ -43,14 +43,13 @@ enum o3_sample_flag {
     O3_SAMPLE_AFTER_OTHER = 32,
     O3_SAMPLE_AFTER_GAP = 64, /* first sample of this model after a restart of the runner or of ours, a clock jump, or a
                                * pause: it has no predecessor */
-    /* The host or device slowed itself down meanwhile, and not for long yet: stratum of its own. What lasts is flagged
-     * no longer: it is a change of level, which users feel. */
+    /* The host or device slowed itself down meanwhile. The judge knows whether that is usual here, and has a stratum of
+     * its own, or a change. */
     O3_SAMPLE_THROTTLED = 128
 };
 /* Flags that keep all of a sample out of the idle baseline. */
 #define O3_SAMPLE_REJECTED                                                                                             \
-    ((uint32_t)(O3_SAMPLE_WARMUP | O3_SAMPLE_BUSY | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE | \
-                O3_SAMPLE_THROTTLED))
+    ((uint32_t)(O3_SAMPLE_WARMUP | O3_SAMPLE_BUSY | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE))
 
 /* What the judge knows besides the measured values: everything that tells two settings apart or may explain a change.
  * It is part of the sample, so that verdicts are a function of the log alone. -1, "" and NaN: unknown. */

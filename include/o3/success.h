@@ -35,6 +35,8 @@ void o3_success_free(struct o3_success *s);
 /* wall_ms only labels the change time and tells when confirm_ms is over; it may jump. ret may be NULL. */
 enum o3_drift_event o3_success_add(struct o3_success *s, bool is_success, int64_t wall_ms, struct o3_drift_report *ret);
 void o3_success_reset(struct o3_success *s);
+/* Another ARL0 or number of confirming samples from now on; the rest stays. */
+void o3_success_tune(struct o3_success *s, const struct o3_success_params *p);
 void o3_success_acknowledge(struct o3_success *s);
 void o3_success_view(const struct o3_success *s, struct o3_drift_view *ret);
 enum o3_drift_state o3_success_state_of(const struct o3_success *s);

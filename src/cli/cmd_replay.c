@@ -46,7 +46,7 @@ static const char HELP[] =
     "  --help               this text\n"
     "\n"
     "Exit status: 0 no confirmed change at the end (with --level: always), 1 a confirmed change, 2 usage,\n"
-    "configuration or a broken line, 75 a file cannot be read.\n";
+    "configuration, a broken line or no such file, 75 a file cannot be read.\n";
 
 enum opt {
     OPT_JSONL = 256,

@@ -9,6 +9,7 @@
 #define HISTORY_MODELS_MAX 256
 #define HISTORY_WIDTH_MAX 240
 #define HISTORY_EVENTS_MAX 10000
+#define HISTORY_NOW 5 /* samples that say how it is now */
 
 struct history_options {
     char model[O3_MODEL_NAME_SIZE]; /* "" all */
@@ -29,6 +30,7 @@ struct history_series {
     double *part;                    /* values of the part that is being read */
     size_t n_part, cap;
     int part_index;
+    double newest[HISTORY_NOW]; /* sample number i of the span at i % HISTORY_NOW */
     struct o3_series_view view; /* as the sidecar saved it last */
     double now;                 /* median of its newest samples */
 };

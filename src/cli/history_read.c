@@ -9,7 +9,6 @@
 #include "o3/text.h"
 
 #define PARTS_MIN 8
-#define N_NOW 5 /* samples that say how it is now */
 
 /* ---- samples ---- */
 
@@ -62,12 +61,13 @@ static bool push(struct history_series *s, double value) {
         s->cap = cap;
     }
     s->part[s->n_part++] = value;
-    s->n++;
+    s->newest[s->n++ % HISTORY_NOW] = value;
     return true;
 }
 
+/* A throttled probe has the speed that users get; whether that is usual there, the judge knows. */
 static bool is_shown(const struct history_options *o, const struct o3_reading *r) {
-    return r->stratum == O3_STRATUM_IDLE && (o->signal < 0 || r->signal == (enum o3_signal)o->signal);
+    return r->stratum != O3_STRATUM_BUSY && (o->signal < 0 || r->signal == (enum o3_signal)o->signal);
 }
 
 static void add_sample(void *ctx, const struct o3_sample *v) {
@@ -133,11 +133,13 @@ static bool take_state(void *ctx, const char *key, struct o3_buf *ret) {
     return o3_store_get(ctx, key, ret, NULL) == 0;
 }
 
-/* A share of ones and zeros needs more samples than the other signals. */
+/* States are saved now and then: the samples are newer. A share of ones and zeros needs more of them. */
 static void read_view(const struct o3_judge *j, const char *model, enum o3_signal sig, struct history_series *s) {
-    double recent[N_NOW];
     o3_judge_view(j, model, sig, O3_STRATUM_IDLE, &s->view);
-    size_t n = o3_judge_recent(j, model, sig, O3_STRATUM_IDLE, recent, N_NOW);
+    double recent[HISTORY_NOW];
+    size_t n = s->n < HISTORY_NOW ? (size_t)s->n : HISTORY_NOW;
+    memcpy(recent, s->newest, n * sizeof *recent);
+    if (!n) n = o3_judge_recent(j, model, sig, O3_STRATUM_IDLE, recent, HISTORY_NOW);
     s->now = sig == O3_SIGNAL_SUCCESS ? s->view.drift.recent_median : n ? o3_median(recent, n) : (double)NAN;
 }
 

@@ -276,9 +276,10 @@ static int finish(const struct logs *l) {
     if (l->n_skipped) fprintf(stderr, "o3 replay: %lld broken lines passed over\n", (long long)l->n_skipped);
     if (l->states.is_full) fputs("o3 replay: too many states; verdicts may differ from the live ones\n", stderr);
     if (!l->replay->is_json)
-        printf("%lld samples of %zu models, confirmed changes: %lld, incidents: %lld; at the end %d series stand "
+        printf("%lld samples of %zu model%s, confirmed changes: %lld, incidents: %lld; at the end %d series stand "
                "changed\n",
-               (long long)l->n_samples, l->n_models, (long long)l->n_confirmed, (long long)l->n_incidents, n_standing);
+               (long long)l->n_samples, l->n_models, l->n_models == 1 ? "" : "s", (long long)l->n_confirmed,
+               (long long)l->n_incidents, n_standing);
     return n_standing > 0;
 }
 

@@ -17,10 +17,10 @@
 #define NU_MIN 3.0        /* degrees of freedom; Wallace's form is poor below */
 #define NU_PER_SAMPLE 0.9 /* clipping and estimating rho cost about a tenth of the information on the variance */
 
-/* Pairs that tell of the autocorrelation at the usual spacing: their times, relative to it. What they tell is mixed: a
- * mean of rho^dt is no less than rho^(mean dt). */
+/* Pairs that tell of the autocorrelation at the usual spacing: their times, relative to it. */
 #define LAG_MIN 0.34
 #define LAG_MAX 3.0
+#define RHO_TELLS 0.05    /* below, rho^dt tells hardly more than rho */
 #define SPACING_MEMORY 50 /* pairs; the cadence may change */
 #define SPACING_MIN 0.05
 #define AS_USUAL 0.02       /* relative difference of a step that needs no power */
@@ -81,28 +81,48 @@ static void refit(const struct o3_drift_pair *y, size_t n, double *mean, double 
     *sd = fmax(O3_DRIFT_SD_FLOOR, WINSOR_SD * sqrt(squares / (double)(n - 1)));
 }
 
+/* What a product of residuals says against the covariance known, in units of it: of rho^dt the slope is dt rho^(dt -
+ * 1).
+ */
+static double innovation(const struct o3_drift_baseline *b, double product, double dt) {
+    double rho = b->cov / b->var, steps = dt / b->spacing;
+    if (rho < RHO_TELLS || rho >= 1 || fabs(steps - 1) <= AS_USUAL) return product - b->cov;
+    double expected = o3_pow(rho, steps);
+    return (product - b->var * expected) * steps * expected / rho;
+}
+
+/* Pairs at other times apart than usual count for what they tell of the usual one. */
+static void fit_correlation(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n) {
+    double limit = O3_DRIFT_CLIP * sqrt(b->var);
+    for (int round = 0; round <= FIT_ROUNDS; round++) {
+        double sum = 0;
+        for (size_t i = 0; i < n; i++) {
+            if (!tells_of_rho(&y[i], b->spacing)) continue;
+            double product = clip(y[i].now - b->mean, limit) * clip(y[i].before - b->mean, limit);
+            sum += round ? innovation(b, product, y[i].dt) : product;
+        }
+        b->cov += b->n_pairs ? sum / (double)b->n_pairs : 0;
+    }
+}
+
 void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n) {
-    double mean, sd, cov = 0, beyond = 0;
+    double mean, sd, beyond = 0;
     first_guess(y, n, &mean, &sd);
     for (int i = 0; i < FIT_ROUNDS; i++)
         refit(y, n, &mean, &sd);
-    double limit = O3_DRIFT_CLIP * sd;
     double spacing = median_step(y, n);
     int64_t n_pairs = 0;
     for (size_t i = 0; i < n; i++) {
-        if (!tells_of_rho(&y[i], spacing)) continue;
-        cov += clip(y[i].now - mean, limit) * clip(y[i].before - mean, limit);
-        n_pairs++;
+        n_pairs += tells_of_rho(&y[i], spacing);
+        beyond += fabs(y[i].now - mean) > O3_DRIFT_CLIP * sd;
     }
-    for (size_t i = 0; i < n; i++)
-        beyond += fabs(y[i].now - mean) > limit;
     *b = (struct o3_drift_baseline){.mean = mean,
                                     .var = sd * sd,
-                                    .cov = n_pairs ? cov / (double)n_pairs : 0,
                                     .beyond = beyond / (double)n,
                                     .spacing = spacing,
                                     .n = (int64_t)n,
                                     .n_pairs = n_pairs};
+    fit_correlation(b, y, n);
 }
 
 static double at_most_memory(int64_t n) {
@@ -113,18 +133,19 @@ double o3_drift_baseline_weight(const struct o3_drift_baseline *b) {
     return at_most_memory(b->n);
 }
 
-/* The usual spacing follows the cadence; what is known of the correlation goes with it. */
+/* The usual spacing follows the cadence; what is known of the correlation goes with it. Each step is small: none may be
+ * left out, or the larger ones to one side would not be undone by those to the other. */
 static void follow_cadence(struct o3_drift_baseline *b, double dt) {
     double n = fmin((double)b->n_pairs, SPACING_MEMORY), before = b->spacing;
     b->spacing = fmax(SPACING_MIN, before + (dt - before) / n);
-    if (b->cov > 0 && b->cov < b->var) b->cov = b->var * rho_after(b->cov / b->var, b->spacing, before);
+    if (b->cov > 0 && b->cov < b->var) b->cov = b->var * o3_pow(b->cov / b->var, b->spacing / before);
 }
 
 static void learn_pair(struct o3_drift_baseline *b, double product, const struct o3_drift_pair *y) {
     if (!y->has_before || y->dt < LAG_MIN * b->spacing) return; /* in haste, while a change is suspected */
     b->n_pairs++;
     follow_cadence(b, fmin(y->dt, LAG_MAX * b->spacing));
-    if (tells_of_rho(y, b->spacing)) b->cov += (product - b->cov) / at_most_memory(b->n_pairs);
+    if (tells_of_rho(y, b->spacing)) b->cov += innovation(b, product, y->dt) / at_most_memory(b->n_pairs);
 }
 
 void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y) {

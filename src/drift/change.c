@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include <math.h>
 #include "drift/parts.h"
+#include "o3/num.h"
 #include "o3/stat.h"
 
 #define LOOK_BACK 30   /* samples before the CUSUM's last zero where the change may have begun */
@@ -12,12 +13,23 @@
 #define TAIL 8
 #define TAIL_HEALED 6.0 /* nats by which the newest samples have to speak for the old level */
 #define HEALED_OF 15    /* samples whose level tells the same of a change too small for that */
+#define SHARE_MIN 0.01
 #define Z95 1.96
 #define LEVEL_VARIANCE 1.05       /* of the robust mean over that of a mean */
 #define MEDIAN_VARIANCE 1.5707963 /* pi / 2: variance of a median over that of a mean */
 
+/* Variance of a mean over that of one of independent samples. */
 static double spread_of_mean(const struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base);
+    return (1 + rho) / (1 - rho);
+}
+
+/* The same of the newest n, which tell less each where a suspicion made them come more often. */
+static double spread_of_last(const struct o3_drift *d, int64_t n) {
+    double usual = d->base.spacing * (double)(n - 1);
+    double share = usual > 0 ? o3_drift_duration(d, d->next - n) / usual : 1;
+    if (share >= 1) return spread_of_mean(d);
+    double rho = o3_pow(o3_drift_baseline_rho(&d->base), fmax(SHARE_MIN, share));
     return (1 + rho) / (1 - rho);
 }
 
@@ -79,8 +91,9 @@ struct o3_drift_change o3_drift_find_change(const struct o3_drift *d, int direct
     c.n = d->next - c.index;
     c.level = o3_drift_level_of_last(d, c.n);
     c.effect = direction * (c.level - d->base.mean);
-    double n = (double)(c.n < O3_DRIFT_LEVEL_MAX ? c.n : O3_DRIFT_LEVEL_MAX);
-    c.error = sqrt(spread_of_mean(d) * d->base.var * (1 / n + 1 / o3_drift_baseline_weight(&d->base)));
+    int64_t n = c.n < O3_DRIFT_LEVEL_MAX ? c.n : O3_DRIFT_LEVEL_MAX;
+    c.error = sqrt(d->base.var *
+                   (spread_of_last(d, n) / (double)n + spread_of_mean(d) / o3_drift_baseline_weight(&d->base)));
     c.recent = direction * (o3_drift_median_of_last(d, c.n < RECENT ? c.n : RECENT) - d->base.mean);
     c.tail = tail_of(d, direction, &c);
     return c;
@@ -105,5 +118,6 @@ double o3_drift_effect_error(const struct o3_drift *d, int64_t n, bool is_median
     /* The noise may have grown with the change; it is not believed to have shrunk. */
     double sd = o3_mad_sd(v, (size_t)n, median);
     double level_var = (is_median ? MEDIAN_VARIANCE : LEVEL_VARIANCE) * fmax(var, sd * sd) / (double)n;
-    return Z95 * sqrt(spread_of_mean(d) * (level_var + var / o3_drift_baseline_weight(&d->base)));
+    double base_var = spread_of_mean(d) * var / o3_drift_baseline_weight(&d->base);
+    return Z95 * sqrt(spread_of_last(d, n) * level_var + base_var);
 }

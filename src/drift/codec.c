@@ -9,7 +9,6 @@
  */
 #define MAGIC "o3drift"
 #define VERSION 2
-#define CAUTION_MAX 8.0 /* by which evidence.c raises thresholds, at most */
 #define INDEX_MAX (INT64_C(1) << 60)
 #define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
@@ -180,7 +179,7 @@ static void read_change(struct o3_state_reader *r, struct o3_drift *d) {
 static void read_bank(struct o3_state_reader *r, struct o3_drift *d) {
     o3_state_read_name(r, "bank");
     for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double cap = O3_DRIFT_CAP * CAUTION_MAX * d->h[i];
+        double cap = O3_DRIFT_CAP * (d->h[i] * O3_DRIFT_CAUTION_MAX); /* rounded as evidence.c does */
         for (int side = 0; side < 2; side++) {
             d->bank.side[side][i].sum = o3_state_read_double(r, 0, cap);
             d->bank.side[side][i].start = o3_state_read_int(r, d->first, d->next);

@@ -12,8 +12,12 @@
 #define RETURN_ERRORS 5 /* standard errors of the level that make up the effect when a return is believed */
 #define NOISIER 2.0     /* times the variance of the reference */
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
-#define TAIL_DOUBT 2.0  /* nats by which the newest few samples may speak for the old level when a change confirms */
-#define ANCHOR_FAR 1.0  /* natural logarithm, from the first value to the median of the first baseline */
+#define SURE_SOON 42.0  /* samples since the change */
+#define SURE_LATE 62.0
+#define SURE_CORRELATED 1.0
+#define SURE_STRONG 0.4
+#define TAIL_DOUBT 2.0 /* nats by which the newest few samples may speak for the old level when a change confirms */
+#define ANCHOR_FAR 1.0 /* natural logarithm, from the first value to the median of the first baseline */
 #define INTERVAL_MIN_MS 1000
 #define INTERVAL_MAX_MS (INT64_C(24) * 3600 * 1000)
 /* A change must also last this share of confirm_samples intervals: while samples come more often than usual, ten of
@@ -82,6 +86,30 @@ struct o3_drift *o3_drift_new(const struct o3_drift_params *p) {
     o3_drift_derive(d);
     o3_drift_reset(d);
     return d;
+}
+
+/* Beyond what comes from telling it at another interval. */
+static bool is_other(double a, double b) {
+    return fabs(a - b) > 1e-9 * fabs(b);
+}
+
+void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p) {
+    struct o3_drift_params to = d->params, wanted = o3_drift_params_clamp(*p);
+    bool is_new = wanted.detector != to.detector;
+    double arl0 = wanted.arl0_samples * (double)wanted.interval_ms / (double)to.interval_ms;
+    to.detector = wanted.detector;
+    to.min_effect = wanted.min_effect;
+    to.confirm_samples = wanted.confirm_samples;
+    if (is_other(arl0, to.arl0_samples)) to.arl0_samples = arl0;
+    to = o3_drift_params_clamp(to);
+    bool is_same = !is_new && to.confirm_samples == d->params.confirm_samples &&
+                   !is_other(to.min_effect, d->params.min_effect) && !is_other(to.arl0_samples, d->params.arl0_samples);
+    if (is_same) return;
+    d->params = to;
+    o3_drift_derive(d);
+    if (!is_new) return;
+    d->rank = (struct o3_rank){0};
+    o3_drift_rank_clear(d);
 }
 
 void o3_drift_free(struct o3_drift *d) {
@@ -173,10 +201,19 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
     d->level = c->level;
 }
 
-/* The effect is near the minimum at least, and the interval that will be reported lies beyond half of it. */
+/* Times the half width of the interval. It is looked at again with each sample, and noise with a long memory makes
+ * excursions of its own that last for an hour: what was not clear soon has to be clearer. */
+static double sure_errors(const struct o3_drift *d, const struct o3_drift_change *c) {
+    double rho = o3_drift_baseline_rho(&d->base);
+    double late = fmin(1, fmax(0, ((double)c->n - SURE_SOON) / (SURE_LATE - SURE_SOON)));
+    return 1 + SURE_CORRELATED * fmin(1, fmax(0, (rho - 0.4) / 0.15)) * late +
+           SURE_STRONG * fmin(1, fmax(0, (rho - O3_DRIFT_STRONG_RHO) / 0.1));
+}
+
+/* The effect is near the minimum at least, and the interval that will be reported lies well beyond half of it. */
 static bool is_sure(const struct o3_drift *d, const struct o3_drift_change *c) {
     if (c->effect < SURE_EFFECT * d->gate) return false;
-    return c->effect - o3_drift_effect_error(d, c->n, false) >= 0.5 * d->gate;
+    return c->effect - sure_errors(d, c) * o3_drift_effect_error(d, c->n, false) >= 0.5 * d->gate;
 }
 
 static bool lasts(const struct o3_drift *d, const struct o3_drift_change *c) {

@@ -9,16 +9,47 @@
  * correlation; tails. Found by simulation together with the factors of bank.c, see src/doc/drift.md. */
 #define YOUNG 9.0
 #define YOUNG_FOR 300.0 /* samples, and from then on the less */
+#define YOUNG_CORRELATED 30.0
+#define YOUNG_CORRELATED_FOR 90.0
 #define CORRELATED 0.2
 #define CORRELATED_MAX 0.3
+#define STRONGLY_CORRELATED 2.0
 #define TAILS 3.3
 #define BEYOND_GAUSS 0.0124
+/* Strong whitening makes every lasting change small: there the member of the bank for small ones gets most of the
+ * budget, the more so while the error of a young baseline hides changes. */
+#define SMALL_FROM 0.5 /* correlation */
+#define SMALL_TO 0.7
+#define SMALL_YOUNG 400.0 /* samples */
+#define SMALL_OLD 1500.0
+static const double SMALL_SHARES[2][O3_DRIFT_BANK] = {{0.66, 1.1, 1.3}, {0.9, 1.1, 1.3}}; /* young, old */
 
-static double caution(const struct o3_drift_baseline *b) {
-    double rho = o3_drift_baseline_rho(b), n = (double)(b->n > 1 ? b->n : 1);
-    double young = YOUNG * sqrt((1 + rho) / (1 - rho)) / (n * (1 + n / YOUNG_FOR));
-    double correlated = CORRELATED * fmin(CORRELATED_MAX, fmax(0, b->cov / b->var));
-    return 1 + young + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
+/* What is believed of the correlation is cautious; only one that was found makes a baseline worth much less. */
+static double young(double n, double rho, double found) {
+    double independent = (1 - found) / (1 + found), old = n / YOUNG_CORRELATED_FOR;
+    double weak = YOUNG * sqrt((1 + rho) / (1 - rho)) / (n * (1 + n / YOUNG_FOR));
+    double strong = YOUNG_CORRELATED / (independent * sqrt(independent) * n * (1 + old * old));
+    return fmax(weak, strong);
+}
+
+static double caution(const struct o3_drift_baseline *b, double rho) {
+    double n = (double)(b->n > 1 ? b->n : 1), found = fmin(rho, fmax(0, b->cov / b->var));
+    double correlated = CORRELATED * fmin(CORRELATED_MAX, found) +
+                        STRONGLY_CORRELATED * fmax(0, rho - O3_DRIFT_STRONG_RHO);
+    return 1 + young(n, rho, found) + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
+}
+
+static double ramp(double x, double from, double to) {
+    return fmin(1, fmax(0, (x - from) / (to - from)));
+}
+
+static void needed(const struct o3_drift *d, double ret_h[O3_DRIFT_BANK]) {
+    double rho = o3_drift_baseline_rho(&d->base), all = caution(&d->base, rho);
+    double small = ramp(rho, SMALL_FROM, SMALL_TO), old = ramp((double)d->base.n, SMALL_YOUNG, SMALL_OLD);
+    for (int i = 0; i < O3_DRIFT_BANK; i++) {
+        double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
+        ret_h[i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * (1 + small * (share - 1)));
+    }
 }
 
 void o3_drift_evidence_clear(struct o3_drift *d) {
@@ -28,7 +59,9 @@ void o3_drift_evidence_clear(struct o3_drift *d) {
 
 void o3_drift_evidence_add(struct o3_drift *d) {
     double z = o3_drift_score(&d->base, o3_drift_pair_at(d, o3_drift_newest(d)), 0);
-    o3_drift_bank_add(&d->bank, d->h, O3_DRIFT_CAP * caution(&d->base), z, o3_drift_newest(d));
+    double h[O3_DRIFT_BANK];
+    needed(d, h);
+    o3_drift_bank_add(&d->bank, h, O3_DRIFT_CAP, z, o3_drift_newest(d));
     if (d->params.detector != O3_DRIFT_BY_RANK) return;
     o3_drift_rank_add(d);
     /* Where a change outlasts the ring, ranks have nothing to compare with and the CUSUMs judge. */
@@ -38,8 +71,10 @@ void o3_drift_evidence_add(struct o3_drift *d) {
 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     if (o3_drift_rank_judges(d)) return o3_drift_rank_lead(d, direction);
-    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->h, direction);
-    lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio / caution(&d->base));
+    double h[O3_DRIFT_BANK];
+    needed(d, h);
+    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, h, direction);
+    lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio);
     return lead;
 }
 

@@ -21,6 +21,8 @@
 #define O3_DRIFT_FORGET_INTERVALS                                                                                      \
     30 /* a longer step, or one back in time, takes the predecessor away: until then what is left                      \
         * of a strong correlation would count as news a second time */
+#define O3_DRIFT_CAUTION_MAX 5.0  /* by which evidence.c raises thresholds, at most */
+#define O3_DRIFT_STRONG_RHO 0.74  /* correlation from which on excursions of the noise look like changes */
 #define O3_DRIFT_SEASON_UNIT 1e-4 /* of the offsets kept with the samples */
 
 /* One one-sided CUSUM (Page 1954): S = max(0, S + z - k). z is a standard normal score. */

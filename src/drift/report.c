@@ -38,3 +38,7 @@ void o3_drift_fill_report(const struct o3_drift *d, enum o3_drift_event ev, stru
     ret->statistic = o3_drift_lead_any(d).ratio;
     if (ev != O3_DRIFT_EV_BASELINE) fill_change(d, ev, ret);
 }
+
+void o3_drift_report_now(const struct o3_drift *d, struct o3_drift_report *ret) {
+    o3_drift_fill_report(d, d->state == O3_DRIFT_CONFIRMED ? O3_DRIFT_EV_CONFIRMED : O3_DRIFT_EV_NONE, ret);
+}

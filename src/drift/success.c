@@ -57,6 +57,13 @@ struct o3_success *o3_success_new(const struct o3_success_params *p) {
     return s;
 }
 
+void o3_success_tune(struct o3_success *s, const struct o3_success_params *p) {
+    struct o3_success_params to = s->params;
+    to.arl0_samples = p->arl0_samples;
+    to.confirm_samples = p->confirm_samples;
+    s->params = o3_success_params_clamp(to);
+}
+
 void o3_success_free(struct o3_success *s) {
     free(s);
 }

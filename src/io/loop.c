@@ -50,7 +50,7 @@ struct jobs {
     pthread_mutex_t lock;
     pthread_cond_t wake;
     struct job_list waiting, ended;
-    bool is_started, stop;
+    bool may_start, is_started, stop; /* may_start: the loop has turned */
     int event_fd;
     size_t n_pending; /* submitted and not yet handed to `done` */
 };
@@ -177,7 +177,7 @@ static int start_job_thread(struct jobs *js) {
 int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job) {
     struct jobs *js = &l->jobs;
     if (js->n_pending >= O3_JOBS_MAX) return O3_E_LIMIT;
-    if (!js->is_started && start_job_thread(js) < 0) return O3_E_NOMEM;
+    if (js->may_start && !js->is_started && start_job_thread(js) < 0) return O3_E_NOMEM;
     struct job *j = malloc(sizeof *j);
     if (!j) return O3_E_NOMEM;
     *j = (struct job){.run = run, .done = done, .arg = job};
@@ -208,7 +208,14 @@ static void on_job_event(void *ctx, int fd) {
     finish_jobs(js);
 }
 
+/* Those that were submitted before the loop turned; without a thread now there may be one at the next turn. */
+static void start_waiting(struct jobs *js) {
+    js->may_start = true;
+    if (js->n_pending && !js->is_started) (void)start_job_thread(js);
+}
+
 static void stop_jobs(struct jobs *js) {
+    start_waiting(js);
     /* A job's end may submit another: until nothing is left. */
     while (js->is_started) {
         pthread_mutex_lock(&js->lock);
@@ -395,6 +402,7 @@ static void run_hooks(struct o3_loop *l, int64_t deadline_ns) {
 }
 
 void o3_loop_once(struct o3_loop *l, int max_wait_ms) {
+    start_waiting(&l->jobs);
     int ms = wait_ms(l, max_wait_ms < 0 || max_wait_ms > MAX_WAIT_MS ? MAX_WAIT_MS : max_wait_ms);
     struct curl_waitfd polled[MAX_FDS];
     struct fd_source was[MAX_FDS];

@@ -41,7 +41,8 @@ int o3_loop_add_wait(struct o3_loop *l, o3_wait_fn *fn, void *ctx);
 void o3_loop_remove_wait(struct o3_loop *l, void *ctx);
 
 /* A self-contained job on the helper thread: `run` owns `job` until it ends, then `done` is called on the loop.
- * FIFO. At most `O3_JOBS_MAX` wait; over it O3_E_LIMIT and the caller keeps `job`. */
+ * FIFO. At most `O3_JOBS_MAX` wait; over it O3_E_LIMIT and the caller keeps `job`. None runs before the loop's first
+ * turn: what starts up has files and store to itself. */
 #define O3_JOBS_MAX 256
 typedef void o3_job_fn(void *job);
 int o3_loop_submit(struct o3_loop *l, o3_job_fn *run, o3_job_fn *done, void *job);

@@ -108,6 +108,7 @@ static const struct o3_circumstances NOTHING_KNOWN = {
     .efficiency = NAN,
     .decode_tps = NAN,
     .bytes_per_token = NAN,
+    .day_log_change = NAN,
     .uptime_s = NAN,
 };
 
@@ -139,6 +140,7 @@ static struct o3_circumstances checked(const struct o3_circumstances *c) {
                               &r.uptime_s};
     for (size_t i = 0; i < sizeof levels / sizeof *levels; i++)
         check(levels[i]);
+    if (!(fabs(r.day_log_change) <= 100)) r.day_log_change = NAN;
     return r;
 }
 

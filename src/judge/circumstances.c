@@ -96,6 +96,38 @@ static struct o3_cause_line line_of(const struct o3_sample *v, size_t n) {
     return l;
 }
 
+#define DAY_MS 86400000.0
+#define DAY_NEAR_MS (90 * 60000.0) /* as far from the same time of the day: older samples are few */
+#define DAY_PAIRS_MIN 5
+
+/* ln(rate) about a day after sample k, in the same life of the runner, less that of k; NaN: nothing is known. */
+static double change_a_day_after(const struct o3_sample *v, size_t n, size_t k) {
+    double before = decode_tps(&v[k]), sum = 0;
+    int n_near = 0;
+    if (!isfinite(before) || v[k].around.loaded_wall_ms != v[n - 1].around.loaded_wall_ms) return NAN;
+    for (size_t i = k + 1; i < n; i++) {
+        double rate = decode_tps(&v[i]), off = (double)v[i].wall_ms - (double)v[k].wall_ms - DAY_MS;
+        if (!isfinite(rate) || fabs(off) > DAY_NEAR_MS) continue;
+        sum += o3_log(rate);
+        n_near++;
+    }
+    return n_near ? sum / n_near - o3_log(before) : (double)NAN;
+}
+
+double o3_day_log_change(const struct o3_sample *v, size_t n) {
+    double change[O3_CIRCUMSTANCES_MAX];
+    size_t n_known = 0;
+    if (n > O3_CIRCUMSTANCES_MAX) return o3_day_log_change(v + n - O3_CIRCUMSTANCES_MAX, O3_CIRCUMSTANCES_MAX);
+    for (size_t k = 0; k < n; k++) {
+        double x = change_a_day_after(v, n, k);
+        if (isfinite(x)) change[n_known++] = x;
+    }
+    if (n_known < DAY_PAIRS_MIN) return NAN;
+    double median = o3_median(change, n_known), sd = o3_mad_sd(change, n_known, median);
+    double doubt = (1 + 8 / (double)n_known) * 1.25 * sd / sqrt((double)n_known);
+    return fabs(median) > doubt ? median - copysign(doubt, median) : 0;
+}
+
 typedef int64_t (*count_fn)(const struct o3_sample *s);
 
 static int64_t n_loads(const struct o3_sample *s) {
@@ -188,6 +220,7 @@ void o3_circumstances_of(const struct o3_sample *v, size_t n, struct o3_circumst
         .efficiency = NAN,
         .decode_tps = median_of(v, n, decode_tps),
         .bytes_per_token = NAN,
+        .day_log_change = NAN,
         .uptime_s = NAN,
         .line = line_of(v, n),
     };

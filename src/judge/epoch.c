@@ -11,8 +11,18 @@ bool o3_judge_by_digest(enum o3_signal sig) {
     return sig == O3_SIGNAL_GPU_RATIO || sig == O3_SIGNAL_CONTEXT;
 }
 
-struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig) {
+static struct setting *of_any_digest(const struct model *m) {
+    for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
+        if (m->digests[i] && !strcmp(m->digests[i]->key.digest, O3_JUDGE_ANY_DIGEST)) return m->digests[i];
+    return NULL;
+}
+
+struct setting *o3_judge_compared_setting(const struct model *m, enum o3_signal sig) {
     return o3_judge_by_digest(sig) ? m->digest : m->epoch;
+}
+
+struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig) {
+    return sig == O3_SIGNAL_SUCCESS ? of_any_digest(m) : o3_judge_compared_setting(m, sig);
 }
 
 void o3_judge_free_setting(struct setting *g) {
@@ -204,6 +214,15 @@ static void expect_context(struct o3_judge *j, const struct model *m, double num
     o3_judge_end_members(j, m, m->digest->id, O3_SIGNAL_CONTEXT, O3_MEMBER_LEFT);
 }
 
+/* It is there from the first sample on, and the others give way to each other before it does. */
+static void add_any_digest(struct o3_judge *j, struct model *m) {
+    struct identity k = {.digest = O3_JUDGE_ANY_DIGEST, .num_ctx = -1, .num_batch = -1, .parallel = -1};
+    struct setting *g = of_any_digest(m) ? NULL : add(j, m, m->digests, O3_JUDGE_DIGESTS, m->digest, &k);
+    if (!g) return;
+    g->used = INT64_C(1) << 60;
+    m->is_unsaved = true;
+}
+
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s) {
     if (!s->digest[0] || s->num_ctx <= 0) return NULL;
     struct identity k = identity_of(s), d = digest_identity(s);
@@ -211,6 +230,7 @@ const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_
     m->n_here++;
     bool has_digest_changed = move(j, m, m->digests, O3_JUDGE_DIGESTS, &m->digest, &d);
     bool has_changed = move(j, m, m->epochs, O3_JUDGE_EPOCHS, &m->epoch, &k);
+    add_any_digest(j, m);
     if (s->flags & O3_SAMPLE_AFTER_GAP) {
         mark_gap(m->epoch);
         mark_gap(m->digest);

@@ -11,6 +11,7 @@
 
 #define GIB 1073741824.0
 #define MIB 1048576.0
+#define LINE_MIN 15 /* samples that a line is told from */
 
 static double grade(double x, double weak, double clear) {
     if (!(x > weak)) return 0; /* NaN too */
@@ -72,17 +73,29 @@ static struct o3_cause_line pooled(const struct o3_cause_line *a, const struct o
 }
 
 /* Log likelihood of one falling line for all samples against a level before and another since; 0: no fall, or too
- * little to tell. */
-static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s) {
-    const int least = 15;
+ * little to tell. ret_per_day: the change of the logarithm in a day by that line; NULL is fine. */
+static double slope_evidence(const struct o3_circumstances *b, const struct o3_circumstances *s, double *ret_per_day) {
     const double least_hours = 1;
+    if (ret_per_day) *ret_per_day = 0;
     double shift = ((double)s->from_wall_ms - (double)b->from_wall_ms) / 3600e3;
     double span = ((double)s->to_wall_ms - (double)b->from_wall_ms) / 3600e3;
-    if (b->line.n < least || s->line.n < least || !(span >= least_hours) || !(shift > 0)) return 0;
+    if (b->line.n < LINE_MIN || s->line.n < LINE_MIN || !(span >= least_hours) || !(shift > 0)) return 0;
     struct o3_cause_line l = pooled(&b->line, &s->line, shift);
     if (!(l.product < 0)) return 0;
+    if (ret_per_day) *ret_per_day = 24 * l.product / l.hours2;
     double of_step = b->line.log_rate2 + s->line.log_rate2, of_slope = l.log_rate2 - l.product * l.product / l.hours2;
     return of_step > 0 && of_slope > 0 ? 0.5 * l.n * o3_log(of_step / of_slope) : 0;
+}
+
+/* The same for a line through the samples since the change against their level; it may rise. */
+static double trend_evidence(const struct o3_cause_line *l) {
+    double of_level = l->log_rate2, of_trend = l->log_rate2 - l->product * l->product / l->hours2;
+    return l->n >= LINE_MIN && of_level > 0 && of_trend > 0 ? 0.5 * l->n * o3_log(of_level / of_trend) : 0;
+}
+
+bool o3_evidence_creeps(const struct o3_circumstances *before, const struct o3_circumstances *since) {
+    const double clear_slope = 1, clear_trend = 2;
+    return slope_evidence(before, since, NULL) > clear_slope || trend_evidence(&since->line) > clear_trend;
 }
 
 /* ---- where the model is ---- */
@@ -118,7 +131,7 @@ void o3_evidence_cpu_fallback(const struct o3_evidence_input *in, struct o3_evid
     double fell = slowdown(in), implied = s->decode_tps * s->bytes_per_token;
     if (!claims_gpu || implied > most_of_a_processor) return;
     const struct o3_cause_member *m = find(in, O3_SIGNAL_DECODE_RATE);
-    bool creeps = (m && m->is_slow) || slope_evidence(b, s) > 0.5;
+    bool creeps = (m && m->is_slow) || slope_evidence(b, s, NULL) > 0.5;
     double doubt = creeps ? 0.1 : 1; /* a fallback is a step */
     if (isfinite(s->efficiency)) {
         if (s->efficiency >= least_of_a_gpu) return;
@@ -204,11 +217,14 @@ void o3_evidence_host_pressure(const struct o3_evidence_input *in, struct o3_evi
     } resources[] = {{"the processor", b->pressure_cpu, s->pressure_cpu},
                      {"memory", b->pressure_memory, s->pressure_memory},
                      {"the disk", b->pressure_io, s->pressure_io}};
+    struct o3_evidence swap = {0};
+    o3_evidence_swapping(in, &swap); /* what waits for memory then waits for the swap */
     double best = 0;
     for (size_t i = 0; i < sizeof resources / sizeof *resources; i++) {
         double more = rise(or_zero(resources[i].before), resources[i].since), strength = grade(fabs(more), 0.03, 0.3);
         bool is_cpu_beside_gpu = i == 0 && s->gpu_ratio >= 0.99;
         if (is_cpu_beside_gpu) strength *= 0.3;
+        if (i == 1) strength *= 1 - 0.7 * swap.strength;
         if (strength <= best) continue;
         best = strength;
         tell(ret, strength, more > 0 ? 1 : -1, "work that waited for %s: %.0f %% -> %.0f %% of the time",
@@ -280,15 +296,28 @@ void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence
          figure(or_zero(b->user_requests_per_h), from), figure(or_zero(s->user_requests_per_h), to));
 }
 
+/* How surely speed goes on falling, and by how much in a day: against a step at the change or, when little was kept of
+ * the time before it, within a day and more since. */
+static double decay_evidence(const struct o3_evidence_input *in, double *ret_per_day) {
+    const struct o3_cause_line *l = &in->since->line;
+    double of_slope = grade(slope_evidence(in->before, in->since, ret_per_day), 0.5, 2.5);
+    double span_h = ((double)in->since->to_wall_ms - (double)in->since->from_wall_ms) / 3600e3;
+    if (in->before->line.n >= LINE_MIN || !(span_h >= 24) || !(l->product < 0)) return of_slope;
+    *ret_per_day = 24 * l->product / l->hours2;
+    return grade(trend_evidence(l), 3, 6);
+}
+
+/* A machine that is slower by day than by night is slower and slower for half a day, too: what goes with uptime is
+ * slower than at the same time a day before. */
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret) {
+    const double day_s = 86400;
     bool is_slow = false;
     for (size_t i = 0; i < in->n_members; i++)
         is_slow |= in->m[i].is_slow;
-    double up = in->since->uptime_s;
-    bool has_grown = !(in->before->uptime_s > up);
-    if (!has_grown) return;
-    double slope = up >= 3600 ? grade(slope_evidence(in->before, in->since), 0.5, 2.5) : 0;
-    double slow = is_slow ? grade(up, 3 * 3600, 24 * 3600) : 0;
+    double up = in->since->uptime_s, per_day, slope = decay_evidence(in, &per_day), slow = is_slow ? 1 : 0;
+    bool has_grown = !(in->before->uptime_s > up), falls_daily = in->since->day_log_change <= 0.5 * per_day;
+    if (!has_grown || !(up >= day_s)) return;
+    if (!(per_day < 0) || !falls_daily) slope = 0;
     tell(ret, fmax(slope, slow), 1, "slower and slower since the model was loaded %.3g h ago", up / 3600);
     ret->is_for_slow = slow > slope;
 }

@@ -33,6 +33,9 @@ void o3_evidence_reload_storm(const struct o3_evidence_input *in, struct o3_evid
 void o3_evidence_queueing(const struct o3_evidence_input *in, struct o3_evidence *ret);
 void o3_evidence_uptime(const struct o3_evidence_input *in, struct o3_evidence *ret);
 
+/* By the speed it is no step, but goes on. */
+bool o3_evidence_creeps(const struct o3_circumstances *before, const struct o3_circumstances *since);
+
 /* What is known and explains nothing by itself: a sentence for "unknown". */
 void o3_evidence_unknown(const struct o3_evidence_input *in, char out[160]);
 /* Text of others (versions, names) within ours: control characters and broken UTF-8 become '?'. */

@@ -10,7 +10,7 @@ static void put(struct reading *out, size_t *n, enum o3_signal sig, enum o3_stra
     out[(*n)++] = (struct reading){.signal = sig, .stratum = st, .value = value};
 }
 
-static enum o3_stratum stratum_of(uint32_t flags) {
+enum o3_stratum o3_judge_stratum(uint32_t flags) {
     if (flags & O3_SAMPLE_THROTTLED) return O3_STRATUM_THROTTLED;
     return flags & O3_SAMPLE_BUSY ? O3_STRATUM_BUSY : O3_STRATUM_IDLE;
 }
@@ -18,11 +18,13 @@ static enum o3_stratum stratum_of(uint32_t flags) {
 static void put_speed(const struct o3_sample *s, struct reading *out, size_t *n) {
     const uint32_t unfit = O3_SAMPLE_WARMUP | O3_SAMPLE_TAINTED | O3_SAMPLE_INCOMPLETE | O3_SAMPLE_IMPLAUSIBLE;
     if (s->flags & unfit) return;
-    enum o3_stratum st = stratum_of(s->flags);
+    enum o3_stratum st = o3_judge_stratum(s->flags);
     switch (s->kind) {
     case O3_PROBE_DECODE:
         put(out, n, O3_SIGNAL_DECODE_RATE, st, s->decode_tps);
-        if (!(s->flags & O3_SAMPLE_AFTER_OTHER)) put(out, n, O3_SIGNAL_TTFT, st, (double)s->ttft_ns / 1e9);
+        /* Beside users the wait for them counts, and another prompt nearly always came before. */
+        if (st == O3_STRATUM_BUSY || !(s->flags & O3_SAMPLE_AFTER_OTHER))
+            put(out, n, O3_SIGNAL_TTFT, st, (double)s->ttft_ns / 1e9);
         break;
     case O3_PROBE_PREFILL:
         put(out, n, O3_SIGNAL_PREFILL_RATE, st, s->prefill_tps);

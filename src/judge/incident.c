@@ -1,11 +1,12 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Confirmed changes that began together are one incident. */
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 #include "judge/parts.h"
+#include "o3/num.h"
 #include "o3/text.h"
 
-#define NEAR_INTERVALS 3
 #define TIME_MAX_MS (INT64_C(1) << 60)
 
 /* The interval of the change time; the point alone where the detector gives none. */
@@ -88,6 +89,22 @@ static struct kept_incident *near_incident(struct o3_judge *j, const struct o3_v
     return NULL;
 }
 
+static bool is_worse(const struct o3_verdict *v) {
+    return v->report.direction * o3_signal_good_direction(v->signal) < 0;
+}
+
+/* What falls for hours is noticed in one signal sooner than in the other, and dated differently in each. */
+static struct kept_incident *creeping_incident(const struct o3_judge *j, const struct o3_verdict *v) {
+    for (int n = j->n_incidents - 1; n >= 0; n--) {
+        struct kept_incident *k = j->incidents[n];
+        bool is_alike = k->i.is_open && o3_judge_is_main(&k->i, v->model);
+        for (int m = 0; m < k->i.n_members; m++)
+            is_alike = is_alike && (k->i.member[m].is_over || is_worse(&k->i.member[m].verdict) == is_worse(v));
+        if (is_alike && o3_judge_creeps(j, k)) return k;
+    }
+    return NULL;
+}
+
 static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t setting, int64_t wall_ms) {
     struct o3_incident *i = &k->i;
     touch(k, O3_INCIDENT_CHANGED);
@@ -102,7 +119,7 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
     struct kept_incident *k = NULL;
     struct o3_incident_member *x = find_member(j, v, setting, &k);
     int64_t interval_ms = s->around.interval_ms > 0 ? s->around.interval_ms : O3_JUDGE_INTERVAL_MS;
-    int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
+    int64_t slack_ms = interval_ms < TIME_MAX_MS / 8 ? O3_NEAR_INTERVALS * interval_ms : TIME_MAX_MS;
     if (x && (!x->is_over || is_near(&k->i, &v->report, slack_ms))) {
         *x = (struct o3_incident_member){.verdict = *v, .setting = setting, .seen_ms = s->wall_ms};
         touch(k, O3_INCIDENT_CHANGED);
@@ -110,6 +127,7 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
         return;
     }
     k = near_incident(j, v, slack_ms);
+    if (!k) k = creeping_incident(j, v);
     if (!k) k = open_incident(j, v, s->wall_ms);
     if (k) join(k, v, setting, s->wall_ms);
 }
@@ -184,7 +202,9 @@ void o3_judge_note_sample(struct o3_judge *j, const struct model *m, int64_t wal
 }
 
 static bool is_present(const struct model *m, int64_t setting) {
-    return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting);
+    const struct setting *any = o3_judge_setting(m, O3_SIGNAL_SUCCESS);
+    return (m->epoch && m->epoch->id == setting) || (m->digest && m->digest->id == setting) ||
+           (any && any->id == setting);
 }
 
 static bool stands_again(const struct model *m, const struct o3_incident_member *x) {
@@ -213,10 +233,35 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t
     }
 }
 
+/* By as much as is worth an alarm, and by half of what was told. */
+static bool has_grown(const struct o3_judge *j, double told, double now) {
+    double before = o3_log1p(fmax(told, -1 + 1e-9)), since = o3_log1p(fmax(now, -1 + 1e-9));
+    double step = fmax(o3_log1p(j->p.min_effect), 0.5 * fabs(before));
+    return before * since > 0 && fabs(since) >= fabs(before) + step;
+}
+
+/* A change that grows is the same change: what is told of it follows. */
+static bool follow_growth(const struct o3_judge *j, const struct model *m, struct kept_incident *k) {
+    bool any = false;
+    for (int n = 0; n < k->i.n_members; n++) {
+        struct o3_incident_member *x = &k->i.member[n];
+        struct o3_verdict *v = &x->verdict;
+        const struct setting *g = o3_judge_setting(m, v->signal);
+        struct o3_drift_report now;
+        bool is_its = !x->is_over && !strcmp(v->model, m->name) && g && g->id == x->setting;
+        if (!is_its || !o3_series_change(&g->series[v->signal][v->stratum], v->signal, &now)) continue;
+        if (now.direction != v->report.direction || !has_grown(j, v->report.change_ratio, now.change_ratio)) continue;
+        v->report = now;
+        any = true;
+    }
+    return any;
+}
+
 void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m) {
     if (m->n_here % O3_JUDGE_RETHINK) return;
     for (int n = 0; n < j->n_incidents; n++) {
         struct kept_incident *k = j->incidents[n];
+        if (k->i.is_open && follow_growth(j, m, k)) touch(k, O3_INCIDENT_CHANGED);
         bool is_due = k->i.is_open && !k->is_touched && o3_judge_is_main(&k->i, m->name);
         if (!is_due || !o3_judge_rethink(j, k)) continue;
         touch(k, O3_INCIDENT_CHANGED);

@@ -202,34 +202,66 @@ static void feed_series(const struct o3_judge *j, const struct model *m, struct 
     news->setting[news->n++] = g->id;
 }
 
-/* When the baseline of a series was complete; 0: it is not. */
-static int64_t established_ms(const struct series *x) {
-    struct o3_drift_view v = {.baseline_n = 0};
-    if (o3_series_exists(x)) o3_series_glance(x, &v);
-    return v.baseline_n > 0 ? v.established_wall_ms : 0;
+/* ---- throttling: one speed or two ---- */
+
+static bool has_baseline(const struct series *x) {
+    return o3_series_exists(x) && !o3_series_is_in(x, O3_DRIFT_LEARNING);
 }
 
-/* A machine that begins to slow itself down has changed: until it is known how fast it is then, it is held against how
- * fast it was before. One that did so before its baseline stood has always had two speeds. */
-static bool is_new_throttle(const struct model *m, const struct setting *g, const struct reading *r) {
-    if (r->stratum != O3_STRATUM_THROTTLED || established_ms(&g->series[r->signal][O3_STRATUM_THROTTLED])) return false;
-    int64_t idle_ms = established_ms(&g->series[r->signal][O3_STRATUM_IDLE]);
-    bool is_new = idle_ms != 0;
-    for (size_t i = 0; i < m->n_trail && is_new; i++)
-        is_new = !(m->trail[i].flags & O3_SAMPLE_THROTTLED) || m->trail[i].wall_ms > idle_ms;
-    return is_new;
+/* More of the probes that are kept than not. */
+static bool is_mostly_throttled(const struct model *m) {
+    size_t n_probes = 0, n_throttled = 0;
+    for (size_t i = 0; i < m->n_trail; i++) {
+        n_probes += m->trail[i].kind != O3_PROBE_LOOK;
+        n_throttled += (m->trail[i].flags & O3_SAMPLE_THROTTLED) != 0;
+    }
+    return 2 * n_throttled > n_probes;
+}
+
+/* The signal that decides for all of them: an embedding model has the time of its whole answer alone. */
+static enum o3_signal deciding_signal(const struct setting *g) {
+    return o3_series_exists(&g->series[O3_SIGNAL_DECODE_RATE][O3_STRATUM_IDLE]) ? O3_SIGNAL_DECODE_RATE
+                                                                                : O3_SIGNAL_TTFT;
+}
+
+/* Decided when the baseline stands; until then by what was seen so far. */
+static bool has_two_speeds(const struct model *m, const struct setting *g) {
+    const struct series *x = g->series[deciding_signal(g)];
+    return has_baseline(&x[O3_STRATUM_IDLE]) ? o3_series_exists(&x[O3_STRATUM_THROTTLED]) : !is_mostly_throttled(m);
+}
+
+/* The baseline of sig stands: was the machine throttled often enough to call that usual? */
+static void settle_speeds(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig) {
+    struct o3_drift_view v = {.n_samples = 0};
+    const struct series *x = &g->series[sig][O3_STRATUM_THROTTLED];
+    if (sig != deciding_signal(g)) return;
+    if (o3_series_exists(x)) o3_series_glance(x, &v);
+    for (int i = 0; i < O3_SIGNAL_COUNT && 3 * v.n_samples < j->p.n0; i++)
+        o3_series_give_up(j, m, g, (enum o3_signal)i, O3_STRATUM_THROTTLED);
+}
+
+/* Of the present setting, for the comparison with the one before; nothing is told of it. */
+static void learn_success(const struct o3_judge *j, const struct model *m, const struct reading *r,
+                          const struct o3_sample *s) {
+    struct setting *g = o3_judge_compared_setting(m, r->signal);
+    struct o3_drift_report unused;
+    if (g) (void)o3_series_add(j, &g->series[r->signal][O3_STRATUM_IDLE], r, s, &unused);
 }
 
 static void feed(struct o3_judge *j, struct model *m, const struct o3_sample *s, struct news *news) {
     struct reading r[O3_SIGNAL_COUNT];
     size_t n = o3_judge_readings(s, r);
+    bool is_usual = !(s->flags & O3_SAMPLE_THROTTLED) || !m->epoch || has_two_speeds(m, m->epoch);
     for (size_t i = 0; i < n; i++) {
         struct setting *g = o3_judge_setting(m, r[i].signal);
         if (!g || (r[i].signal == O3_SIGNAL_CONTEXT && o3_judge_is_known_context(j, m, r[i].value))) continue;
-        struct reading as_idle = r[i];
-        as_idle.stratum = O3_STRATUM_IDLE;
-        if (is_new_throttle(m, g, &r[i])) feed_series(j, m, g, &as_idle, s, news);
+        bool is_throttled = r[i].stratum == O3_STRATUM_THROTTLED;
+        if (is_throttled && !is_usual) r[i].stratum = o3_judge_stratum(s->flags & ~(uint32_t)O3_SAMPLE_THROTTLED);
+        size_t n_before = news->n;
         feed_series(j, m, g, &r[i], s, news);
+        if (r[i].signal == O3_SIGNAL_SUCCESS) learn_success(j, m, &r[i], s);
+        bool is_baseline = news->n > n_before && news->verdict[n_before].report.event == O3_DRIFT_EV_BASELINE;
+        if (is_baseline && r[i].stratum == O3_STRATUM_IDLE) settle_speeds(j, m, g, r[i].signal);
     }
 }
 

@@ -9,7 +9,8 @@
 
 #define O3_JUDGE_EPOCHS 16      /* settings of one model that are remembered, */
 #define O3_JUDGE_LOADED 4       /* and of them those whose series are in memory; the others are saved */
-#define O3_JUDGE_DIGESTS 4      /* the same for what is judged across the settings of a digest */
+#define O3_JUDGE_DIGESTS 5      /* the same for what is judged across the settings of a digest, or of all */
+#define O3_JUDGE_ANY_DIGEST "*" /* key of the one that no digest leaves */
 #define O3_JUDGE_COMPARED 8     /* settings that one was compared with, newest first */
 #define O3_JUDGE_TRAIL 160      /* samples of a model, kept for their surroundings: the older, the fewer */
 #define O3_JUDGE_TRAIL_KEPT 128 /* of them when it is full, */
@@ -19,6 +20,7 @@
 #define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
 #define O3_JUDGE_SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
+#define O3_NEAR_INTERVALS 3       /* changes that are no further apart began together */
 #define O3_JUDGE_RETHINK 10       /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
@@ -108,7 +110,7 @@ struct o3_judge {
 };
 
 /* What follows from one sample, told in the order of o3_judge_add. */
-#define O3_JUDGE_NEWS_MAX (2 * O3_SIGNAL_COUNT) /* a reading may go to two strata */
+#define O3_JUDGE_NEWS_MAX O3_SIGNAL_COUNT
 struct news {
     struct o3_verdict verdict[O3_JUDGE_NEWS_MAX];
     int64_t setting[O3_JUDGE_NEWS_MAX];
@@ -119,8 +121,10 @@ struct news {
 struct model *o3_judge_find(const struct o3_judge *j, const char *name);
 
 /* epoch.c */
-bool o3_judge_by_digest(enum o3_signal sig);                                 /* judged across the epochs of a digest */
-struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig); /* the present one; may be NULL */
+bool o3_judge_by_digest(enum o3_signal sig); /* judged across the epochs of a digest */
+/* The present one, in which it is judged, and the one whose level is compared with that before; may be NULL. */
+struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig);
+struct setting *o3_judge_compared_setting(const struct model *m, enum o3_signal sig);
 /* NULL, or the reason: a new or another epoch was entered. */
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
 #define O3_JUDGE_REASONS 6
@@ -135,6 +139,7 @@ struct reading {
     enum o3_stratum stratum;
     double value; /* success: 1 or 0 */
 };
+enum o3_stratum o3_judge_stratum(uint32_t flags); /* on a machine with two usual speeds */
 size_t o3_judge_readings(const struct o3_sample *s, struct reading out[O3_SIGNAL_COUNT]);
 
 bool o3_judge_is_known_context(const struct o3_judge *j, const struct model *m, double num_ctx);
@@ -154,6 +159,8 @@ bool o3_series_exists(const struct series *x);
 void o3_series_view(const struct series *x, struct o3_drift_view *ret);
 void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* without the newest values */
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
+/* A confirmed change as it is now, for people; false: there is none, or none that can be told. */
+bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
 double o3_series_acceptable(const struct series *x);             /* the level that would make; NaN: none */
@@ -164,6 +171,8 @@ void o3_series_load(const struct o3_judge *j, const struct model *m, struct sett
 void o3_series_unload(struct o3_judge *j, const struct model *m, struct setting *g);
 /* Their saved states, whether they are in memory or not. */
 void o3_series_delete(const struct o3_judge *j, const struct model *m, const struct setting *g);
+void o3_series_give_up(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                       enum o3_stratum st);
 
 /* release.c */
 /* This setting is left for another one, and with it the epoch whose identity is `whole`. */
@@ -185,6 +194,8 @@ void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 
 /* why.c */
+/* It goes on: what begins later may be the same. */
+bool o3_judge_creeps(const struct o3_judge *j, const struct kept_incident *k);
 bool o3_judge_is_main(const struct o3_incident *i, const char *model); /* the one whose surroundings tell the causes */
 /* Keeps what is known rather than not to know. */
 void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k);

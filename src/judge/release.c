@@ -68,7 +68,7 @@ void o3_judge_leave(struct model *m, const struct setting *from, const struct id
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
         struct pending *p = &m->pending[i];
         if (o3_judge_by_digest((enum o3_signal)i) != is_digest) continue;
-        const struct setting *to = o3_judge_setting(m, (enum o3_signal)i);
+        const struct setting *to = o3_judge_compared_setting(m, (enum o3_signal)i);
         struct level before;
         if (level_of(from, (enum o3_signal)i, &before))
             *p = (struct pending){.is_set = true,
@@ -183,7 +183,7 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
     for (int i = 0; i < O3_SIGNAL_COUNT; i++) {
         enum o3_signal sig = (enum o3_signal)i;
         struct pending *p = &m->pending[i];
-        struct setting *to = o3_judge_setting(m, sig);
+        struct setting *to = o3_judge_compared_setting(m, sig);
         struct level after;
         if (!p->is_set || !to || !level_of(to, sig, &after)) continue;
         tell(j, m, sig, p, to, &after);
@@ -196,7 +196,7 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
 bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
                       bool *ret_in_force) {
     const struct model *m = o3_judge_find(j, model);
-    const struct setting *present = m ? o3_judge_setting(m, sig) : NULL;
+    const struct setting *present = m ? o3_judge_compared_setting(m, sig) : NULL;
     if (!m || !m->releases[sig].is_set) return false;
     *ret = m->releases[sig].r;
     *ret_in_force = present && present->id == m->releases[sig].to_id;

@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <string.h>
 #include "judge/parts.h"
 
 #define STATE_BYTES_MAX (64 * 1024)
@@ -27,7 +28,7 @@ static bool has_strata(enum o3_signal sig) {
     return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
 }
 
-static struct o3_drift *new_drift(const struct o3_judge *j, enum o3_signal sig, const struct o3_sample *s) {
+static struct o3_drift_params drift_params(const struct o3_judge *j, enum o3_signal sig, const struct o3_sample *s) {
     bool is_rate = has_strata(sig);
     struct o3_drift_params p = o3_drift_params_default();
     p.detector = j->p.detector;
@@ -37,15 +38,29 @@ static struct o3_drift *new_drift(const struct o3_judge *j, enum o3_signal sig, 
     p.arl0_samples = arl0_of(j, s, p.interval_ms);
     p.n0 = is_rate ? j->p.n0 : min_int(j->p.n0, N0_EXACT);
     p.confirm_samples = sig == O3_SIGNAL_LOAD_TIME ? min_int(j->p.confirm_samples, CONFIRM_RARE) : j->p.confirm_samples;
-    return o3_drift_new(&p);
+    return p;
 }
 
-static struct o3_success *new_success(const struct o3_judge *j, const struct o3_sample *s) {
+static struct o3_success_params success_params(const struct o3_judge *j, const struct o3_sample *s) {
     struct o3_success_params p = o3_success_params_default();
     p.arl0_samples = arl0_of(j, s, interval_of(j, O3_SIGNAL_SUCCESS, s));
     p.n0 = j->p.n0;
     p.confirm_samples = j->p.confirm_samples;
-    return o3_success_new(&p);
+    return p;
+}
+
+/* The configuration of now and the number of models of now count, also for a series that began under others. */
+static bool prepare(const struct o3_judge *j, struct series *x, enum o3_signal sig, const struct o3_sample *s) {
+    if (sig == O3_SIGNAL_SUCCESS) {
+        struct o3_success_params p = success_params(j, s);
+        if (!x->success) return (x->success = o3_success_new(&p)) != NULL;
+        o3_success_tune(x->success, &p);
+        return true;
+    }
+    struct o3_drift_params p = drift_params(j, sig, s);
+    if (!x->drift) return (x->drift = o3_drift_new(&p)) != NULL;
+    o3_drift_tune(x->drift, &p);
+    return true;
 }
 
 bool o3_series_exists(const struct series *x) {
@@ -54,13 +69,7 @@ bool o3_series_exists(const struct series *x) {
 
 bool o3_series_add(const struct o3_judge *j, struct series *x, const struct reading *r, const struct o3_sample *s,
                    struct o3_drift_report *ret) {
-    if (!o3_series_exists(x)) {
-        if (r->signal == O3_SIGNAL_SUCCESS)
-            x->success = new_success(j, s);
-        else
-            x->drift = new_drift(j, r->signal, s);
-    }
-    if (!o3_series_exists(x)) return false; /* without memory this sample is lost, and nothing else */
+    if (!prepare(j, x, r->signal, s)) return false; /* without memory this sample is lost, and nothing else */
     x->n_unsaved++;
     enum o3_drift_event ev = x->success ? o3_success_add(x->success, r->value > 0, s->wall_ms, ret)
                                         : o3_drift_add(x->drift, r->value, s->wall_ms, ret);
@@ -85,6 +94,13 @@ void o3_series_glance(const struct series *x, struct o3_drift_view *ret) {
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state) {
     if (x->success) return o3_success_state_of(x->success) == state;
     return x->drift && o3_drift_state_of(x->drift) == state;
+}
+
+bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret) {
+    if (!x->drift || !o3_series_is_in(x, O3_DRIFT_CONFIRMED)) return false;
+    o3_drift_report_now(x->drift, ret);
+    o3_shown_report(sig, ret);
+    return true;
 }
 
 void o3_series_mark_gap(struct series *x) {
@@ -172,6 +188,8 @@ static void take_one(const struct o3_judge *j, const struct model *m, struct set
 
 static bool has_series(const struct setting *g, enum o3_signal sig, enum o3_stratum st) {
     bool is_digest = g->key.num_ctx < 0, is_rate = has_strata(sig);
+    bool is_any = !strcmp(g->key.digest, O3_JUDGE_ANY_DIGEST);
+    if (is_any) return sig == O3_SIGNAL_SUCCESS && st == O3_STRATUM_IDLE;
     return o3_judge_by_digest(sig) == is_digest && (st == O3_STRATUM_IDLE || is_rate);
 }
 
@@ -201,4 +219,13 @@ void o3_series_delete(const struct o3_judge *j, const struct model *m, const str
             series_key(m, g, (enum o3_signal)sig, (enum o3_stratum)st, key, sizeof key);
             o3_judge_put(j, key, NULL, 0);
         }
+}
+
+void o3_series_give_up(const struct o3_judge *j, const struct model *m, struct setting *g, enum o3_signal sig,
+                       enum o3_stratum st) {
+    char key[160];
+    if (!o3_series_exists(&g->series[sig][st])) return;
+    o3_series_free(&g->series[sig][st]);
+    series_key(m, g, sig, st, key, sizeof key);
+    o3_judge_put(j, key, NULL, 0);
 }

@@ -185,6 +185,8 @@ void o3_judge_take_model(const struct o3_judge *j, struct model *m) {
     if (c.r.is_bad) forget_settings(m);
     if (m->epoch) o3_series_load(j, m, m->epoch);
     if (m->digest) o3_series_load(j, m, m->digest);
+    struct setting *any = o3_judge_setting(m, O3_SIGNAL_SUCCESS);
+    if (any) o3_series_load(j, m, any);
 }
 
 /* ---- trail ---- */

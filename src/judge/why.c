@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "judge/evidence.h"
 #include "judge/parts.h"
 
 /* What happened since the sample before goes to the next one that stays. */
@@ -113,6 +114,18 @@ bool o3_judge_is_main(const struct o3_incident *i, const char *model) {
     return i->n_members && !strcmp(main_model(i), model);
 }
 
+/* What is told of server, model and device since a change is as it was when it began: what came later is no cause. */
+static void take_then(const struct model *m, const struct o3_incident *i, size_t to, struct o3_circumstances *since) {
+    size_t at = to, n = m->n_trail;
+    while (at + 1 < n && (m->trail[at].wall_ms <= i->since_hi_ms || at < to + O3_NEAR_INTERVALS))
+        at++;
+    struct o3_circumstances then;
+    o3_circumstances_of(m->trail + to, at + 1 - to, &then);
+    memcpy(since->version, then.version, sizeof since->version);
+    memcpy(since->digest, then.digest, sizeof since->digest);
+    memcpy(since->gpu, then.gpu, sizeof since->gpu);
+}
+
 /* What lies in the interval of the change time belongs to neither side, but the change time itself is since. */
 static void split(const struct model *m, const struct o3_incident *i, struct o3_circumstances *before,
                   struct o3_circumstances *since) {
@@ -123,6 +136,16 @@ static void split(const struct model *m, const struct o3_incident *i, struct o3_
         to++;
     o3_circumstances_of(n ? m->trail : NULL, from, before);
     o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
+    if (to < n) take_then(m, i, to, since);
+    since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
+}
+
+bool o3_judge_creeps(const struct o3_judge *j, const struct kept_incident *k) {
+    struct o3_circumstances before, since;
+    for (int n = 0; n < k->i.n_members; n++)
+        if (k->i.member[n].verdict.report.is_slow && !k->i.member[n].is_over) return true;
+    split(o3_judge_find(j, main_model(&k->i)), &k->i, &before, &since);
+    return o3_evidence_creeps(before.n_samples >= k->before.n_samples ? &before : &k->before, &since);
 }
 
 static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cause_found out[O3_CAUSES_MAX]) {

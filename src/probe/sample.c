@@ -20,7 +20,7 @@ static const struct {
 } OUTCOMES[O3_OUTCOME_COUNT] = {
     [O3_OUTCOME_OK] = {"ok", false},
     [O3_OUTCOME_INCOMPLETE] = {"incomplete", false},
-    [O3_OUTCOME_NO_METRICS] = {"no_metrics", false},
+    [O3_OUTCOME_NO_METRICS] = {"no_metrics", true},
     [O3_OUTCOME_TIMEOUT] = {"timeout", true},
     [O3_OUTCOME_REFUSED] = {"refused", true},
     [O3_OUTCOME_HTTP_ERROR] = {"http_error", true},

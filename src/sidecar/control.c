@@ -5,7 +5,8 @@
 #include <string.h>
 #include "sidecar/internal.h"
 
-#define VERSION_EVERY_NS (300LL * O3_NS_PER_S)
+#define VERSION_EVERY_NS (300LL * O3_NS_PER_S)  /* besides before each probe, and when a restart may have been */
+#define VERSION_FRESH_NS (100LL * O3_NS_PER_MS) /* no server restarts and loads a model in so short a time */
 #define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
@@ -115,6 +116,7 @@ static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_soc
     bool has_died = n_gone > 0 && (n_new == 0 || is_unused) && !s->has_probed_since_ports;
     for (int i = 0; has_died && i < s->n_models; i++)
         s->models[i]->runner_died |= s->models[i]->is_loaded;
+    if (has_died) o3_sc_version_wanted(s, now_ns);
     s->has_probed_since_ports = s->probe.id != 0;
     s->ports_at_ns = now_ns;
     memcpy(s->loopback_ports, r->loopback_ports, sizeof s->loopback_ports);
@@ -122,7 +124,8 @@ static void watch_runner_ports(struct o3_sidecar *s, const struct o3_sidecar_soc
 }
 
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
-    if (now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
+    /* A probe is about to be sent: in the milliseconds since the last look a user may have come. */
+    if (!s->pending && now_ns - s->sockets_at_ns < SOCKETS_FRESH_NS) return;
     s->sockets_at_ns = now_ns;
     struct o3_sidecar_sockets r = {0};
     s->ops.sense_sockets(s->ops.ctx, &r);
@@ -131,6 +134,14 @@ void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns) {
 }
 
 /* ---- version ---- */
+
+void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns) {
+    if (s->has_version && now_ns - s->version_at_ns >= VERSION_FRESH_NS) s->version_due_ns = now_ns;
+}
+
+bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns) {
+    return s->version_due_ns <= now_ns;
+}
 
 static void version_answered(struct o3_sidecar *s, struct o3_now now) {
     struct o3_err e;
@@ -149,8 +160,9 @@ static void version_answered(struct o3_sidecar *s, struct o3_now now) {
     s->version = v;
     s->is_up = s->has_version = true;
     s->last_error[0] = '\0';
+    s->version_at_ns = now.mono_ns;
     s->version_due_ns = now.mono_ns + VERSION_EVERY_NS;
-    s->ps_due_ns = now.mono_ns;
+    if (is_new) s->ps_due_ns = now.mono_ns;
     o3_metric_set(s->metrics, O3_M_OLLAMA_UP, O3_NO_LABELS, 1);
 }
 
@@ -315,6 +327,7 @@ struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model
 
 static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     s->runners_due_ns = INT64_MIN;
+    o3_sc_version_wanted(s, now.mono_ns);
     m->is_loaded = true;
     m->n_since_load = 0;
     m->session_ms = -1;
@@ -339,6 +352,7 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
 }
 
 static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    o3_sc_version_wanted(s, now.mono_ns);
     m->is_loaded = false;
     m->unloaded_ns = now.mono_ns;
     /* A load that our request began is given up with it: the model that was loaded before is gone. */
@@ -354,6 +368,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
 /* Somebody's request loaded it again between two looks; unless a probe of ours did, which is told already. */
 static void tell_reload(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now) {
     s->runners_due_ns = INT64_MIN;
+    o3_sc_version_wanted(s, now.mono_ns);
     m->n_since_load = 0;
     if (m->is_reload_told) return;
     m->is_reload_told = true;
@@ -413,6 +428,7 @@ static void match_runners(struct o3_sidecar *s, struct o3_now now) {
             if (!strcmp(found[k].blob, m->show.blob)) its = &found[k];
         if (its && m->has_runner && its->port != m->runner.port)
             tell_reload(s, m, m->is_runner_gone ? "runner_lost" : "foreign_load", now);
+        if (m->has_runner && !its && !m->is_runner_gone) o3_sc_version_wanted(s, now.mono_ns);
         m->is_runner_gone = m->has_runner && !its;
         if (!its) continue;
         m->runner = *its;
@@ -531,7 +547,7 @@ static void ps_answered(struct o3_sidecar *s, struct o3_now now) {
             s->models[i]->is_reload_told = s->models[i]->has_timed_out = false;
         }
     o3_sc_start_pending(s, now);
-    for (int i = 0; i < s->n_models; i++)
+    for (int i = 0; i < s->n_models && !o3_sc_is_version_wanted(s, now.mono_ns); i++)
         o3_sc_look(s, s->models[i], now);
 }
 

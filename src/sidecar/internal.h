@@ -117,7 +117,6 @@ struct model {
     bool is_gap;                                 /* it has no predecessor */
     int n_loads;                                 /* since the last one */
     struct o3_host_state host;                   /* at the last one */
-    int n_throttled;                             /* probes in a row in which the machine slowed itself down */
     int n_queued;           /* probes in a row that waited before their prompt although nobody else was seen */
     int64_t loaded_wall_ms; /* when this runner was seen first */
     bool has_live_gauges;
@@ -176,6 +175,7 @@ struct restored {
 
 struct o3_sidecar {
     const struct o3_config_values *config;
+    struct o3_judge_params judge_params; /* in force: some keys wait for a restart */
     struct o3_metrics *metrics;
     struct o3_sidecar_ops ops;
     struct o3_rand rand;
@@ -186,6 +186,7 @@ struct o3_sidecar {
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
+    int64_t version_at_ns; /* of the last good answer */
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
@@ -252,6 +253,10 @@ void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
 void o3_sc_show_listed(struct o3_sidecar *s, struct model *m); /* as it was listed last, in the metrics */
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
+/* Another server may answer now: its version is asked for first of all, so that no sample is put down to the old one.
+ */
+void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns);
+bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns);
 
 /* library.c */
 void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at /api/tags, before the next probe */

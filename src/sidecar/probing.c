@@ -24,8 +24,8 @@
  * probes tells. */
 #define CACHED_PROMPT_TOKEN_TIMES 3
 #define PROMPT_TOKENS_GAIN 0.02
-#define THROTTLED_PASSING 5 /* probes in a row: what lasts is no passing state, but the speed that users get now */
-#define QUEUED_PASSING 5    /* the same of a wait before the prompt while nobody else is seen at work */
+/* Probes in a row that waited before the prompt while nobody else is seen at work: what lasts is what users get now. */
+#define QUEUED_PASSING 5
 /* To put a user's state aside takes up to seconds for some GB (0.30 and later), and looks like a wait in the queue. */
 #define STATE_COPY_MAX_NS (2500LL * O3_NS_PER_MS)
 
@@ -275,7 +275,7 @@ static void choose_prefill_words(const struct o3_sidecar *s, const struct model 
 
 static void choose_sizes(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample) {
     struct epoch *ep = m->epoch;
-    const uint32_t harmless = O3_SAMPLE_WARMUP | O3_SAMPLE_AFTER_OTHER | O3_SAMPLE_AFTER_GAP;
+    const uint32_t harmless = O3_SAMPLE_WARMUP | O3_SAMPLE_AFTER_OTHER | O3_SAMPLE_AFTER_GAP | O3_SAMPLE_THROTTLED;
     if (!ep || sample->outcome != O3_OUTCOME_OK || m->n_since_load < 1 || sample->flags & ~harmless) return;
     bool has_decode = !ep->decode_tokens && isfinite(sample->decode_tps) && sample->kind == O3_PROBE_DECODE;
     bool has_prefill = !ep->prefill_words && isfinite(sample->prefill_tps);
@@ -417,8 +417,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     if (!is_test) choose_sizes(s, m, sample);
     if (is_answered) m->n_since_load++;
     o3_sc_fill_around(s, m, sample);
-    m->n_throttled = o3_sc_is_throttled(&s->probe.host, &m->host) ? m->n_throttled + 1 : 0;
-    if (m->n_throttled > 0 && m->n_throttled <= THROTTLED_PASSING) sample->flags |= O3_SAMPLE_THROTTLED;
+    if (o3_sc_is_throttled(&s->probe.host, &m->host)) sample->flags |= O3_SAMPLE_THROTTLED;
     clear_run(&s->probe);
     tell(s, sample);
     s->ops.sample(s->ops.ctx, sample);
@@ -426,6 +425,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
     o3_sc_sample_formed(m, sample, now.mono_ns);
     o3_sc_hasten(s, m, now);
     if (sample->outcome == O3_OUTCOME_REFUSED) s->version_due_ns = now.mono_ns;
+    if (is_death_possible(sample->outcome)) o3_sc_version_wanted(s, now.mono_ns);
     /* A look right after our own request keeps its move of expires_at apart from a user's. */
     if (s->has_version) s->ps_due_ns = now.mono_ns;
 }

@@ -154,6 +154,7 @@ static struct model *most_overdue(const struct o3_sidecar *s, int64_t now_ns) {
 static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, struct o3_now now) {
     s->pending = m;
     s->is_pending_test = is_test;
+    o3_sc_version_wanted(s, now.mono_ns);
     o3_sc_library_wanted(s, now);
     s->ps_due_ns = now.mono_ns;
 }
@@ -216,7 +217,7 @@ void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now) {
 void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
     struct model *m = s->pending;
     if (!m || s->probe.id) return;
-    if (s->is_library_due) { /* this list was under way already */
+    if (s->is_library_due || o3_sc_is_version_wanted(s, now.mono_ns)) { /* this list was under way already */
         s->ps_due_ns = now.mono_ns;
         return;
     }

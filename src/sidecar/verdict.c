@@ -8,9 +8,9 @@
 #include "o3/reading.h"
 #include "sidecar/internal.h"
 
-static const char *detector_name(const struct o3_sidecar *s) {
-    bool is_rank = s->config->drift_detector == O3_DETECTOR_RANK;
-    return o3_drift_detector_name(is_rank ? O3_DRIFT_BY_RANK : O3_DRIFT_BY_CUSUM);
+/* Shares of ones and zeros have no ranks. */
+static const char *detector_name(const struct o3_sidecar *s, enum o3_signal sig) {
+    return o3_drift_detector_name(sig == O3_SIGNAL_SUCCESS ? O3_DRIFT_BY_CUSUM : s->judge_params.detector);
 }
 
 /* ---- metrics ---- */
@@ -62,11 +62,15 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         is_confirmed |= v.drift.state == O3_DRIFT_CONFIRMED;
         if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
         if (st == O3_STRATUM_IDLE)
-            show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s)), is_measured(sig), &v.drift);
+            show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s, sig)), is_measured(sig), &v.drift);
         if (has_efficiency && isfinite(v.efficiency))
             o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
     }
     if (!exists) return;
+    const char *name = o3_signal_name(sig);
+    /* From 0, so that a rate() sees the first one, too. */
+    o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "up"), 0);
+    o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "down"), 0);
     o3_metric_set(s->metrics, O3_M_DRIFT_DETECTED, l, is_confirmed);
     o3_metric_set(s->metrics, O3_M_DRIFT_SUSPECTED, l, is_suspect);
     if (is_suspect || is_confirmed)
@@ -280,8 +284,7 @@ static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
 }
 
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
-    struct o3_judge_params p;
-    o3_judge_params_of(s->config, &p);
+    o3_judge_params_of(s->config, &s->judge_params);
     struct o3_judge_ops ops = {.ctx = s,
                                .verdict = on_verdict,
                                .incident = on_incident,
@@ -293,13 +296,17 @@ int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e) {
                                .keep = on_keep};
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, 0);
     o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 0);
-    return o3_judge_new(&p, &ops, &s->judge, e);
+    return o3_judge_new(&s->judge_params, &ops, &s->judge, e);
 }
 
+/* The other keys of drift wait for a restart, as the table says. */
 void o3_sc_judge_configure(struct o3_sidecar *s) {
     struct o3_judge_params p;
     o3_judge_params_of(s->config, &p);
-    o3_judge_configure(s->judge, &p);
+    s->judge_params.min_effect = p.min_effect;
+    s->judge_params.confirm_samples = p.confirm_samples;
+    s->judge_params.prefill_interval_ms = p.prefill_interval_ms;
+    o3_judge_configure(s->judge, &s->judge_params);
 }
 
 void o3_sc_resume_incidents(struct o3_sidecar *s) {

@@ -114,7 +114,7 @@ static int take_ambient(struct o3_words *w, struct o3_sim_event *ev) {
     return o3_words_take_quantity(w, "a temperature from 0C to 60C like \"35C\"", "C", 0, 60, &ev->value);
 }
 
-static int take_tenant(struct o3_words *w, struct o3_sim_event *ev) {
+static int take_size(struct o3_words *w, struct o3_sim_event *ev) {
     int64_t bytes = 0;
     int r = o3_words_take_bytes(w, "a size like \"6GiB\"", &bytes);
     ev->value = (double)bytes;
@@ -219,7 +219,8 @@ static const struct subject {
     {"ambient", O3_SIM_CHANGE_AMBIENT, take_ambient, true, false},
     {"quota", O3_SIM_CHANGE_QUOTA, take_quota, true, false},
     {"neighbour", O3_SIM_CHANGE_NEIGHBOUR, take_neighbour, true, false},
-    {"tenant", O3_SIM_CHANGE_TENANT, take_tenant, true, false},
+    {"tenant", O3_SIM_CHANGE_TENANT, take_size, true, false},
+    {"memory-limit", O3_SIM_CHANGE_MEMORY_LIMIT, take_size, true, false},
     {"disk", O3_SIM_CHANGE_SLOW_DISK, take_disk, true, false},
     {"oom", O3_SIM_CHANGE_OOM_LOAD, take_oom, true, true},
     {"http", O3_SIM_CHANGE_HTTP, take_status, true, false},

@@ -26,18 +26,19 @@ enum o3_sim_change {
     O3_SIM_CHANGE_GPU_LOST,
     O3_SIM_CHANGE_VERSION,
     O3_SIM_CHANGE_RESTART,
-    O3_SIM_CHANGE_LOAD_EFFECT, /* load-effect 4 %: each load draws a factor of its speed */
-    O3_SIM_CHANGE_WARM_UP,     /* warm-up 3 requests: slower ones after a load */
-    O3_SIM_CHANGE_DAILY,       /* daily 10 %: speed falls by so much at 14:00 UTC against 02:00 */
-    O3_SIM_CHANGE_DECAY,       /* decay 4 %/day: of the time since the server started */
-    O3_SIM_CHANGE_THERMAL,     /* thermal 83C: the device throttles there */
-    O3_SIM_CHANGE_AMBIENT,     /* ambient 35C */
-    O3_SIM_CHANGE_QUOTA,       /* quota 4 cores: of the container; fewer than the runner's threads: a convoy */
-    O3_SIM_CHANGE_NEIGHBOUR,   /* neighbour 50 %: takes that share of the device's or processor's time */
-    O3_SIM_CHANGE_TENANT,      /* tenant 6GiB: another process' memory where the weights go */
-    O3_SIM_CHANGE_OOM_LOAD,    /* oom load: loads end in out of memory */
-    O3_SIM_CHANGE_OOM_FILL,    /* oom fill: a runner dies when more than half of its context is in use */
-    O3_SIM_CHANGE_SLOW_DISK    /* disk slow 20x: loads read that much slower */
+    O3_SIM_CHANGE_LOAD_EFFECT,  /* load-effect 4 %: each load draws a factor of its speed */
+    O3_SIM_CHANGE_WARM_UP,      /* warm-up 3 requests: slower ones after a load */
+    O3_SIM_CHANGE_DAILY,        /* daily 10 %: speed falls by so much at 14:00 UTC against 02:00 */
+    O3_SIM_CHANGE_DECAY,        /* decay 4 %/day: of the time since the server started */
+    O3_SIM_CHANGE_THERMAL,      /* thermal 83C: the device throttles there */
+    O3_SIM_CHANGE_AMBIENT,      /* ambient 35C */
+    O3_SIM_CHANGE_QUOTA,        /* quota 4 cores: of the container; fewer than the runner's threads: a convoy */
+    O3_SIM_CHANGE_NEIGHBOUR,    /* neighbour 50 %: takes that share of the device's or processor's time */
+    O3_SIM_CHANGE_TENANT,       /* tenant 6GiB: another process' memory where the weights go */
+    O3_SIM_CHANGE_OOM_LOAD,     /* oom load: loads end in out of memory */
+    O3_SIM_CHANGE_OOM_FILL,     /* oom fill: a runner dies when more than half of its context is in use */
+    O3_SIM_CHANGE_MEMORY_LIMIT, /* memory-limit 4GiB: of the container; what runners hold beyond it is swapped */
+    O3_SIM_CHANGE_SLOW_DISK     /* disk slow 20x: loads read that much slower */
 };
 
 struct o3_sim_event {

@@ -21,7 +21,7 @@ static bool runs_out_of_quota(const struct o3_world *w, int64_t t) {
 static void count_span(const struct o3_world *w, int64_t from, int64_t to, struct o3_sim_host *c) {
     double s = (double)(to - from) / 1e9;
     if (runs_out_of_quota(w, from)) c->quota += s * QUOTA_PER_S;
-    if (o3_sim_shortage(w, from) > 0) c->swapped_bytes += s * O3_SIM_SWAP_BYTES_PER_S;
+    if (o3_sim_swaps(w, from)) c->swapped_bytes += s * O3_SIM_SWAP_BYTES_PER_S;
     bool can_be_hot = !w->params.has_gpu && o3_sim_in_force(w, O3_SIM_CHANGE_THERMAL, from);
     if (can_be_hot && o3_sim_heat_factor(w, to) < 1) c->heat += s * HEAT_PER_S;
 }
@@ -58,7 +58,7 @@ static void fill_pressure(const struct o3_world *w, int64_t t, struct o3_host_pr
     const struct o3_sim_event *other = o3_sim_in_force(w, O3_SIM_CHANGE_NEIGHBOUR, t);
     const struct o3_sim_event *disk = o3_sim_in_force(w, O3_SIM_CHANGE_SLOW_DISK, t);
     double io = disk ? 1 - 1 / disk->value : 0;
-    bool is_short = o3_sim_shortage(w, t) > 0;
+    bool is_short = o3_sim_swaps(w, t);
     p[O3_HOST_CPU] = (struct o3_host_pressure){other && !w->params.has_gpu ? other->value : 0, 0};
     p[O3_HOST_MEMORY] = (struct o3_host_pressure){is_short ? 0.5 : 0, is_short ? 0.3 : 0};
     p[O3_HOST_IO] = (struct o3_host_pressure){io, io / 2};
@@ -74,13 +74,14 @@ void o3_world_host(const struct o3_world *w, int64_t mono_ns, struct o3_host_sta
     o3_sim_host_count(w, mono_ns, &c);
     int64_t left = o3_sim_free_bytes(w, false, mono_ns);
     const struct o3_sim_event *quota = o3_sim_in_force(w, O3_SIM_CHANGE_QUOTA, mono_ns);
+    const struct o3_sim_event *limit = o3_sim_in_force(w, O3_SIM_CHANGE_MEMORY_LIMIT, mono_ns);
     fill_pressure(w, mono_ns, ret->pressure);
     ret->memory_available_bytes = left > 0 ? left : 0;
     ret->swapped_in_bytes = whole(c.swapped_bytes);
     ret->n_heat = whole(c.heat);
     ret->n_quota = whole(c.quota);
     ret->quota_id = 1;
-    ret->memory_limit_bytes = INT64_MAX;
+    ret->memory_limit_bytes = limit ? (int64_t)limit->value : INT64_MAX;
     ret->cpu_quota_cores = quota ? quota->value : (double)INFINITY;
     if (w->params.has_gpu) name_gpu(w, ret->gpu);
 }

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What a runner needs, by the formulas measured on llama.cpp, and what no formula knows: the allocator's noise, the
  * context of the device, a biased rest, another process. */
+#include <math.h>
 #include "sim/sim.h"
 
 static int64_t pad256(int64_t n) {
@@ -102,10 +103,22 @@ int64_t o3_sim_shortage(const struct o3_world *w, int64_t t) {
     return left < 0 ? -left : 0;
 }
 
+/* RAM of all runners, of which the container allows a part only; the machine lacks none. */
+static double share_over_limit(const struct o3_world *w, int64_t t) {
+    const struct o3_sim_event *limit = o3_sim_in_force(w, O3_SIM_CHANGE_MEMORY_LIMIT, t);
+    double held = 0;
+    for (size_t i = 0; limit && i < O3_SIM_MAX_RUNNERS; i++)
+        if (w->runners[i].is_used) held += (double)(w->runners[i].size_bytes - w->runners[i].vram_bytes);
+    return limit && held > limit->value ? 1 - limit->value / held : 0;
+}
+
 /* What is missing is taken from everybody in proportion. */
 double o3_sim_swapped_bytes(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
-    int64_t missing = o3_sim_shortage(w, t);
-    if (missing == 0) return 0;
-    double in_use = (double)w->params.ram_bytes + (double)missing;
-    return (double)missing * (double)(r->size_bytes - r->vram_bytes) / in_use;
+    double missing = (double)o3_sim_shortage(w, t), held = (double)(r->size_bytes - r->vram_bytes);
+    double of_machine = missing > 0 ? missing / ((double)w->params.ram_bytes + missing) : 0;
+    return held * fmax(of_machine, share_over_limit(w, t));
+}
+
+bool o3_sim_swaps(const struct o3_world *w, int64_t t) {
+    return o3_sim_shortage(w, t) > 0 || share_over_limit(w, t) > 0;
 }

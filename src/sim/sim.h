@@ -153,6 +153,7 @@ void o3_sim_fit(const struct o3_world *w, const struct o3_sim_model *m, const st
 int64_t o3_sim_free_bytes(const struct o3_world *w, bool is_vram, int64_t t);
 struct o3_sim_runner;
 int64_t o3_sim_shortage(const struct o3_world *w, int64_t t); /* RAM in use beyond what there is */
+bool o3_sim_swaps(const struct o3_world *w, int64_t t);       /* for that reason, or for the container's limit */
 double o3_sim_swapped_bytes(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t); /* of that runner */
 #define O3_SIM_SWAP_BYTES_PER_S 0.5e9
 

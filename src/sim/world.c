@@ -322,6 +322,7 @@ static void act(struct o3_world *w, size_t i, int64_t t) {
     case O3_SIM_CHANGE_QUOTA:
     case O3_SIM_CHANGE_NEIGHBOUR:
     case O3_SIM_CHANGE_TENANT:
+    case O3_SIM_CHANGE_MEMORY_LIMIT:
     case O3_SIM_CHANGE_OOM_LOAD:
     case O3_SIM_CHANGE_OOM_FILL:
     case O3_SIM_CHANGE_SLOW_DISK:

@@ -95,6 +95,16 @@ def test_what_is_chosen(store):
     assert "nobody:latest" in history(store, "nobody", status=1).stderr
 
 
+def test_throttled_probes_are_in_the_curve(store):
+    """A container whose quota always runs out has no others; those beside users stay out."""
+    db = sqlite3.connect(store)
+    db.execute("UPDATE sample SET flags = CASE WHEN wall_ms / 3600000 % 2 = 0 THEN 128 ELSE 2 END")
+    db.commit()
+    db.close()
+    signals = {x["signal"]: x for x in json.loads(history(store, "--json", "--width", "16").stdout)["models"][0]["signals"]}
+    assert signals["decode_rate"]["samples"] == 80
+
+
 def test_json(store):
     found = json.loads(history(store, "--json", "--width", "16").stdout)
     assert [m["model"] for m in found["models"]] == [MODEL] and found["now"] == "2026-11-21T12:00:00.000Z"
@@ -192,3 +202,21 @@ def test_while_the_sidecar_writes(start, simulator):
         done = run_o3("history", "--config.file", sidecar.config_path, "--json")
         assert done.returncode == 0 and json.loads(done.stdout)["models"], done
     assert sidecar.metrics().get("o3_store_up") == 1
+
+
+def test_now_is_what_the_newest_samples_say(start, simulator):
+    """The detectors' states are saved now and then, a killed sidecar's last ones hours before its last samples."""
+    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 10})
+    sidecar.wait_metric("o3_baseline_value", signal="decode_rate")
+    assert sidecar.stop() == 0
+    path = sidecar.results / "o3.db"
+    with sqlite3.connect(path) as db:
+        (last_ms,) = db.execute("SELECT max(wall_ms) FROM sample").fetchone()
+        for i in range(1, 6):
+            db.execute("INSERT INTO sample (wall_ms, mono_ns, model_id, kind, outcome, flags, http_status, num_ctx, size_bytes, vram_bytes, ttft_ns,"
+                       " decode_tps, detail) VALUES (?, 0, 1, 0, 0, 0, 200, 4096, 1000, 1000, 100000000, 7.5, '')", (last_ms + i,))
+    db.close()
+    done = run_o3("history", "--store.path", path, "--signal", "decode_rate", "--json")
+    assert done.returncode == 0, done
+    (signal,) = json.loads(done.stdout)["models"][0]["signals"]
+    assert signal["state"] == "stable" and signal["baseline"] > 20 and signal["now"] == 7.5

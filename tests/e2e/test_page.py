@@ -79,3 +79,29 @@ def test_what_a_new_setting_changed_is_said(start):
     assert release["reason"] == "num_ctx" and release["reasons"].startswith(f"num_ctx {release['from']} to 16384")
     assert release["in_force"] and not release["worse"] and f"with {release['reasons']}" in release["text"]
     assert f"<p>Since {release['reasons']} (<time>" in sidecar.get("/").text
+
+
+def headline(sidecar):
+    return sidecar.get("/").text.partition('<div class="verdict')[2].partition("</div>")[0]
+
+
+def test_a_release_that_cost_speed_is_the_headline(start):
+    """Ollama restarts as another version, slower by a quarter: that is worse since a release, and no drift."""
+    simulator = start(Simulator, events=["at 40s version 0.33.0", "at 40s decode -25 %"])
+    sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 10, "drift.confirm_samples": 5})
+    series = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {}).get("decode_rate", {})
+    harness.wait_for("a baseline", lambda: series().get("state") == "stable", 60, 0.5)
+    assert "No change detected" in headline(sidecar)
+    sidecar.wait_metric("o3_ollama_info", lambda v: v == 1, 100, version="0.33.0")
+    simulator.load()
+    release = harness.wait_for("the comparison", lambda: series().get("release"), 100, 0.5)
+    assert release["worse"] and release["in_force"] and release["reason"] == "server_version"
+    said = headline(sidecar)
+    assert "1 model is worse since a release" in said and "and unchanged from then on" in said and "Ollama 0.33.0" in said
+    assert '<b class="bad">decode_rate -2' in sidecar.get("/").text
+    metrics = sidecar.metrics()
+    assert -0.3 < metrics.get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate") < -0.2
+    assert metrics.get("o3_incidents_open") == 0 and metrics.sum("o3_drift_events_total") == 0
+    simulator.load(num_ctx=16384)  # a setting of the users' own: the release that runs is the same
+    harness.wait_for("the next comparison", lambda: series().get("release", {}).get("reason") == "num_ctx", 100, 0.5)
+    assert "worse since" not in headline(sidecar)

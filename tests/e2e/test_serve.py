@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The daemon by itself: pages, reload, and how it starts and ends."""
 
+import contextlib
 import gzip
 import os
 import re
@@ -260,6 +261,26 @@ def test_bad_reload_keeps_the_old_configuration(start, trigger):
     sidecar.write_config(good)
     trigger(sidecar)
     sidecar.wait_metric("o3_config_last_reload_successful", lambda v: v == 1)
+
+
+def test_a_detector_that_waits_for_a_restart_is_not_named_before(start, simulator):
+    config = {**FAST, "drift.baseline_samples": 10}
+    sidecar = start(Sidecar, simulator.url, config)
+    statistics = lambda: {s.labels["detector"] for s in sidecar.metrics().all("o3_drift_statistic", signal="decode_rate")}
+    harness.wait_for("a baseline", statistics)
+    sidecar.write_config({**sidecar.config, "drift.detector": "rank"})
+    sidecar.wait_log("config_needs_restart.*drift.detector")
+    probes = sidecar.metrics().sum("o3_probes_total")
+    sidecar.wait_sum("o3_probes_total", probes + 3)
+    assert statistics() == {"cusum"}
+    sidecar.stop()
+    again = Sidecar(sidecar.folder, simulator.url, {**config, "drift.detector": "rank"}, name="again")
+    with contextlib.closing(again):
+        again.wait_metric("o3_baseline_samples", lambda v: v and v > 10, signal="decode_rate")
+        again.wait_sum("o3_probes_total", 2)
+        statistics = again.metrics().all("o3_drift_statistic")
+        assert {s.labels["detector"] for s in statistics if s.labels["signal"] != "success"} == {"rank"}
+        assert {s.labels["detector"] for s in statistics if s.labels["signal"] == "success"} == {"cusum"}
 
 
 def test_bad_reload_by_post_says_why(start):

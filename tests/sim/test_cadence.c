@@ -329,8 +329,8 @@ static void test_a_state_put_aside_is_no_queue(void **state) {
     rig_free(r);
 }
 
-/* A quota that is there to stay is a change that users feel, no passing state. */
-static void test_throttling_that_lasts_is_a_change(void **state) {
+/* Each probe says whether the machine slowed itself down; what to make of it is the judge's. */
+static void test_throttled_probes_say_so(void **state) {
     (void)state;
     struct o3_world_params cpu = {.seed = 1, .noise_cv = 0.03, .cores = 8};
     struct rig *r = rig_new("probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d}\n", &cpu);
@@ -346,7 +346,7 @@ static void test_throttling_that_lasts_is_a_change(void **state) {
     assert_true(r->last_sample.flags & O3_SAMPLE_THROTTLED);
     assert_true(r->last_sample.around.n_throttled > 0);
     rig_run_until(r, 25 * RIG_MINUTE_MS);
-    assert_false(r->last_sample.flags & O3_SAMPLE_THROTTLED);
+    assert_true(r->last_sample.flags & O3_SAMPLE_THROTTLED);
     assert_true(r->last_sample.around.n_throttled > 0);
     rig_free(r);
 }
@@ -478,7 +478,7 @@ int main(void) {
         cmocka_unit_test(test_the_first_sample_has_no_predecessor),
         cmocka_unit_test(test_a_long_pause_is_a_gap_for_probes),
         cmocka_unit_test(test_a_state_put_aside_is_no_queue),
-        cmocka_unit_test(test_throttling_that_lasts_is_a_change),
+        cmocka_unit_test(test_throttled_probes_say_so),
         cmocka_unit_test(test_a_changed_model_is_hardly_held),
         cmocka_unit_test(test_a_sample_tells_its_surroundings),
         cmocka_unit_test(test_a_reload_is_counted_and_begins_anew),

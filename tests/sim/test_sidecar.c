@@ -43,7 +43,9 @@ static void test_slowdown_is_confirmed_and_published(void **state) {
     assert_true(n_before >= 1);
     assert_null(strstr(rig_preset(r, MODEL), "previous"));
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_SUSPECT), 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_EVENTS, O3_L(MODEL, "decode_rate", "down")), 0, 0);
     rig_run_until(r, 40 * RIG_MINUTE_MS);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_DRIFT_EVENTS, O3_L(MODEL, "decode_rate", "down")), 1, 0);
     const struct rig_event *e = rig_find_event(r, O3_EV_DRIFT_CONFIRMED, "decode_rate");
     assert_non_null(e);
     O3_ASSERT_NEAR(e->change_ratio, -0.40, 0.03);
@@ -640,7 +642,7 @@ static void test_incident_is_told_kept_and_accepted(void **state) {
     assert_int_equal(o3_sidecar_incidents_json(r->c->sidecar, &json), 0);
     expect_text(&json, "\"open\": true");
     expect_text(&json, "\"signal\": \"decode_rate\"");
-    expect_text(&json, "decode_rate of " MODEL " fell by 4");
+    O3_ASSERT_NEAR(number_after(&json, "decode_rate of " MODEL " fell by "), 40, 3);
 
     assert_int_equal(o3_sidecar_acknowledge(r->c->sidecar, "nobody", NULL, rig_now(r), &answer, &e), O3_E_NOT_FOUND);
     assert_int_equal(o3_sidecar_acknowledge(r->c->sidecar, MODEL, "speed", rig_now(r), &answer, &e), O3_E_USAGE);
@@ -677,6 +679,50 @@ static void test_upgrade_is_compared_and_no_drift(void **state) {
     O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), e->change_ratio, 0);
     assert_true(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL)) > 0);
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
+    rig_free(r);
+}
+
+static int n_of_old_version;
+
+/* Counts what is measured after the restart and put down to the version before it. */
+static void run_and_count_old(struct rig *r, int64_t until_ms) {
+    n_of_old_version = 0;
+    for (int n = r->n_samples; r->c->now_ns < until_ms * 1000000; n = r->n_samples) {
+        rig_run_until(r, r->c->now_ns / 1000000 + 500);
+        if (r->n_samples == n || r->last_sample.outcome != O3_OUTCOME_OK) continue;
+        n_of_old_version += strcmp(r->last_sample.around.version, "0.33.0") != 0;
+    }
+}
+
+/* A restart shows long before the version is asked for in its turn: the first sample is the new version's already. */
+static void test_no_sample_of_a_new_version_is_the_old_ones(void **state) {
+    (void)state;
+    static const int BACK_AFTER_S[] = {2, 7, 40};
+    for (size_t i = 0; i < sizeof BACK_AFTER_S / sizeof *BACK_AFTER_S; i++) {
+        struct rig *r = rig_new(FAST, NULL);
+        rig_preload(r, MODEL, 4096);
+        rig_world_event(r, "at 32m version 0.33.0");
+        rig_world_event(r, "at 32m decode -20 %");
+        rig_run_until(r, 32 * RIG_MINUTE_MS + BACK_AFTER_S[i] * 1000);
+        rig_preload(r, MODEL, 4096);
+        run_and_count_old(r, 36 * RIG_MINUTE_MS);
+        if (n_of_old_version) fail_msg("back after %d s: %d samples", BACK_AFTER_S[i], n_of_old_version);
+        O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_INFO, O3_L("0.33.0")), 1, 0);
+        rig_run_until(r, 60 * RIG_MINUTE_MS);
+        assert_non_null(rig_find_event(r, O3_EV_RELEASE_COMPARED, "decode_rate"));
+        assert_int_equal(rig_count_events(r, O3_EV_DRIFT_SUSPECT), 0);
+        rig_free(r);
+    }
+}
+
+/* While nothing is probed the new version is known as soon as the restart shows. */
+static void test_a_new_version_is_told_when_its_model_goes(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_world_event(r, "at 32m version 0.33.0");
+    rig_run_until(r, 32 * RIG_MINUTE_MS + 10000);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_OLLAMA_INFO, O3_L("0.33.0")), 1, 0);
     rig_free(r);
 }
 
@@ -933,6 +979,8 @@ int main(void) {
         cmocka_unit_test(test_old_setting_that_comes_back_has_its_baseline),
         cmocka_unit_test(test_incident_is_told_kept_and_accepted),
         cmocka_unit_test(test_upgrade_is_compared_and_no_drift),
+        cmocka_unit_test(test_no_sample_of_a_new_version_is_the_old_ones),
+        cmocka_unit_test(test_a_new_version_is_told_when_its_model_goes),
         cmocka_unit_test(test_a_release_is_shown_for_good),
         cmocka_unit_test(test_tokens_last_the_day),
         cmocka_unit_test(test_models_share_the_budget),

@@ -284,16 +284,21 @@ static void what_creeps_in_goes_with_uptime(void **state) {
     ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
 }
 
-/* ln(rate) falls by `fall` in the course of 160 minutes, at a stroke or evenly. */
-static int rank_of_fall(double fall, bool is_step, uint64_t seed, enum o3_cause *ret_first) {
-    enum { N = 160, CHANGE = 100 };
+enum shape { STEP, EVENLY, BY_DAY };
+
+/* ln(rate) falls by `fall` in the course of two days and a half: at a stroke, evenly, or every day anew from two to
+ * fourteen o'clock. The samples are what the judge keeps of them: one in half an hour. */
+static int rank_of_fall(double fall, enum shape shape, uint64_t seed, enum o3_cause *ret_first) {
+    enum { N = 120, CHANGE = 75 };
+    const int64_t step_ms = 30 * 60000;
     static struct o3_sample v[N];
     struct o3_rand r;
     o3_rand_seed(&r, seed);
     for (int i = 0; i < N; i++) {
-        double at = is_step ? i >= CHANGE : (double)i / (double)N;
+        double by_day = 0.5 * (1 + cos(6.283185307 * ((double)i / 48 - 14.0 / 24)));
+        double at = shape == STEP ? i >= CHANGE : shape == EVENLY ? (double)i / (double)N : by_day;
         v[i] = (struct o3_sample){
-            .wall_ms = 1790000000000 + i * 60000LL, .num_ctx = 4096, .size_bytes = 1 << 30, .vram_bytes = 1 << 30};
+            .wall_ms = 1789948800000 + i * step_ms, .num_ctx = 4096, .size_bytes = 1 << 30, .vram_bytes = 1 << 30};
         o3_surroundings_init(&v[i].around);
         v[i].around.loaded_wall_ms = v[0].wall_ms - 3600000;
         v[i].decode_tps = 40 * exp(-fall * at + 0.04 * o3_rand_normal(&r));
@@ -302,6 +307,7 @@ static int rank_of_fall(double fall, bool is_step, uint64_t seed, enum o3_cause 
     struct o3_circumstances b, s;
     o3_circumstances_of(v, CHANGE - 10, &b);
     o3_circumstances_of(v + CHANGE, N - CHANGE, &s);
+    s.day_log_change = o3_day_log_change(v, N);
     int n = o3_cause_rank(&SLOWER, 1, &b, &s, found);
     *ret_first = found[0].cause;
     return n;
@@ -311,27 +317,50 @@ static void a_slope_is_told_from_a_step(void **state) {
     (void)state;
     enum { RUNS = 400 };
     uint64_t seed = o3_test_seed(21);
-    int n_step = 0, n_small_step = 0, n_slope = 0, n_nothing = 0;
+    int n_step = 0, n_small_step = 0, n_slope = 0, n_nothing = 0, n_daily = 0;
     for (uint64_t i = 0; i < RUNS; i++) {
         enum o3_cause first;
-        rank_of_fall(0.3, true, seed + i, &first);
+        rank_of_fall(0.3, STEP, seed + i, &first);
         n_step += first == O3_CAUSE_UPTIME;
-        rank_of_fall(0.06, true, seed + i, &first);
+        rank_of_fall(0.06, STEP, seed + i, &first);
         n_small_step += first == O3_CAUSE_UPTIME;
-        rank_of_fall(0.1, false, seed + i, &first);
+        rank_of_fall(0.1, EVENLY, seed + i, &first);
         n_slope += first == O3_CAUSE_UPTIME;
-        rank_of_fall(0, false, seed + i, &first);
+        rank_of_fall(0, EVENLY, seed + i, &first);
         n_nothing += first == O3_CAUSE_UPTIME;
+        rank_of_fall(0.12, BY_DAY, seed + i, &first);
+        n_daily += first == O3_CAUSE_UPTIME;
     }
-    print_message("called uptime: %d steps, %d small steps, %d slopes, %d without a change, of %d each\n", n_step,
-                  n_small_step, n_slope, n_nothing, RUNS);
+    print_message("called uptime: %d steps, %d small steps, %d slopes, %d without a change, %d days, of %d each\n",
+                  n_step, n_small_step, n_slope, n_nothing, n_daily, RUNS);
     assert_int_equal(n_step, 0);
     assert_true(n_small_step < RUNS / 20);
-    assert_true(n_slope > RUNS * 9 / 10);
+    assert_true(n_slope > RUNS * 8 / 10);
     assert_true(n_nothing < RUNS / 10);
+    assert_int_equal(n_daily, 0);
     enum o3_cause first; /* however far it has come */
-    rank_of_fall(2, false, seed, &first);
+    rank_of_fall(2, EVENLY, seed, &first);
     assert_int_equal(first, O3_CAUSE_UPTIME);
+}
+
+/* Half a day tells nothing of a rhythm, however clear the slope. */
+static void a_day_must_have_passed(void **state) {
+    (void)state;
+    enum { N = 60 };
+    static struct o3_sample v[N];
+    for (int i = 0; i < N; i++) {
+        v[i] = (struct o3_sample){.wall_ms = 1789948800000 + i * 12 * 60000LL, .decode_tps = 40 * exp(-0.01 * i)};
+        o3_surroundings_init(&v[i].around);
+        v[i].around.loaded_wall_ms = v[0].wall_ms - 40 * 3600000LL;
+    }
+    assert_true(isnan(o3_day_log_change(v, N)));
+    assert_true(isnan(o3_day_log_change(NULL, 0)));
+    struct o3_circumstances b, s;
+    o3_circumstances_of(v, N / 2, &b);
+    o3_circumstances_of(v + N / 2, N / 2, &s);
+    s.day_log_change = o3_day_log_change(v, N);
+    o3_cause_rank(&SLOWER, 1, &b, &s, found);
+    ASSERT_FIRST(O3_CAUSE_UNKNOWN, 0.99);
 }
 
 static void each_unexplained_member_counts_against(void **state) {
@@ -596,6 +625,7 @@ int main(void) {
         cmocka_unit_test(queues_and_loads_delay_first_tokens_only),
         cmocka_unit_test(what_creeps_in_goes_with_uptime),
         cmocka_unit_test(a_slope_is_told_from_a_step),
+        cmocka_unit_test(a_day_must_have_passed),
         cmocka_unit_test(each_unexplained_member_counts_against),
         cmocka_unit_test(equals_stand_in_the_order_of_the_set),
         cmocka_unit_test(nothing_known_is_unknown),

@@ -109,6 +109,7 @@ static void physics(void **state) {
         {"at 0s quota 0.5 cores", O3_SIM_CHANGE_QUOTA, 0.5},
         {"at 0s quota 1 core", O3_SIM_CHANGE_QUOTA, 1},
         {"at 0s neighbour 50 % for 1h", O3_SIM_CHANGE_NEIGHBOUR, 0.5},
+        {"at 0s memory-limit 2GiB", O3_SIM_CHANGE_MEMORY_LIMIT, 2.0 * 1024 * 1024 * 1024},
         {"at 0s tenant 6GiB for 1h", O3_SIM_CHANGE_TENANT, 6.0 * 1024 * 1024 * 1024},
         {"at 0s oom load for 10m", O3_SIM_CHANGE_OOM_LOAD, 0},
         {"at 0s oom fill model=sim-small", O3_SIM_CHANGE_OOM_FILL, 0},

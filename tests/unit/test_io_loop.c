@@ -213,6 +213,23 @@ static void free_runs_what_is_left(void **state) {
     assert_int_equal(n_done, n);
 }
 
+/* What reads the same store while it starts has it to itself: the helper thread shares nothing before the loop turns.
+ */
+static void jobs_wait_for_the_first_turn(void **state) {
+    (void)state;
+    struct world w;
+    start(&w);
+    n_run = n_done = 0;
+    loop_thread = pthread_self();
+    assert_int_equal(o3_loop_submit(w.loop, job_run, job_done, number(0)), 0);
+    usleep(50000);
+    assert_int_equal(n_run, 0);
+    for (int i = 0; i < 1000 && n_done < 1; i++)
+        o3_loop_once(w.loop, 100);
+    assert_int_equal(n_done, 1);
+    o3_loop_free(w.loop);
+}
+
 static int n_late_jobs;
 static struct o3_loop *late_loop;
 
@@ -249,6 +266,7 @@ int main(void) {
         cmocka_unit_test(descriptors_are_served_and_bounded),
         cmocka_unit_test(removed_descriptor_is_not_called_in_the_same_turn),
         cmocka_unit_test(jobs_run_in_order_and_end_on_the_loop),
+        cmocka_unit_test(jobs_wait_for_the_first_turn),
         cmocka_unit_test(free_runs_what_is_left),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -287,6 +287,39 @@ static void test_changes_far_apart_are_two_incidents(void **state) {
     told_free(t);
 }
 
+/* Falls evenly by the logarithm given, in so many samples. */
+static void feed_falling(struct o3_judge *j, struct world *w, int n, double log_fall, double *level) {
+    for (int i = 0; i < n; i++) {
+        *level *= exp(log_fall / n);
+        feed(j, w, 1);
+    }
+}
+
+/* One fall is noticed in one signal after the other; what is told of it follows. */
+static void test_a_slow_fall_is_one_incident_that_grows(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    feed_falling(j, &w, 240, -0.15, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    double told = t->incident.member[0].verdict.report.change_ratio;
+    w.ttft_s *= 1.3; /* while it goes on */
+    feed_falling(j, &w, 240, -0.15, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.n_members, 2);
+    assert_true(t->n_incidents[O3_INCIDENT_CHANGED] >= 3 && t->n_incidents[O3_INCIDENT_CHANGED] <= 8);
+    assert_true(t->incident.member[0].verdict.report.change_ratio < told - 0.08);
+    assert_int_equal(t->incident.member[0].verdict.report.event, O3_DRIFT_EV_CONFIRMED);
+    /* What gets better meanwhile is something else. */
+    w.size = w.vram = 4 * GIB;
+    feed_falling(j, &w, 60, -0.05, &w.tps);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 2);
+    o3_judge_free(j);
+    told_free(t);
+}
+
 static void test_acknowledge(void **state) {
     (void)state;
     struct told *t = told_new();
@@ -857,7 +890,9 @@ static void test_strata_and_flags(void **state) {
     } CASES[] = {
         {0, 1, 0, 0, 1},
         {O3_SAMPLE_BUSY, 0, 1, 0, 0},
-        {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 0, 1, 0},
+        {O3_SAMPLE_BUSY | O3_SAMPLE_AFTER_OTHER, 0, 1, 0, 0},
+        {O3_SAMPLE_BUSY | O3_SAMPLE_THROTTLED, 0, 1, 0, 0}, /* it knows no other speed */
+        {O3_SAMPLE_THROTTLED, 1, 0, 0, 1},
         {O3_SAMPLE_AFTER_OTHER, 1, 0, 0, 0},
         {O3_SAMPLE_WARMUP, 0, 0, 0, 0},
         {O3_SAMPLE_TAINTED, 0, 0, 0, 0},
@@ -884,6 +919,26 @@ static void test_strata_and_flags(void **state) {
         o3_judge_free(j);
         told_free(t);
     }
+}
+
+/* A stream that ends without its last object is half an answer. */
+static void test_truncated_answers_are_failures(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    for (int i = 0; i < 12; i++) {
+        struct o3_sample s = sample_of(&w);
+        s.outcome = O3_OUTCOME_NO_METRICS;
+        s.flags |= O3_SAMPLE_INCOMPLETE;
+        o3_judge_add(j, &s);
+    }
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->last.signal, O3_SIGNAL_SUCCESS);
+    assert_int_equal(t->last.report.direction, -1);
+    o3_judge_free(j);
+    told_free(t);
 }
 
 static void test_failures_and_looks(void **state) {
@@ -924,6 +979,82 @@ static void test_failures_and_looks(void **state) {
         o3_judge_free(j);
         told_free(t);
     }
+}
+
+/* Who waits beside users waits for them, whatever was said before. */
+static void test_waits_beside_users_count(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    struct o3_series_view v;
+    for (int i = 0; i < 160; i++) {
+        struct o3_sample s = sample_of(&w);
+        s.flags |= O3_SAMPLE_BUSY | O3_SAMPLE_AFTER_OTHER;
+        s.queue_ns = (i < 80 ? 2 : 20) * s.ttft_ns;
+        s.ttft_ns += s.queue_ns;
+        s.around.n_user_requests = i < 80 ? 2 : 8;
+        o3_judge_add(j, &s);
+    }
+    o3_judge_view(j, w.model, O3_SIGNAL_TTFT, O3_STRATUM_BUSY, &v);
+    assert_true(v.exists);
+    assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_QUEUEING);
+    o3_judge_free(j);
+    told_free(t);
+}
+
+static void feed_outcome(struct o3_judge *j, struct world *w, enum o3_outcome outcome, int n) {
+    for (int i = 0; i < n; i++) {
+        struct o3_sample s = sample_of(w);
+        s.outcome = outcome;
+        o3_judge_add(j, &s);
+    }
+}
+
+/* A new version or a new model that fails is told, and why; it does not learn that failing is normal. */
+static void test_an_update_is_no_excuse_for_failing(void **state) {
+    (void)state;
+    for (int is_version = 0; is_version < 2; is_version++) {
+        struct told *t = told_new();
+        struct o3_judge *j = judge_new(t, params());
+        struct world w = world();
+        feed(j, &w, 200);
+        if (is_version)
+            w.version = "0.31.0";
+        else
+            w.digest = "bbbb";
+        feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+        assert_true(t->incident.is_open);
+        assert_int_equal(t->incident.cause[0].cause, is_version ? O3_CAUSE_SERVER_VERSION : O3_CAUSE_MODEL_CHANGED);
+        w.version = "0.32.0"; /* another setting heals nothing */
+        feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 0);
+        feed(j, &w, 100);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
+        assert_int_equal(t->n_incidents[O3_INCIDENT_OPENED], 1);
+        o3_judge_free(j);
+        told_free(t);
+    }
+}
+
+/* What was changed an hour after it began has not caused it. */
+static void test_what_came_later_is_no_cause(void **state) {
+    (void)state;
+    struct told *t = told_new();
+    struct o3_judge *j = judge_new(t, params());
+    struct world w = world();
+    feed(j, &w, 200);
+    feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_UNKNOWN);
+    w.version = "0.31.0";
+    w.digest = "bbbb";
+    feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 120);
+    assert_true(t->incident.is_open);
+    assert_int_equal(t->incident.cause[0].cause, O3_CAUSE_UNKNOWN);
+    o3_judge_free(j);
+    told_free(t);
 }
 
 /* A life with everything in it. */
@@ -1229,6 +1360,7 @@ int main(void) {
         cmocka_unit_test(test_a_quiet_server_is_quiet),
         cmocka_unit_test(test_one_incident_of_several_signals),
         cmocka_unit_test(test_changes_far_apart_are_two_incidents),
+        cmocka_unit_test(test_a_slow_fall_is_one_incident_that_grows),
         cmocka_unit_test(test_acknowledge),
         cmocka_unit_test(test_the_accepted_level_is_one_value),
         cmocka_unit_test(test_a_killed_process_knows_what_was_accepted),
@@ -1246,6 +1378,10 @@ int main(void) {
         cmocka_unit_test(test_an_unknown_property_is_no_new_epoch),
         cmocka_unit_test(test_strata_and_flags),
         cmocka_unit_test(test_failures_and_looks),
+        cmocka_unit_test(test_truncated_answers_are_failures),
+        cmocka_unit_test(test_waits_beside_users_count),
+        cmocka_unit_test(test_an_update_is_no_excuse_for_failing),
+        cmocka_unit_test(test_what_came_later_is_no_cause),
         cmocka_unit_test(test_restart_at_every_index),
         cmocka_unit_test(test_a_killed_process_forgets_little),
         cmocka_unit_test(test_a_settings_number_is_saved_at_once),

@@ -92,9 +92,78 @@ static void a_new_throttle_is_told_with_its_cause(void **state) {
     for (int i = 0; i < 200; i++)
         add(j, &w, false);
     assert_int_equal(t.n_closed, 1);
-    /* From now on it is known how fast a throttled machine is. */
+    /* It is no less of a change the second time. */
     for (int i = 0; i < 200; i++)
         add(j, &w, true);
+    assert_int_equal(t.n_opened, 2);
+    assert_true(t.incident.is_open);
+    o3_judge_free(j);
+}
+
+/* A third of the time, twenty minutes in an hour. */
+static void throttling_that_comes_and_goes_is_told(void **state) {
+    (void)state;
+    struct told t = {0};
+    struct source w = {.n = 0};
+    o3_rand_seed(&w.rand, o3_test_seed(9));
+    struct o3_judge *j = judge_new(&t);
+    for (int i = 0; i < 20; i++)
+        add(j, &w, i == 11); /* once while it learns: no habit */
+    for (int i = 0; i < 300; i++)
+        add(j, &w, false);
+    assert_int_equal(t.n_opened, 0);
+    for (int i = 0; i < 600; i++)
+        add(j, &w, i % 60 < 20);
+    assert_true(t.n_opened >= 2);
+    assert_int_equal(t.incident.cause[0].cause, O3_CAUSE_THROTTLING);
+    o3_judge_free(j);
+}
+
+/* Stays of five minutes in the mean, three tenths of the time: told while nothing like them is known. */
+static void short_stays_are_told_mostly(void **state) {
+    (void)state;
+    enum { RUNS = 20 };
+    int n_told = 0, n_named = 0;
+    uint64_t seed = o3_test_seed(30);
+    for (uint64_t run = 0; run < RUNS; run++) {
+        struct told t = {0};
+        struct source w = {.n = 0};
+        bool is_throttled = false;
+        o3_rand_seed(&w.rand, seed + run);
+        struct o3_judge *j = judge_new(&t);
+        for (int i = 0; i < 1000; i++)
+            add(j, &w, false);
+        assert_int_equal(t.n_opened, 0);
+        for (int i = 0; i < 480; i++) {
+            double change = o3_rand_uniform(&w.rand);
+            is_throttled = is_throttled ? change > 1.0 / 5 : change < 0.3 / 0.7 / 5;
+            add(j, &w, is_throttled);
+        }
+        n_told += t.n_opened > 0;
+        n_named += t.n_opened > 0 && t.incident.cause[0].cause == O3_CAUSE_THROTTLING;
+        o3_judge_free(j);
+    }
+    print_message("of %d machines %d were told within eight hours, %d of them with the cause\n", RUNS, n_told, n_named);
+    assert_true(n_told > RUNS / 2);
+    assert_true(n_named >= n_told - 1);
+}
+
+/* A container whose quota always runs out knows no other speed; that one is judged. */
+static void one_that_always_throttles_is_judged_by_that(void **state) {
+    (void)state;
+    struct told t = {0};
+    struct source w = {.n = 0};
+    o3_rand_seed(&w.rand, o3_test_seed(10));
+    struct o3_judge *j = judge_new(&t);
+    for (int i = 0; i < 300; i++)
+        add(j, &w, true);
+    assert_false(o3_judge_is_learning(j, "m", O3_SIGNAL_DECODE_RATE));
+    assert_int_equal(t.n_opened, 0);
+    for (int i = 0; i < 60; i++) {
+        struct o3_sample s = sample_of(&w, true, 0.02);
+        s.decode_tps *= 0.8;
+        o3_judge_add(j, &s);
+    }
     assert_int_equal(t.n_opened, 1);
     o3_judge_free(j);
 }
@@ -155,6 +224,9 @@ int main(void) {
         cmocka_unit_test(a_new_throttle_is_told_with_its_cause),
         cmocka_unit_test(causes_of_small_changes_are_found),
         cmocka_unit_test(one_that_always_throttles_now_and_then_is_normal),
+        cmocka_unit_test(one_that_always_throttles_is_judged_by_that),
+        cmocka_unit_test(throttling_that_comes_and_goes_is_told),
+        cmocka_unit_test(short_stays_are_told_mostly),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
