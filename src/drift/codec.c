@@ -257,6 +257,7 @@ int o3_drift_decode(const char *text, size_t n, struct o3_drift **ret, struct o3
         free(d);
         return o3_err_set(e, O3_E_PARSE, "detector state is damaged near byte %td", r.p - text);
     }
+    o3_drift_evidence_weigh(d);
     *ret = d;
     return 0;
 }

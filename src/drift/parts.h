@@ -115,8 +115,9 @@ struct o3_drift_modes {
 
 struct o3_drift {
     struct o3_drift_params params;
-    double gate; /* ln(1 + min_effect): the smallest shift worth an alert */
-    double h[O3_DRIFT_BANK];
+    double gate;                  /* ln(1 + min_effect): the smallest shift worth an alert */
+    double h[O3_DRIFT_BANK];      /* for a known baseline and Gaussian noise */
+    double needed[O3_DRIFT_BANK]; /* with the baseline as it is; not before there is one */
     enum o3_drift_state state;
     int64_t next; /* index of the next sample = samples ever taken */
     int64_t rejected;
@@ -169,6 +170,7 @@ double o3_drift_level_of_last(const struct o3_drift *d, int64_t n);
 
 /* ---- evidence.c: the one place that knows which statistic decides ---- */
 void o3_drift_evidence_clear(struct o3_drift *d);                            /* the next sample starts anew */
+void o3_drift_evidence_weigh(struct o3_drift *d);                            /* after the baseline has changed */
 void o3_drift_evidence_add(struct o3_drift *d);                              /* the newest sample */
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction); /* fires at ratio >= 1 */
 struct o3_drift_lead o3_drift_lead_any(const struct o3_drift *d);
