@@ -61,7 +61,8 @@ struct o3_verdict {
 /* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. A fall that goes on is
  * noticed in one signal hours after the other: while the speed of the model of an open incident goes on changing, what
  * changes for the worse as its members did (or as they for the better) joins it. A change that grows by half, and by
- * the minimum effect at least, is told as CHANGED. */
+ * the minimum effect at least, is told as CHANGED; when it does so in a step, what changes with that joins, and the
+ * causes are those of the step. A member that is confirmed again soon after it was over stands again. */
 #define O3_INCIDENT_MEMBERS_MAX 16
 #define O3_INCIDENT_UNSEEN_MS (7 * INT64_C(86400000)) /* by the clock of the samples */
 enum o3_member_end {
@@ -88,6 +89,7 @@ struct o3_incident {
     bool is_open;
     int64_t opened_wall_ms, closed_wall_ms;     /* 0 while open */
     int64_t since_ms, since_lo_ms, since_hi_ms; /* change time with its interval, of the member with the sharpest */
+    int64_t grown_ms;                           /* when a further step made it clearly larger, the last time; 0 never */
     int n_members;
     int n_left_out; /* members beyond the limit */
     struct o3_incident_member member[O3_INCIDENT_MEMBERS_MAX];

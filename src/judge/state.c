@@ -12,7 +12,7 @@
 
 #define VERSION 1
 #define MODEL_VERSION 2
-#define INCIDENT_VERSION 2 /* 1 is read, too: without is_unproven */
+#define INCIDENT_VERSION 3 /* 1 and 2 are read, too: without is_unproven, without grown_ms */
 #define STATE_BYTES_MAX (256 * 1024)
 #define ANY INT64_MIN, INT64_MAX
 #define COUNT_MAX (INT64_C(1) << 60)
@@ -377,6 +377,7 @@ static void incident(struct codec *c, struct kept_incident *k) {
     }
     o3_codec_text(c, i->text, sizeof i->text);
     circumstances(c, &k->before);
+    if (version > 2) o3_codec_int(c, &i->grown_ms, ANY);
     o3_codec_name(c, "end");
 }
 

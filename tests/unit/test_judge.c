@@ -836,7 +836,7 @@ static void test_a_change_in_one_of_two_settings(void **state) {
     w.version = "0.31.0";
     feed(j, &w, 15);
     assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
-    assert_non_null(strstr(t->incident.text, "another setting runs now"));
+    assert_non_null(strstr(t->incident.text, "runs with another setting now"));
     w.version = "0.30.1"; /* back, and not healed */
     feed(j, &w, 1);
     assert_true(t->incident.is_open);
@@ -1289,7 +1289,7 @@ static void test_texts(void **state) {
     assert_string_equal(text,
                         "decode_rate of qwen3:8b fell by 38.0 % (95 % interval 35.8 to 40.2 %), 45.2 to 28.0 tokens/s, "
                         "since 2026-09-21T14:13:20Z (2026-09-21T14:12:20Z to 2026-09-21T14:14:20Z), confirmed by "
-                        "10 samples; of all its verdicts one in 30d may be false");
+                        "10 samples; this sidecar expects one false alarm in 30d");
     v.signal = O3_SIGNAL_GPU_RATIO;
     v.report.reference = 1;
     v.report.level = 0;
