@@ -98,7 +98,10 @@ struct o3_incident {
     char text[640]; /* what changed, since when, by how much, how sure, probably why */
 };
 
-/* The level before and after a change of epoch; one for each signal that both have. */
+/* The level before and after a change of epoch; one for each signal that both have. Kinds, by `reason`: a closed set.
+ */
+#define O3_RELEASE_REASONS 6
+const char *o3_release_reason(int kind);
 struct o3_release {
     char model[O3_MODEL_NAME_SIZE];
     enum o3_signal signal;
@@ -203,7 +206,11 @@ int o3_judge_n_confirmed(const struct o3_judge *j, const char *model);          
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max);
-/* The last comparison of this signal, saved; false: none. ret_in_force: the setting after it is the present one. */
+/* The last comparison of this signal with this kind of reason, saved; false: none. ret_in_force: what changed then is
+ * still as it was after it, whatever else has changed since. */
+bool o3_judge_release_of(const struct o3_judge *j, const char *model, enum o3_signal sig, int kind,
+                         struct o3_release *ret, bool *ret_in_force);
+/* The newest of all kinds. */
 bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
                       bool *ret_in_force);
 /* The level that an acknowledgement with the next sample would make the reference; NaN: nothing has changed. */

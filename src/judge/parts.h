@@ -64,13 +64,6 @@ struct pending {
     struct level before;
 };
 
-/* The last comparison that was told. */
-struct kept_release {
-    bool is_set;
-    int64_t to_id; /* of the setting after it */
-    struct o3_release r;
-};
-
 struct model {
     char name[O3_MODEL_NAME_SIZE], hash[33];
     int64_t used;    /* number of its last sample among all */
@@ -90,8 +83,8 @@ struct model {
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
     struct pending pending[O3_SIGNAL_COUNT];
-    struct kept_release releases[O3_SIGNAL_COUNT];
-    struct o3_sample *trail; /* oldest first */
+    struct o3_release *releases[O3_SIGNAL_COUNT][O3_RELEASE_REASONS]; /* the last of each kind; NULL: none */
+    struct o3_sample *trail;                                          /* oldest first */
     size_t n_trail;
 };
 
@@ -143,8 +136,6 @@ struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig);
 struct setting *o3_judge_compared_setting(const struct model *m, enum o3_signal sig);
 /* NULL, or the reason: a new or another epoch was entered. */
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
-#define O3_JUDGE_REASONS 6
-extern const char *const o3_judge_reasons[O3_JUDGE_REASONS]; /* the closed set, in this order */
 bool o3_judge_differs(const struct identity *from, const struct identity *to, int reason);
 const char *o3_judge_difference(const struct identity *from, const struct identity *to); /* the first; NULL: none */
 void o3_judge_free_setting(struct setting *g);

@@ -78,16 +78,18 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l);
 }
 
-/* The last comparison of each signal; of the model the newest of them. */
+/* The last comparison of each signal and kind; of the model the newest of them. */
 static void show_releases(struct o3_sidecar *s, const struct model *m) {
     int64_t newest_ms = INT64_MIN;
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
-        struct o3_release r;
-        bool is_in_force;
-        if (!o3_judge_release(s->judge, m->ps.name, (enum o3_signal)sig, &r, &is_in_force)) continue;
-        const char *const *l = O3_L(m->ps.name, o3_signal_name((enum o3_signal)sig));
-        o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, l, r.change_ratio);
-        if (r.wall_ms > newest_ms) newest_ms = r.wall_ms;
+        for (int kind = 0; kind < O3_RELEASE_REASONS; kind++) {
+            struct o3_release r;
+            bool is_in_force;
+            if (!o3_judge_release_of(s->judge, m->ps.name, (enum o3_signal)sig, kind, &r, &is_in_force)) continue;
+            const char *const *l = O3_L(m->ps.name, o3_signal_name((enum o3_signal)sig), r.reason);
+            o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, l, r.change_ratio);
+            if (r.wall_ms > newest_ms) newest_ms = r.wall_ms;
+        }
     }
     if (newest_ms != INT64_MIN)
         o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)newest_ms / 1000.0);

@@ -662,9 +662,24 @@ static void test_the_last_comparison_is_kept(void **state) {
     O3_ASSERT_NEAR(r.change_lo, told.change_lo, 0);
     assert_int_equal(r.wall_ms, told.wall_ms);
     assert_true(isnan(r.drifted));
+    /* A change of another kind has a place of its own, and leaves the version as it was. */
     w.num_ctx = 8192;
-    feed(j, &w, 2);
+    w.tps *= 1.1;
+    feed(j, &w, 60);
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    o3_judge_expect(j, w.model);
     assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    assert_true(is_in_force);
+    assert_string_equal(r.reason, "num_ctx");
+    assert_string_equal(o3_release_reason(1), "server_version");
+    assert_true(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 1, &r, &is_in_force));
+    assert_true(is_in_force);
+    O3_ASSERT_NEAR(r.change_ratio, told.change_ratio, 0);
+    assert_false(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 0, &r, &is_in_force));
+    w.version = "0.30.1";
+    feed(j, &w, 2);
+    assert_true(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 1, &r, &is_in_force));
     assert_false(is_in_force);
     o3_judge_free(j);
     told_free(t);
