@@ -102,6 +102,9 @@ struct o3_incident {
  */
 #define O3_RELEASE_REASONS 6
 const char *o3_release_reason(int kind);
+struct o3_release;
+/* num_ctx, num_batch or parallel: what somebody chose. */
+bool o3_release_is_setting(const struct o3_release *r);
 struct o3_release {
     char model[O3_MODEL_NAME_SIZE];
     enum o3_signal signal;

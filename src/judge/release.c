@@ -208,6 +208,11 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
     }
 }
 
+bool o3_release_is_setting(const struct o3_release *r) {
+    return strcmp(r->reason, "digest") != 0 && strcmp(r->reason, "server_version") != 0 &&
+           strcmp(r->reason, "gpu") != 0;
+}
+
 static bool is_in_force(const struct model *m, const struct o3_release *r) {
     const struct setting *present = m->epoch ? m->epoch : o3_judge_compared_setting(m, r->signal);
     char is[sizeof r->to];

@@ -115,17 +115,11 @@ static json_t *series_json(const struct o3_sidecar *s, const struct model *m, en
 }
 
 /* What came with other software or another device, not with a setting that somebody chose. */
-static bool is_of_release(const struct o3_release *r) {
-    static const char *const REASONS[] = {"digest", "server_version", "gpu"};
-    for (size_t i = 0; i < sizeof REASONS / sizeof *REASONS; i++)
-        if (!r->is_ours && !strcmp(r->reason, REASONS[i])) return true;
-    return false;
-}
-
 static bool is_worse(const struct o3_sidecar *s, const struct o3_release *r) {
     int good = o3_signal_good_direction(r->signal);
     bool is_sure = r->change_lo > 0 || r->change_hi < 0;
-    return is_of_release(r) && is_sure && good * r->change_ratio <= -s->config->drift_min_effect;
+    return !r->is_ours && !o3_release_is_setting(r) && is_sure &&
+           good * r->change_ratio <= -s->config->drift_min_effect;
 }
 
 static json_t *release_json(const struct o3_sidecar *s, const struct o3_release *compared, bool is_in_force) {
