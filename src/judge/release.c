@@ -167,7 +167,7 @@ static int kind_of(const char *reason) {
 /* Without memory the one before stays. */
 static void keep(struct model *m, const struct o3_release *r) {
     struct o3_release **kept = &m->releases[r->signal][kind_of(r->reason)];
-    if (!*kept) *kept = malloc(sizeof **kept);
+    if (!*kept) *kept = calloc(1, sizeof **kept);
     if (*kept) **kept = *r;
 }
 
