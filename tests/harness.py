@@ -32,6 +32,7 @@ FAST = {
     "probe.max_tokens_per_day": 0,
     "probe.linger": "24h",
     "probe.idle_for": "0s",
+    "probe.keep_conversation": "0s",
     "ollama.poll_interval": "500ms",
 }
 

@@ -18,6 +18,7 @@ void o3_buf_init(struct o3_buf *b, size_t max);
 void o3_buf_done(struct o3_buf *b);  /* frees; the buffer may be used again after o3_buf_init */
 void o3_buf_clear(struct o3_buf *b); /* length 0, error forgotten, memory kept */
 int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n);
+int o3_buf_add_char(struct o3_buf *b, char c);
 int o3_buf_adds(struct o3_buf *b, const char *s);
 int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
 /* Shortest decimal text that reads back as the same double; NaN, +Inf, -Inf as Prometheus spells them. */

@@ -110,6 +110,10 @@ void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns);
 void o3_sidecar_stop(struct o3_sidecar *s, struct o3_now now);
 bool o3_sidecar_is_probing(const struct o3_sidecar *s); /* a probe streams: heavy work may wait */
 
+/* Call before the metrics are read: what the judge and the list of loaded models say is written into them then, not
+ * with every sample and every look. */
+void o3_sidecar_show_metrics(struct o3_sidecar *s);
+
 /* A person calls the present level of a signal (NULL: of all that are suspected or confirmed to have changed) the
  * normal one. It is part of the model's next sample, which is taken at once when the model is loaded. out: JSON, what
  * was accepted, and the levels. O3_E_NOT_FOUND: no such model; O3_E_NO_CHANGE: nothing has changed; O3_E_USAGE: no such

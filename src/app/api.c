@@ -81,6 +81,7 @@ static void set_self_metrics(struct o3_daemon *d) {
 
 static void get_metrics(struct o3_daemon *d, struct o3_request *rq) {
     set_self_metrics(d);
+    o3_sidecar_show_metrics(d->sidecar);
     enum o3_exposition f = o3_exposition_negotiate(o3_request_header(rq, "Accept"));
     O3_AUTO_BUF b;
     o3_buf_init(&b, METRICS_BYTES_MAX);

@@ -22,12 +22,12 @@ void o3_buf_clear(struct o3_buf *b) {
     if (b->p) b->p[0] = '\0';
 }
 
-static int reserve(struct o3_buf *b, size_t n) {
+static int grow(struct o3_buf *b, size_t n) {
     if (b->err) return b->err;
     if (n > b->max - b->len) return b->err = O3_E_LIMIT;
     size_t need = b->len + n + 1;
     if (need <= b->cap) return 0;
-    size_t cap = b->cap ? b->cap : 64;
+    size_t cap = b->cap ? b->cap : 256;
     while (cap < need)
         cap = cap > SIZE_MAX / 2 ? need : cap * 2;
     if (cap > b->max + 1) cap = b->max + 1;
@@ -35,6 +35,19 @@ static int reserve(struct o3_buf *b, size_t n) {
     if (!p) return b->err = O3_E_NOMEM;
     b->p = p;
     b->cap = cap;
+    return 0;
+}
+
+static inline int reserve(struct o3_buf *b, size_t n) {
+    bool has_room = !b->err && n < b->cap && b->len < b->cap - n && n <= b->max - b->len;
+    return has_room ? 0 : grow(b, n);
+}
+
+int o3_buf_add_char(struct o3_buf *b, char c) {
+    int r = reserve(b, 1);
+    if (r < 0) return r;
+    b->p[b->len++] = c;
+    b->p[b->len] = '\0';
     return 0;
 }
 

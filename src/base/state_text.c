@@ -8,24 +8,24 @@
 #define WORD_SIZE 64
 
 void o3_state_put_name(struct o3_buf *out, const char *name) {
-    o3_buf_add(out, " ", 1);
+    o3_buf_add_char(out, ' ');
     o3_buf_adds(out, name);
 }
 
 void o3_state_put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_add(out, " ", 1);
+    o3_buf_add_char(out, ' ');
     o3_buf_add_int(out, v);
 }
 
 void o3_state_put_double(struct o3_buf *out, double v) {
-    o3_buf_add(out, " ", 1);
+    o3_buf_add_char(out, ' ');
     o3_buf_add_hex(out, v);
 }
 
 void o3_state_put_text(struct o3_buf *out, const char *text) {
     size_t n = strlen(text);
     o3_state_put_int(out, (int64_t)n);
-    o3_buf_add(out, ":", 1);
+    o3_buf_add_char(out, ':');
     o3_buf_add(out, text, n);
 }
 

@@ -193,6 +193,7 @@ static void set_config(struct demo *d) {
     set(d, "probe.interval", "1s");
     set(d, "probe.decode_tokens", "8");
     set(d, "probe.idle_for", "0s");
+    set(d, "probe.keep_conversation", "0s");
     set(d, "probe.max_busy_ratio", "1");
     set(d, "probe.max_tokens_per_day", "0");
     set(d, "probe.linger", "30d");

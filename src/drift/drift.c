@@ -15,7 +15,7 @@
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define SURE_SOON 42.0  /* samples since the change */
 #define SURE_LATE 62.0
-#define SURE_CORRELATED 1.0
+#define SURE_CORRELATED 0.6
 #define SURE_STRONG 0.4
 #define TAIL_DOUBT 2.0 /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define ANCHOR_FAR 1.0 /* natural logarithm, from the first value to the median of the first baseline */
@@ -108,6 +108,7 @@ void o3_drift_tune(struct o3_drift *d, const struct o3_drift_params *p) {
     if (is_same) return;
     d->params = to;
     o3_drift_derive(d);
+    o3_drift_evidence_weigh(d);
     if (!is_new) return;
     d->rank = (struct o3_rank){0};
     o3_drift_rank_clear(d);
@@ -162,6 +163,7 @@ static enum o3_drift_event learn_first(struct o3_drift *d) {
     d->floor = d->first + n0 / 2; /* a change may have begun before the baseline was complete */
     o3_drift_evidence_clear(d);
     d->state = O3_DRIFT_STABLE;
+    o3_drift_evidence_weigh(d);
     return O3_DRIFT_EV_BASELINE;
 }
 
@@ -176,6 +178,7 @@ static void learn_delayed(struct o3_drift *d) {
         if (d->learned <= d->resumed) y.has_before = false;
         o3_drift_baseline_learn(&d->base, y);
     }
+    o3_drift_evidence_weigh(d);
 }
 
 /* What lies before the last few samples never joins the baseline. */
@@ -418,6 +421,7 @@ void o3_drift_acknowledge(struct o3_drift *d) {
     o3_drift_rank_exclude(d, d->first, d->floor);
     forget_change(d);
     o3_drift_evidence_clear(d);
+    o3_drift_evidence_weigh(d);
 }
 
 enum o3_drift_event o3_drift_add(struct o3_drift *d, double value, int64_t wall_ms, struct o3_drift_report *ret) {

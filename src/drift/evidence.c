@@ -9,20 +9,22 @@
  * correlation; tails. Found by simulation together with the factors of bank.c, see src/doc/drift.md. */
 #define YOUNG 9.0
 #define YOUNG_FOR 300.0 /* samples, and from then on the less */
-#define YOUNG_CORRELATED 30.0
+#define YOUNG_CORRELATED 20.0
 #define YOUNG_CORRELATED_FOR 90.0
 #define CORRELATED 0.2
 #define CORRELATED_MAX 0.3
 #define STRONGLY_CORRELATED 2.0
-#define TAILS 3.3
-#define BEYOND_GAUSS 0.0124
+#define TAILS 4.2
+#define BEYOND_GAUSS 0.0062
 /* Strong whitening makes every lasting change small: there the member of the bank for small ones gets most of the
  * budget, the more so while the error of a young baseline hides changes. */
 #define SMALL_FROM 0.5 /* correlation */
 #define SMALL_TO 0.7
-#define SMALL_YOUNG 400.0 /* samples */
+#define SMALL_NEW 60.0 /* samples; the first ones tell too little of the correlation */
+#define SMALL_YOUNG 200.0
+#define SMALL_AGING 400.0
 #define SMALL_OLD 1500.0
-static const double SMALL_SHARES[2][O3_DRIFT_BANK] = {{0.66, 1.1, 1.3}, {0.9, 1.1, 1.3}}; /* young, old */
+static const double SMALL_SHARES[2][O3_DRIFT_BANK] = {{0.7, 1.1, 1.3}, {0.9, 1.1, 1.3}}; /* young, old */
 
 /* What is believed of the correlation is cautious; only one that was found makes a baseline worth much less. */
 static double young(double n, double rho, double found) {
@@ -36,19 +38,32 @@ static double caution(const struct o3_drift_baseline *b, double rho) {
     double n = (double)(b->n > 1 ? b->n : 1), found = fmin(rho, fmax(0, b->cov / b->var));
     double correlated = CORRELATED * fmin(CORRELATED_MAX, found) +
                         STRONGLY_CORRELATED * fmax(0, rho - O3_DRIFT_STRONG_RHO);
-    return 1 + young(n, rho, found) + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
+    return 1 + young(n, rho, found) + correlated;
 }
+
+/* Of the sd, as a lasting shift shows after whitening: where the minimum effect is large against the noise, chance
+ * hardly reaches it, and less evidence will do. */
+#define GATE_CLEAR_FROM 1.2
+#define GATE_CLEAR_TO 1.6
+#define GATE_CLEAR 0.1
 
 static double ramp(double x, double from, double to) {
     return fmin(1, fmax(0, (x - from) / (to - from)));
 }
 
-static void needed(const struct o3_drift *d, double ret_h[O3_DRIFT_BANK]) {
+void o3_drift_evidence_weigh(struct o3_drift *d) {
+    if (d->state == O3_DRIFT_LEARNING) return;
     double rho = o3_drift_baseline_rho(&d->base), all = caution(&d->base, rho);
-    double small = ramp(rho, SMALL_FROM, SMALL_TO), old = ramp((double)d->base.n, SMALL_YOUNG, SMALL_OLD);
-    for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
-        ret_h[i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * (1 + small * (share - 1)));
+    double n = (double)d->base.n, old = ramp(n, SMALL_AGING, SMALL_OLD);
+    double small = ramp(rho, SMALL_FROM, SMALL_TO) * ramp(n, SMALL_NEW, SMALL_YOUNG);
+    double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
+    all *= 1 - GATE_CLEAR * ramp(gate, GATE_CLEAR_FROM, GATE_CLEAR_TO);
+    for (int side = 0; side < 2; side++) {
+        double tail = 1 + TAILS * fmax(0, d->base.beyond[side] - BEYOND_GAUSS);
+        for (int i = 0; i < O3_DRIFT_BANK; i++) {
+            double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
+            d->needed[side][i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * tail * (1 + small * (share - 1)));
+        }
     }
 }
 
@@ -59,9 +74,7 @@ void o3_drift_evidence_clear(struct o3_drift *d) {
 
 void o3_drift_evidence_add(struct o3_drift *d) {
     double z = o3_drift_score(&d->base, o3_drift_pair_at(d, o3_drift_newest(d)), 0);
-    double h[O3_DRIFT_BANK];
-    needed(d, h);
-    o3_drift_bank_add(&d->bank, h, O3_DRIFT_CAP, z, o3_drift_newest(d));
+    o3_drift_bank_add(&d->bank, d->needed, O3_DRIFT_CAP, z, o3_drift_newest(d));
     if (d->params.detector != O3_DRIFT_BY_RANK) return;
     o3_drift_rank_add(d);
     /* Where a change outlasts the ring, ranks have nothing to compare with and the CUSUMs judge. */
@@ -71,9 +84,7 @@ void o3_drift_evidence_add(struct o3_drift *d) {
 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     if (o3_drift_rank_judges(d)) return o3_drift_rank_lead(d, direction);
-    double h[O3_DRIFT_BANK];
-    needed(d, h);
-    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, h, direction);
+    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->needed[direction < 0], direction);
     lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio);
     return lead;
 }

@@ -21,6 +21,7 @@ static void merge_into(struct o3_sample *next, const struct o3_sample *gone) {
 struct kept {
     const struct o3_sample *trail;
     size_t at[O3_JUDGE_TRAIL], n;
+    double loss[O3_JUDGE_TRAIL]; /* of each that may go */
 };
 
 static double ms_at(const struct kept *k, size_t i) {
@@ -37,12 +38,24 @@ static size_t least_of(const struct kept *k, int64_t now_ms) {
     size_t least = 0;
     if (oldest_ms < 0 || oldest_ms > (double)O3_JUDGE_TRAIL_MS) return 0;
     for (size_t i = 1; i + O3_JUDGE_TRAIL_WHOLE < k->n; i++) {
-        double x = loss_of(k, i, now_ms);
-        if (x >= loss) continue;
-        loss = x;
+        if (k->loss[i] >= loss) continue;
+        loss = k->loss[i];
         least = i;
     }
     return least;
+}
+
+static void weigh(struct kept *k, size_t i, int64_t now_ms) {
+    if (i > 0 && i + 1 < k->n) k->loss[i] = loss_of(k, i, now_ms);
+}
+
+/* Its neighbours are further apart from then on. */
+static void leave_out(struct kept *k, size_t i, int64_t now_ms) {
+    memmove(k->at + i, k->at + i + 1, (k->n - i - 1) * sizeof *k->at);
+    memmove(k->loss + i, k->loss + i + 1, (k->n - i - 1) * sizeof *k->loss);
+    k->n--;
+    if (i > 0) weigh(k, i - 1, now_ms);
+    weigh(k, i, now_ms);
 }
 
 /* The older, the fewer: a small change is found hours after it began, and needs a time before it. */
@@ -50,11 +63,12 @@ static void thin(struct model *m, int64_t now_ms) {
     struct kept k = {.trail = m->trail, .n = m->n_trail};
     for (size_t i = 0; i < k.n; i++)
         k.at[i] = i;
+    for (size_t i = 0; i < k.n; i++)
+        weigh(&k, i, now_ms);
     while (k.n > O3_JUDGE_TRAIL_KEPT) {
         size_t i = least_of(&k, now_ms);
         if (i > 0) merge_into(&m->trail[k.at[i + 1]], &m->trail[k.at[i]]);
-        memmove(k.at + i, k.at + i + 1, (k.n - i - 1) * sizeof *k.at);
-        k.n--;
+        leave_out(&k, i, now_ms);
     }
     for (size_t i = 0; i < k.n; i++)
         if (k.at[i] != i) m->trail[i] = m->trail[k.at[i]];

@@ -106,11 +106,15 @@ int o3_ollama_parse_models(const char *body, size_t n, struct o3_ollama_models *
     return 0;
 }
 
+static bool is_of_time(char c) {
+    return (c >= '0' && c <= ':') || c == '-' || c == '.' || c == '+' || c == 'T' || c == 'Z';
+}
+
 /* A time and its closing quote; 0 when it is something else. */
 static size_t expiry_length(const char *p, size_t n, int64_t *ret_ms) {
     char text[EXPIRY_SIZE];
     size_t length = 0;
-    while (length < n && length < sizeof text - 1 && p[length] && strchr("0123456789T:.Z+-", p[length]))
+    while (length < n && length < sizeof text - 1 && is_of_time(p[length]))
         length++;
     if (length == n || p[length] != '"') return 0;
     o3_str_copy_n(text, sizeof text, p, length);

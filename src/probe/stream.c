@@ -83,6 +83,20 @@ static void take_object(struct o3_stream_result *r, const json_t *o, int64_t mon
     if (json_is_true(json_object_get(o, "done"))) take_done(r, o);
 }
 
+static void take_word(struct o3_stream_result *r, const struct o3_word_line *w, int64_t mono_ns) {
+    if (r->is_done || r->error[0]) return;
+    note_token(r, w->has_content, w->has_thinking, mono_ns);
+    if (!w->is_done) return;
+    r->is_done = true;
+    o3_text_clean(r->done_reason, sizeof r->done_reason, w->done_reason ? w->done_reason : "", w->n_done_reason);
+    r->total_ns = w->figure[O3_WORD_TOTAL_DURATION];
+    r->load_ns = w->figure[O3_WORD_LOAD_DURATION];
+    r->prompt_eval_ns = w->figure[O3_WORD_PROMPT_EVAL_DURATION];
+    r->eval_ns = w->figure[O3_WORD_EVAL_DURATION];
+    r->prompt_eval_count = w->figure[O3_WORD_PROMPT_EVAL_COUNT];
+    r->eval_count = w->figure[O3_WORD_EVAL_COUNT];
+}
+
 static bool is_blank(char c) {
     return c == ' ' || c == '\t' || c == '\r';
 }
@@ -91,7 +105,7 @@ static bool is_blank(char c) {
 static void take_line(struct o3_stream_result *r, const char *p, size_t n, int64_t mono_ns) {
     struct o3_word_line word;
     if (o3_word_line_read(p, n, &word)) {
-        if (!r->is_done && !r->error[0]) note_token(r, word.has_content, word.has_thinking, mono_ns);
+        take_word(r, &word, mono_ns);
         return;
     }
     for (;;) {

@@ -380,6 +380,7 @@ static void drain_users(struct o3_rehearsal *r, int64_t t) {
 static void look_at_metrics(struct o3_rehearsal *r, int64_t t) {
     O3_AUTO_BUF text;
     o3_buf_init(&text, 4u << 20);
+    if (r->coupling->sidecar) o3_sidecar_show_metrics(r->coupling->sidecar);
     if (r->coupling->metrics) (void)o3_metrics_render(r->coupling->metrics, O3_TEXT_0_0_4, &text);
     o3_expectations_look(r->expectations, t, o3_buf_str(&text), text.len);
 }

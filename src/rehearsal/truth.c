@@ -71,13 +71,14 @@ static struct o3_truth_setting *enter(const struct o3_truth *t, struct o3_truth_
 
 /* Without any chance in it; NaN while the model is not loaded. A short prompt takes one step at least, as a step reads
  * all weights. */
-static double expected(const struct o3_truth *t, const struct o3_truth_model *m, int sig, int64_t now_ns) {
-    if (sig == O3_TRUTH_PREFILL_RATE) return o3_world_expected(t->world, m->name, O3_WORLD_PREFILL_RATE, now_ns);
+static void expect(const struct o3_truth *t, const struct o3_truth_model *m, int64_t now_ns,
+                   double ret[O3_TRUTH_EXPECTED]) {
     double decode = o3_world_expected(t->world, m->name, O3_WORLD_DECODE_RATE, now_ns);
-    if (sig == O3_TRUTH_DECODE_RATE) return decode;
     double prefill = o3_world_expected(t->world, m->name, O3_WORLD_PREFILL_RATE, now_ns);
-    return o3_world_expected(t->world, m->name, O3_WORLD_TTFT_OVERHEAD, now_ns) +
-           fmax(m->n_prompt / prefill, 1 / decode);
+    ret[O3_TRUTH_DECODE_RATE] = decode;
+    ret[O3_TRUTH_PREFILL_RATE] = prefill;
+    ret[O3_TRUTH_TTFT] = o3_world_expected(t->world, m->name, O3_WORLD_TTFT_OVERHEAD, now_ns) +
+                         fmax(m->n_prompt / prefill, 1 / decode);
 }
 
 static void note(struct o3_truth_series *s, double value, int64_t now_ns) {
@@ -93,13 +94,12 @@ void o3_truth_sample(struct o3_truth *t, struct o3_run *run, const struct o3_sam
     struct o3_truth_setting *x = i < 0 ? NULL : enter(t, &t->models[i], run, s->mono_ns);
     if (!x) return;
     struct o3_truth_model *m = &t->models[i];
-    if (s->kind == O3_PROBE_PREFILL) {
-        note(&x->series[O3_TRUTH_PREFILL_RATE], expected(t, m, O3_TRUTH_PREFILL_RATE, s->mono_ns), s->mono_ns);
-        return;
-    }
-    if (s->prompt_eval_count > 0) m->n_prompt = (double)s->prompt_eval_count;
-    note(&x->series[O3_TRUTH_DECODE_RATE], expected(t, m, O3_TRUTH_DECODE_RATE, s->mono_ns), s->mono_ns);
-    note(&x->series[O3_TRUTH_TTFT], expected(t, m, O3_TRUTH_TTFT, s->mono_ns), s->mono_ns);
+    bool is_prefill = s->kind == O3_PROBE_PREFILL;
+    double value[O3_TRUTH_EXPECTED];
+    if (!is_prefill && s->prompt_eval_count > 0) m->n_prompt = (double)s->prompt_eval_count;
+    expect(t, m, s->mono_ns, value);
+    for (int sig = 0; sig < O3_TRUTH_EXPECTED; sig++)
+        if ((sig == O3_TRUTH_PREFILL_RATE) == is_prefill) note(&x->series[sig], value[sig], s->mono_ns);
 }
 
 static struct o3_truth_series *series_of(struct o3_truth_model *m, struct o3_truth_setting *x, int sig) {
@@ -185,11 +185,13 @@ void o3_truth_alarm(struct o3_truth *t, struct o3_run *run, const char *model, c
 /* The signal that moved most, and by how much on the log scale; -1 when there is no baseline or no model to look at. */
 static int largest(const struct o3_truth *t, const struct o3_truth_model *m, int64_t now_ns, double *ret_log_ratio) {
     int best = -1;
+    double value[O3_TRUTH_EXPECTED];
     *ret_log_ratio = 0;
+    expect(t, m, now_ns, value);
     for (int s = 0; s < O3_TRUTH_EXPECTED; s++) {
-        double value = expected(t, m, s, now_ns), reference = m->now->series[s].reference;
-        if (!(value > 0) || !(reference > 0)) continue;
-        double x = o3_log(value / reference);
+        double reference = m->now->series[s].reference;
+        if (!(value[s] > 0) || !(reference > 0)) continue;
+        double x = o3_log(value[s] / reference);
         if (best < 0 || fabs(x) > fabs(*ret_log_ratio)) {
             best = s;
             *ret_log_ratio = x;

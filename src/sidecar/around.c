@@ -20,11 +20,19 @@ static int64_t preset_num_ctx(const struct model *m) {
     return m->has_published && p->is_set ? p->num_ctx : -1;
 }
 
+static double known_bandwidth(struct o3_sidecar *s, const char *gpu) {
+    if (strcmp(gpu, s->gpu) != 0) {
+        o3_str_copy(s->gpu, sizeof s->gpu, gpu);
+        s->gpu_bandwidth = o3_gpu_bandwidth(gpu);
+    }
+    return s->gpu_bandwidth;
+}
+
 /* Of the memory that the weights should lie in. */
-static double bandwidth(const struct o3_sidecar *s, const struct model *m, const char *gpu) {
+static double bandwidth(struct o3_sidecar *s, const struct model *m, const char *gpu) {
     double configured = s->config->ollama_memory_bandwidth;
     if (configured > 0) return configured * 1e9;
-    return gpu[0] && m->ps.size_vram_bytes > 0 ? o3_gpu_bandwidth(gpu) : (double)NAN;
+    return gpu[0] && m->ps.size_vram_bytes > 0 ? known_bandwidth(s, gpu) : (double)NAN;
 }
 
 static int64_t weight_bytes(const struct model *m) {

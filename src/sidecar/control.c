@@ -198,6 +198,7 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
     if (!s->gate.is_busy && s->gate.last_activity_ns + SOCKETS_FRESH_NS < s->ps_at_ns) m->n_silent = 0;
     m->last_user_ns = ended_ns;
     m->n_user_requests++;
+    o3_sc_conversation_seen(m);
     m->last_user_wall_ms = now.wall_ms - (now.mono_ns - ended_ns) / O3_NS_PER_MS;
     o3_gate_request_finished(&s->gate, ended_ns, now.mono_ns);
     o3_metric_set(s->metrics, O3_M_MODEL_LAST_ACTIVITY_TIMESTAMP_SECONDS, O3_L(m->ps.name),
@@ -273,15 +274,20 @@ static void note_expiry(struct o3_sidecar *s, struct model *m, const struct o3_o
     note_user(s, m, ended_ms, now);
 }
 
-static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
+static void drop_sizes(struct o3_sidecar *s, const struct model *m) {
+    static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO,
+                                          O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
+    for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
+        o3_metric_drop(s->metrics, GONE[i], O3_L(m->ps.name));
+}
+
+void o3_sc_show_listed(struct o3_sidecar *s, struct model *m) {
     const struct o3_ollama_model *ps = &m->ps;
     const char *const *l = O3_L(ps->name);
+    m->is_listing_due = false;
     o3_metric_set(s->metrics, O3_M_MODEL_LOADED, l, m->is_loaded);
     if (!m->is_loaded) {
-        static const enum o3_metric GONE[] = {O3_M_MODEL_SIZE_BYTES, O3_M_MODEL_VRAM_BYTES, O3_M_MODEL_GPU_RATIO,
-                                              O3_M_MODEL_CONTEXT_TOKENS, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS};
-        for (size_t i = 0; i < sizeof GONE / sizeof *GONE; i++)
-            o3_metric_drop(s->metrics, GONE[i], l);
+        drop_sizes(s, m);
         return;
     }
     if (ps->size_bytes >= 0) o3_metric_set(s->metrics, O3_M_MODEL_SIZE_BYTES, l, (double)ps->size_bytes);
@@ -295,6 +301,10 @@ static void set_model_metrics(struct o3_sidecar *s, const struct model *m) {
         double expires = ps->expires_at_ms == O3_TIME_NEVER_MS ? (double)INFINITY : (double)ps->expires_at_ms / 1000.0;
         o3_metric_set(s->metrics, O3_M_MODEL_EXPIRES_TIMESTAMP_SECONDS, l, expires);
     }
+}
+
+static void listing_changed(struct o3_sidecar *s, struct model *m) {
+    m->is_listing_due = s->is_show_due = true;
 }
 
 static void set_model_info(struct o3_sidecar *s, const struct model *m) {
@@ -356,6 +366,8 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
     if (m->show_state == SHOW_FAILED) m->show_state = SHOW_WANTED;
     m->last_user_ns = now.mono_ns; /* a load is a user's doing: probes never load */
     m->last_user_wall_ms = now.wall_ms;
+    o3_sc_conversation_none(m, now.mono_ns);
+    if (s->has_ps) o3_sc_conversation_seen(m);
     o3_sc_note_load(m, now);
     if (!s->has_ps) m->n_loads = 0;                                             /* was there before us */
     m->formed_ns = now.mono_ns;                                                 /* a probe comes first */
@@ -378,7 +390,7 @@ static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now 
     m->has_timed_out = m->has_runner = m->is_runner_gone = false;
     m->n_silent = 0;
     if (m->is_stuck) o3_sc_set_stuck(s, m, false);
-    set_model_metrics(s, m);
+    listing_changed(s, m);
     o3_metric_add(s->metrics, O3_M_MODEL_UNLOADS, O3_L(m->ps.name), 1);
     O3_SC_EVENT(s, O3_EV_MODEL_UNLOADED, O3_F_STR("model", m->ps.name));
 }
@@ -425,7 +437,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     else if (is_other_digest || is_other_setting) {
         tell_reload(s, m, "foreign_load", now);
     }
-    if (!is_same) set_model_metrics(s, m);
+    if (!is_same) listing_changed(s, m);
     if (!was_loaded) o3_sc_schedule_first(s, m, now);
 }
 
@@ -461,10 +473,23 @@ static void tell_if_none(struct o3_sidecar *s, int n_loaded) {
     s->is_none_told = n_loaded == 0;
 }
 
+static bool is_alone(const struct o3_ollama_models *list, size_t i) {
+    for (size_t k = 0; k < list->n; k++)
+        if (k != i && !strcmp(list->v[k].name, list->v[i].name)) return false;
+    return true;
+}
+
+static bool is_listed(const struct o3_ollama_models *list, const char *name) {
+    for (size_t i = 0; i < list->n; i++)
+        if (!strcmp(list->v[i].name, name)) return true;
+    return false;
+}
+
 /* After an update the old blob and the new one are listed under one name until the old one expires, which may be never.
  * Requests go to the one that the list of all models names, as far as we know it. Else the one used last is it, and the
  * list begins with those. */
 static bool is_shadowed(const struct o3_sidecar *s, const struct o3_ollama_models *list, size_t i) {
+    if (is_alone(list, i)) return false;
     const struct model *m = o3_sc_find_model(s, list->v[i].name);
     const char *wanted = m && m->library_digest[0] ? m->library_digest : NULL;
     size_t first = i;
@@ -480,7 +505,6 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
     int n_loaded = 0;
     int was_over = s->n_over_limit;
     s->n_over_limit = (int)list->n_left_out;
-    bool is_listed[O3_OLLAMA_MAX_MODELS] = {false};
     for (size_t i = 0; i < list->n; i++) {
         const struct o3_ollama_model *ps = &list->v[i];
         if (ps->is_remote) continue;
@@ -489,14 +513,11 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
             !is_shadowed(s, list, i))
             model_listed(s, ps, now);
     }
-    for (size_t i = 0; i < list->n; i++)
-        for (int k = 0; k < s->n_models; k++)
-            if (!strcmp(s->models[k]->ps.name, list->v[i].name)) is_listed[k] = true;
     for (int k = s->n_models; k-- > 0;) { /* backwards: forgetting one moves the last into its place */
         struct model *m = s->models[k];
         if (o3_sc_is_probed(s, m)) continue; /* not listed while it loads; see model_listed */
         bool is_wanted = o3_model_is_selected(m->ps.name, &s->config->models_include, &s->config->models_exclude);
-        if (!m->is_loaded || (is_listed[k] && is_wanted)) continue;
+        if (!m->is_loaded || (is_wanted && is_listed(list, m->ps.name))) continue;
         if (is_wanted)
             model_vanished(s, m, now);
         else if (!m->is_writing)

@@ -26,14 +26,14 @@ static bool is_usual_suspect(const struct o3_sidecar *s, const struct model *m) 
     return false;
 }
 
-static bool is_any_suspect(const struct o3_sidecar *s, const struct model *m) {
+bool o3_sc_is_any_suspect(const struct o3_sidecar *s, const struct model *m) {
     return m->is_loaded && (is_usual_suspect(s, m) || o3_sc_is_suspect(s, m, O3_SIGNAL_PREFILL_RATE));
 }
 
-static int64_t interval_ms(const struct o3_sidecar *s, const struct model *m) {
+int64_t o3_sc_quick_interval_ms(const struct o3_sidecar *s, const struct model *m) {
     int n = 0;
     for (int i = 0; i < s->n_models; i++)
-        n += is_any_suspect(s, s->models[i]);
+        n += o3_sc_is_any_suspect(s, s->models[i]);
     double ratio = s->config->probe_max_busy_ratio * BUSY_AT_ONCE;
     return o3_effective_interval_ms(s->config->probe_suspect_interval_ms, m->probe_seconds, n > 0 ? n : 1,
                                     ratio < 1 ? ratio : 1);
@@ -72,8 +72,8 @@ bool o3_sc_extra_kind(struct o3_sidecar *s, const struct model *m, struct o3_now
 
 /* A probe that is due soon anyway needs no other before it. */
 void o3_sc_hasten(struct o3_sidecar *s, struct model *m, struct o3_now now) {
-    if (!m->is_loaded || !s->config->probe_enabled || !is_any_suspect(s, m)) return;
-    int64_t step_ns = interval_ms(s, m) * O3_NS_PER_MS;
+    if (!m->is_loaded || !s->config->probe_enabled || !o3_sc_is_any_suspect(s, m)) return;
+    int64_t step_ns = o3_sc_quick_interval_ms(s, m) * O3_NS_PER_MS;
     int64_t at = INT64_MAX;
     if (may_be_usual(s, m, now)) at = now.mono_ns + step_ns;
     if (at == INT64_MAX && may_prefill(s, m, now))
@@ -98,7 +98,8 @@ void o3_sc_save_haste(struct o3_sidecar *s) {
 
 void o3_sc_spend_haste(struct o3_sidecar *s, struct model *m, enum o3_probe_kind kind, int64_t tokens, double busy_s,
                        struct o3_now now) {
-    if (kind == O3_PROBE_PREFILL) m->haste_prefill_ns = now.mono_ns + PREFILL_EVERY * interval_ms(s, m) * O3_NS_PER_MS;
+    if (kind == O3_PROBE_PREFILL)
+        m->haste_prefill_ns = now.mono_ns + PREFILL_EVERY * o3_sc_quick_interval_ms(s, m) * O3_NS_PER_MS;
     o3_token_budget_spend(&s->haste_tokens, tokens, now.wall_ms);
     o3_token_budget_spend(&s->haste_busy_ms, (int64_t)(busy_s * 1000), now.wall_ms);
     s->n_haste_unsaved += tokens > 0 ? tokens : 1;

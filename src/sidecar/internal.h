@@ -28,6 +28,7 @@ enum skip {
     SKIP_EXPIRING,
     SKIP_BUDGET,
     SKIP_BUSY,
+    SKIP_CONVERSATION, /* a user would miss its state */
     SKIP_OLLAMA_DOWN,
     SKIP_COUNT
 };
@@ -99,6 +100,11 @@ struct model {
     int64_t base_due_ns;         /* the next probe of the usual cadence; what is due earlier is an extra one */
     int64_t haste_prefill_ns;    /* no extra prefill probe before */
     int64_t slot_ns;             /* when the probe that is due now was due first */
+    bool is_displaced;           /* no user's conversation is in the runner's slot: a probe took it, or none is known */
+    int64_t unprobed_from_ns;    /* the last probe, or the load */
+    int n_unprobed;              /* requests of users since */
+    bool has_waited;             /* the next probe did, for a user */
+    int n_missed;                /* probes meanwhile that are caught up with */
     bool is_skip_counted;        /* this slot's skip is in the counter */
     enum skip paused_for;
     double probe_seconds;  /* moving average; < 0 unknown */
@@ -117,6 +123,7 @@ struct model {
     int n_queued;           /* probes in a row that waited before their prompt although nobody else was seen */
     int64_t loaded_wall_ms; /* when this runner was seen first */
     bool has_live_gauges;
+    bool is_show_due, is_listing_due; /* the judge, the list say something else of it than the metrics do */
 
     enum strike strike;
     bool is_stuck;
@@ -201,6 +208,9 @@ struct o3_sidecar {
     int64_t library_not_before_ns;
     struct o3_buf library_text; /* the list of all models as it came last */
 
+    char gpu[sizeof(((struct o3_surroundings *)0)->gpu)]; /* looked up last */
+    double gpu_bandwidth;
+
     struct o3_gate gate;
     struct o3_token_budget budget;
     int64_t n_tokens_unsaved;
@@ -219,6 +229,7 @@ struct o3_sidecar {
     struct o3_now judged_at; /* while a sample is judged */
     int n_changed_told;      /* meanwhile: speeds of its model whose change the presets tell of already */
     bool has_resumed;        /* what was saved of incidents was taken up */
+    bool is_show_due;        /* the judge may say something else than the metrics do */
 
     struct restored restored[O3_RESTORED_MAX];
     int n_restored;
@@ -244,6 +255,7 @@ void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, 
 /* control.c */
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
+void o3_sc_show_listed(struct o3_sidecar *s, struct model *m); /* as it was listed last, in the metrics */
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
 /* Another server may answer now: its version is asked for first of all, so that no sample is put down to the old one.
  */
@@ -260,7 +272,8 @@ void o3_sc_update_shown(struct o3_sidecar *s, struct model *m, bool is_answer);
 
 /* schedule.c */
 void o3_sc_schedule_turn(struct o3_sidecar *s, struct o3_now now);
-void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now); /* the list of loaded models is fresh */
+void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now);          /* the list of loaded models is fresh */
+int64_t o3_sc_linger_ms(const struct o3_sidecar *s, const struct model *m); /* INT64_MAX: no limit */
 bool o3_sc_sockets_matter(const struct o3_sidecar *s, int64_t now_ns);
 void o3_sc_new_interval(struct o3_sidecar *s, struct model *m);
 int64_t o3_sc_prefill_interval_ms(const struct o3_sidecar *s, const struct model *m);
@@ -269,7 +282,17 @@ void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now n
 void o3_sc_set_paused(struct o3_sidecar *s, struct model *m, enum skip reason);
 int o3_sc_n_loaded(const struct o3_sidecar *s); /* at least 1 */
 
+/* conversation.c */
+/* No probe before, so that a user who goes on finds his conversation in its slot; INT64_MIN: at any time. */
+int64_t o3_sc_conversation_until_ns(const struct o3_sidecar *s, const struct model *m);
+void o3_sc_conversation_seen(struct model *m);                 /* a user's request ended, or loaded it */
+void o3_sc_conversation_none(struct model *m, int64_t now_ns); /* a probe ended, or nobody is known */
+/* From the probe that begins now to the next one. */
+int64_t o3_sc_after_conversation_ms(struct o3_sidecar *s, struct model *m, int64_t now_ns);
+
 /* haste.c */
+bool o3_sc_is_any_suspect(const struct o3_sidecar *s, const struct model *m);
+int64_t o3_sc_quick_interval_ms(const struct o3_sidecar *s, const struct model *m);
 bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig);
 void o3_sc_hasten(struct o3_sidecar *s, struct model *m, struct o3_now now); /* a probe ended: is another due soon? */
 bool o3_sc_is_extra(const struct model *m, int64_t now_ns);                  /* would a probe of now be an extra one? */
@@ -323,13 +346,12 @@ void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
 void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
-void o3_sc_show_incidents(struct o3_sidecar *s);
 bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st);
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
-void o3_sc_show_series(struct o3_sidecar *s, const struct model *m);
-void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m);
+void o3_sc_show_series(struct o3_sidecar *s, struct model *m);             /* at the next o3_sidecar_show_metrics */
+void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);
 
 /* recall.c */
 void o3_sc_keep_acknowledged(struct o3_sidecar *s, struct model *m); /* until a sample carries it */

@@ -151,9 +151,8 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
         show_sample(s, m, sample);
         count_rejected(s, sample);
         note_attempt(m, sample);
-        struct o3_stability st = o3_sc_stability(s, m);
-        if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
     }
+    o3_sc_show_series(s, m);
     if (sample->acknowledged) o3_sc_acknowledged(s, m);
     if (!s->config->drift_enabled) {
         o3_judge_pass(s->judge, sample);
@@ -163,5 +162,4 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
     s->judged_at = now;
     s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
     o3_judge_add(s->judge, sample); /* also one whose model left meanwhile: a replay knows no better */
-    if (m->epoch) o3_sc_show_series(s, m);
 }

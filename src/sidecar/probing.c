@@ -405,6 +405,7 @@ static void finish(struct o3_sidecar *s, struct o3_sample *sample, struct o3_now
         m->n_silent = 0;
         o3_sc_set_stuck(s, m, false);
     }
+    o3_sc_conversation_none(m, now.mono_ns);
     /* A failed probe, too, moves expires_at when the server gives it up. */
     if (sample->outcome != O3_OUTCOME_REFUSED) m->own_finished_wall_ms = now.wall_ms;
     if (sample->outcome == O3_OUTCOME_STUCK) o3_sc_set_stuck(s, m, true);

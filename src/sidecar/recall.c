@@ -26,7 +26,7 @@ void o3_sidecar_relive(struct o3_sidecar *s, const struct o3_sample *sample, str
 void o3_sidecar_recalled(struct o3_sidecar *s, struct o3_now now) {
     s->judged_at = now;
     o3_judge_recalled(s->judge, now.wall_ms);
-    o3_sc_show_incidents(s);
+    s->is_show_due = true;
 }
 
 /* ---- an acknowledgement that waits for a sample ---- */

@@ -39,12 +39,16 @@ void o3_sc_new_interval(struct o3_sidecar *s, struct model *m) {
 }
 
 /* A little chance keeps the probes of several sidecars, and of several models, from falling into step. */
-static void next_slot(struct o3_sidecar *s, struct model *m, int64_t from_ns) {
-    o3_sc_new_interval(s, m);
+static void slot_after(struct o3_sidecar *s, struct model *m, int64_t interval_ms, int64_t from_ns) {
     double jitter = 0.95 + 0.1 * o3_rand_uniform(&s->rand);
-    m->due_ns = from_ns + (int64_t)((double)(m->interval_ms * O3_NS_PER_MS) * jitter);
+    m->due_ns = from_ns + (int64_t)((double)(interval_ms * O3_NS_PER_MS) * jitter);
     m->base_due_ns = m->slot_ns = m->due_ns;
     m->is_skip_counted = false;
+}
+
+static void next_slot(struct o3_sidecar *s, struct model *m, int64_t from_ns) {
+    o3_sc_new_interval(s, m);
+    slot_after(s, m, m->interval_ms, from_ns);
 }
 
 void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now now) {
@@ -57,11 +61,15 @@ void o3_sc_schedule_first(struct o3_sidecar *s, struct model *m, struct o3_now n
 
 /* A model that has changed, because it lost its GPU for example, may be well again after the next load: it is held
  * hardly longer than users hold it. */
-static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
-    if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return false;
+int64_t o3_sc_linger_ms(const struct o3_sidecar *s, const struct model *m) {
+    if (m->ps.expires_at_ms == O3_TIME_NEVER_MS) return INT64_MAX;
     int64_t linger_ms = s->config->probe_linger_ms;
-    if (o3_judge_n_confirmed(s->judge, m->ps.name) > 0) linger_ms /= CHANGED_LINGER_PART;
-    return now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
+    return o3_judge_n_confirmed(s->judge, m->ps.name) > 0 ? linger_ms / CHANGED_LINGER_PART : linger_ms;
+}
+
+static bool is_lingering_over(const struct o3_sidecar *s, const struct model *m, int64_t now_ns) {
+    int64_t linger_ms = o3_sc_linger_ms(s, m);
+    return linger_ms != INT64_MAX && now_ns - m->last_user_ns > linger_ms * O3_NS_PER_MS;
 }
 
 static bool has_budget(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {
@@ -90,6 +98,7 @@ static enum skip skip_reason(struct o3_sidecar *s, const struct model *m, bool i
     if (!has_budget(s, m, is_extra, now)) return SKIP_BUDGET;
     if (is_any_in_use(s)) return SKIP_BUSY;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
+    if (now.mono_ns < o3_sc_conversation_until_ns(s, m)) return SKIP_CONVERSATION;
     return SKIP_NONE;
 }
 
@@ -109,12 +118,24 @@ static void skip_extra(struct model *m, enum skip reason, struct o3_now now) {
     m->slot_ns = m->base_due_ns;
 }
 
+/* Each of the slots that go by meanwhile is counted. */
+static void wait_for_user(struct o3_sidecar *s, struct model *m, bool is_slot_over, struct o3_now now) {
+    int64_t until_ns = o3_sc_conversation_until_ns(s, m), retry_ns = now.mono_ns + BUSY_RETRY_NS;
+    m->due_ns = until_ns > retry_ns ? until_ns : retry_ns;
+    m->has_waited = true;
+    if (!is_slot_over) return;
+    m->slot_ns = now.mono_ns;
+    m->is_skip_counted = false;
+}
+
 static void skip(struct o3_sidecar *s, struct model *m, enum skip reason, struct o3_now now) {
     o3_sc_set_paused(s, m, reason);
     if (!m->is_skip_counted) o3_metric_add(s->metrics, O3_M_PROBES_SKIPPED, O3_L(m->ps.name, SKIP_NAMES[reason]), 1);
     m->is_skip_counted = true;
     bool is_slot_over = now.mono_ns - m->slot_ns >= m->interval_ms * O3_NS_PER_MS;
-    if (reason == SKIP_BUSY && !is_slot_over)
+    if (reason == SKIP_CONVERSATION)
+        wait_for_user(s, m, is_slot_over, now);
+    else if (reason == SKIP_BUSY && !is_slot_over)
         m->due_ns = now.mono_ns + BUSY_RETRY_NS;
     else
         next_slot(s, m, now.mono_ns);
@@ -151,7 +172,7 @@ static void ask_for_list(struct o3_sidecar *s, struct model *m, bool is_test, st
 static bool may_be_tested(struct o3_sidecar *s, const struct model *m, struct o3_now now) {
     enum skip reason = skip_reason(s, m, false, now);
     if (reason == SKIP_IDLE) return m->is_stuck || !is_lingering_over(s, m, s->gate.busy_since_ns);
-    return reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_EXPIRING;
+    return reason == SKIP_NONE || reason == SKIP_BUSY || reason == SKIP_CONVERSATION || reason == SKIP_EXPIRING;
 }
 
 /* The model whose runner may hang: the one that users last asked, as far as can be told. */
@@ -230,10 +251,12 @@ void o3_sc_start_pending(struct o3_sidecar *s, struct o3_now now) {
         return;
     }
     o3_sc_set_paused(s, m, SKIP_NONE);
-    if (is_extra)
+    if (is_extra) {
         m->due_ns = m->slot_ns = m->base_due_ns;
-    else
-        next_slot(s, m, now.mono_ns);
+    } else {
+        o3_sc_new_interval(s, m);
+        slot_after(s, m, o3_sc_after_conversation_ms(s, m, now.mono_ns), now.mono_ns);
+    }
     (void)o3_sc_probe_start(s, m, is_extra ? PROBE_EXTRA : PROBE_USUAL, now);
 }
 

@@ -6,8 +6,9 @@
 #define CLOCK_JUMP_MS 2000
 #define BUDGET_KEY "budget"
 
-const char *const SKIP_NAMES[SKIP_COUNT] = {"",     "paused",   "not_loaded", "updated", "options_unknown",
-                                            "idle", "expiring", "budget",     "busy",    "ollama_down"};
+const char *const SKIP_NAMES[SKIP_COUNT] = {"",           "paused",   "not_loaded", "updated", "options_unknown",
+                                            "idle",       "expiring", "budget",     "busy",    "conversation",
+                                            "ollama_down"};
 
 void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     s->ops.event(s->ops.ctx, ev, f, n);

@@ -15,7 +15,7 @@ static const char *detector_name(const struct o3_sidecar *s, enum o3_signal sig)
 
 /* ---- metrics ---- */
 
-void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m) {
+void o3_sc_drop_series(struct o3_sidecar *s, struct model *m) {
     static const enum o3_metric IDS[] = {O3_M_BASELINE_VALUE,           O3_M_BASELINE_STDDEV,
                                          O3_M_BASELINE_SAMPLES,         O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS,
                                          O3_M_DRIFT_STATISTIC,          O3_M_DRIFT_THRESHOLD,
@@ -24,6 +24,7 @@ void o3_sc_drop_series(struct o3_sidecar *s, const struct model *m) {
                                          O3_M_ROOFLINE_EFFICIENCY_RATIO};
     for (size_t i = 0; i < sizeof IDS / sizeof *IDS; i++)
         o3_metric_drop_matching(s->metrics, IDS[i], O3_L(m->ps.name), 1);
+    m->is_show_due = false;
 }
 
 static bool is_measured(enum o3_signal sig) { /* the others are exact readings, or a share */
@@ -114,7 +115,7 @@ static void show_releases(struct o3_sidecar *s, const struct model *m) {
 }
 
 /* Of each open incident its likeliest cause, for every signal in it. */
-void o3_sc_show_incidents(struct o3_sidecar *s) {
+static void show_incidents(struct o3_sidecar *s) {
     const struct o3_incident *v[O3_INCIDENTS_MAX];
     size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
     int n_open = 0;
@@ -132,11 +133,28 @@ void o3_sc_show_incidents(struct o3_sidecar *s) {
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, n_open);
 }
 
-void o3_sc_show_series(struct o3_sidecar *s, const struct model *m) {
+void o3_sc_show_series(struct o3_sidecar *s, struct model *m) {
+    m->is_show_due = true;
+    s->is_show_due = true; /* a member of an incident may end without news of the incident */
+}
+
+static void show_model(struct o3_sidecar *s, struct model *m) {
+    struct o3_stability st = o3_sc_stability(s, m);
+    if (isfinite(st.ratio)) o3_metric_set(s->metrics, O3_M_STABILITY_RATIO, O3_L(m->ps.name), st.ratio);
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
         show_signal(s, m, (enum o3_signal)sig);
     show_releases(s, m);
-    o3_sc_show_incidents(s); /* a member may end without news of the incident */
+    m->is_show_due = false;
+}
+
+void o3_sidecar_show_metrics(struct o3_sidecar *s) {
+    if (!s->is_show_due) return;
+    for (int i = 0; i < s->n_models; i++) {
+        if (s->models[i]->is_show_due) show_model(s, s->models[i]);
+        if (s->models[i]->is_listing_due) o3_sc_show_listed(s, s->models[i]);
+    }
+    show_incidents(s);
+    s->is_show_due = false;
 }
 
 /* ---- states of a model ---- */
@@ -201,7 +219,7 @@ static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident
     struct o3_sidecar *s = ctx;
     struct o3_judge_event e;
     if (change == O3_INCIDENT_OPENED) o3_metric_add(s->metrics, O3_M_INCIDENTS, O3_NO_LABELS, 1);
-    o3_sc_show_incidents(s);
+    s->is_show_due = true;
     o3_incident_event(i, change, &e);
     tell(s, &e);
 }
@@ -215,7 +233,7 @@ static void on_release(void *ctx, const struct o3_release *r) {
 
 static void on_epoch(void *ctx, const char *model, const char *reason) {
     struct o3_sidecar *s = ctx;
-    const struct model *m = o3_sc_find_model(s, model);
+    struct model *m = o3_sc_find_model(s, model);
     struct o3_judge_event e;
     if (m) o3_sc_drop_series(s, m);
     o3_epoch_event(model, reason, &e);
@@ -322,5 +340,5 @@ void o3_sc_resume_incidents(struct o3_sidecar *s) {
     if (s->has_resumed) return;
     s->has_resumed = true;
     o3_judge_resume(s->judge);
-    o3_sc_show_incidents(s);
+    s->is_show_due = true;
 }

@@ -220,12 +220,49 @@ static int read_openai(enum o3_sim_body_kind kind, json_t *root, struct o3_sim_b
     return r;
 }
 
-int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, struct o3_sim_body *ret) {
+static void forget(struct o3_sim_bodies *b, size_t i) {
+    free(b->v[i].bytes);
+    json_decref(b->v[i].root);
+    b->v[i].bytes = NULL;
+    b->v[i].root = NULL;
+}
+
+void o3_sim_bodies_done(struct o3_sim_bodies *b) {
+    for (size_t i = 0; i < sizeof b->v / sizeof *b->v; i++)
+        forget(b, i);
+}
+
+static json_t *find(const struct o3_sim_bodies *b, const char *bytes, size_t n) {
+    for (size_t i = 0; b && i < sizeof b->v / sizeof *b->v; i++)
+        if (b->v[i].bytes && b->v[i].n == n && !memcmp(b->v[i].bytes, bytes, n)) return json_incref(b->v[i].root);
+    return NULL;
+}
+
+static void keep(struct o3_sim_bodies *b, const char *bytes, size_t n, json_t *root) {
+    size_t i = b->next++ % (sizeof b->v / sizeof *b->v);
+    forget(b, i);
+    b->v[i].bytes = malloc(n);
+    if (!b->v[i].bytes) return;
+    memcpy(b->v[i].bytes, bytes, n);
+    b->v[i].n = n;
+    b->v[i].root = json_incref(root);
+}
+
+static json_t *parse(const char *bytes, size_t n, struct o3_sim_bodies *known, json_error_t *e) {
+    json_t *root = find(known, bytes, n);
+    if (root) return root;
+    root = json_loadb(bytes, n, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, e);
+    if (root && known) keep(known, bytes, n, root);
+    return root;
+}
+
+int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, struct o3_sim_bodies *known,
+                       struct o3_sim_body *ret) {
     *ret = (struct o3_sim_body){0};
     bool is_openai = kind >= O3_SIM_BODY_V1_CHAT;
     if (is_blank(bytes, n)) return o3_sim_refuse(ret, 400, is_openai ? "EOF" : "missing request body");
     json_error_t e;
-    json_t *root = json_loadb(bytes, n, JSON_ALLOW_NUL | JSON_DISABLE_EOF_CHECK, &e);
+    json_t *root = parse(bytes, n, known, &e);
     if (!root) return not_json(ret, bytes, n, &e);
     int r = 0;
     if (!json_is_object(root))

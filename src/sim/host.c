@@ -10,7 +10,7 @@ static const double HEAT_PER_S = 1, QUOTA_PER_S = 10;
 
 static bool runs_out_of_quota(const struct o3_world *w, int64_t t) {
     const struct o3_sim_event *quota = o3_sim_in_force(w, O3_SIM_CHANGE_QUOTA, t);
-    for (size_t i = 0; quota && i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; quota && i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         bool works = r->is_used && r->busy_slots > 0 && o3_sim_cpu_share(w, r, t) > 0;
         if (works && o3_sim_threads(w, r) > quota->value) return true;

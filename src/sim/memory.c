@@ -62,7 +62,7 @@ static int64_t tenant_bytes(const struct o3_world *w, int64_t t) {
 int64_t o3_sim_free_bytes(const struct o3_world *w, bool is_vram, int64_t t) {
     int64_t left = is_vram ? w->params.vram_bytes : w->params.ram_bytes;
     if (is_vram == w->params.has_gpu) left -= tenant_bytes(w, t);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used) continue;
         left -= is_vram ? r->vram_bytes : r->size_bytes - r->vram_bytes;

@@ -251,7 +251,7 @@ int64_t o3_sim_load_time_ns(const struct o3_world *w, const struct o3_sim_reques
 /* After an update the old blob and the new one may be loaded under one name: requests go to the newer. */
 static const struct o3_sim_runner *loaded_as(const struct o3_world *w, const char *model) {
     const struct o3_sim_runner *newest = NULL;
-    for (size_t i = 0; *model && i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; *model && i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used || r->is_loading || r->is_dead || !o3_sim_is_named(model, r->model.name)) continue;
         if (!newest || r->serial > newest->serial) newest = r;
@@ -271,11 +271,13 @@ double o3_world_expected(const struct o3_world *w, const char *model, enum o3_wo
     const double start_ms = 0.6, ready_ms = 3.65; /* the middles of what requests draw */
     const struct o3_sim_runner *r = loaded_as(w, model);
     if (!r) return NAN;
+    if (signal == O3_WORLD_TTFT_OVERHEAD) {
+        double low, high;
+        o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
+        return (start_ms + ready_ms + (low + high) / 2) / 1e3;
+    }
     struct o3_sim_pace p;
     pace_at(w, r, r->model.name, mono_ns, &p);
     if (signal == O3_WORLD_DECODE_RATE) return 1 / (p.token_s + p.depth_s * (double)DEPTH);
-    if (signal == O3_WORLD_PREFILL_RATE) return (double)DEPTH / prompt_s(&p, r, DEPTH);
-    double low, high;
-    o3_sim_before_ms(w, r->model.name, true, mono_ns, &low, &high);
-    return (start_ms + ready_ms + (low + high) / 2) / 1e3;
+    return (double)DEPTH / prompt_s(&p, r, DEPTH);
 }

@@ -134,14 +134,41 @@ static void format_expiry(const struct o3_world *w, const struct o3_sim_runner *
     o3_rfc3339_format_ns(is_for_ever ? s + longest_s : s, ns, out, 40);
 }
 
-static json_t *loaded(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t) {
-    char time[40];
-    format_expiry(w, r, t, time);
+static json_t *loaded(const struct o3_world *w, const struct o3_sim_runner *r, const char *time) {
     json_t *o = json_pack("{s:s,s:s,s:I,s:s,s:o,s:s,s:I}", "name", r->model.name, "model", r->model.name, "size",
                           (json_int_t)r->size_bytes, "digest", r->model.digest, "details",
                           o3_sim_model_details(&r->model), "expires_at", time, "size_vram", (json_int_t)r->vram_bytes);
     if (w->profile.has_ps_context) set(o, "context_length", json_integer(r->launch.num_ctx));
     return o;
+}
+
+static void write_entry(const struct o3_world *w, const struct o3_sim_runner *r, struct o3_sim_ps_entry *x) {
+    static const char KEY[] = "\"expires_at\":\"";
+    O3_AUTO_BUF all;
+    o3_buf_init(&all, O3_SIM_MAX_REPLY);
+    o3_sim_write_json(loaded(w, r, ""), &all);
+    const char *text = o3_buf_str(&all), *key = strstr(text, KEY); /* quotes inside of strings have a backslash */
+    size_t n = key ? (size_t)(key - text) + sizeof KEY - 1 : all.len;
+    o3_buf_clear(&x->expiry);
+    o3_buf_clear(&x->tail);
+    o3_buf_add(&x->head, text, n);
+    o3_buf_add(&x->tail, text + n, all.len - n);
+    if (all.err) x->head.err = all.err;
+}
+
+static void add_entry(const struct o3_world *w, const struct o3_sim_runner *r, int64_t t, struct o3_sim_ps_entry *x,
+                      struct o3_buf *out) {
+    if (!x->head.len) write_entry(w, r, x);
+    if (!x->expiry.len) {
+        char time[40];
+        format_expiry(w, r, t, time);
+        o3_buf_adds(&x->expiry, time);
+    }
+    const struct o3_buf *parts[] = {&x->head, &x->expiry, &x->tail};
+    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++) {
+        if (parts[i]->err) out->err = parts[i]->err;
+        o3_buf_add(out, o3_buf_str(parts[i]), parts[i]->len);
+    }
 }
 
 /* Latest expiry first by whole seconds, then in order of loading. */
@@ -154,7 +181,7 @@ static bool comes_before(const struct o3_sim_runner *a, const struct o3_sim_runn
 void o3_sim_json_ps(struct o3_world *w, int64_t t, struct o3_buf *out) {
     const struct o3_sim_runner *sorted[O3_SIM_MAX_RUNNERS];
     size_t n = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used || r->is_loading) continue;
         size_t j = n++;
@@ -164,11 +191,8 @@ void o3_sim_json_ps(struct o3_world *w, int64_t t, struct o3_buf *out) {
     }
     o3_buf_adds(out, "{\"models\":[");
     for (size_t i = 0; i < n; i++) {
-        struct o3_buf *entry = &w->ps_entries[sorted[i] - w->runners];
-        if (!entry->len) o3_sim_write_json(loaded(w, sorted[i], t), entry);
-        if (entry->err) out->err = entry->err;
         if (i) o3_buf_adds(out, ",");
-        o3_buf_add(out, o3_buf_str(entry), entry->len);
+        add_entry(w, sorted[i], t, &w->ps_entries[sorted[i] - w->runners], out);
     }
     o3_buf_adds(out, "]}");
 }
@@ -206,11 +230,33 @@ static bool is_plain(const char *s) {
     return true;
 }
 
-/* Most pieces are a word that needs no escaping: they are written as they are. */
-static bool write_word(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
+static void add_context(const struct o3_sim_tokens *t, struct o3_buf *out) {
+    o3_buf_adds(out, ",\"context\":[");
+    for (size_t i = 0; i < t->n; i++) {
+        if (i) o3_buf_add(out, ",", 1);
+        o3_buf_add_int(out, (int64_t)t->v[i]);
+    }
+    o3_buf_add(out, "]", 1);
+}
+
+static void add_counts(const struct o3_sim_piece *p, struct o3_buf *out) {
+    const struct {
+        const char *name;
+        int64_t value;
+    } counts[] = {{",\"total_duration\":", p->total_ns},        {",\"load_duration\":", p->load_ns},
+                  {",\"prompt_eval_count\":", p->prompt_count}, {",\"prompt_eval_duration\":", p->prompt_ns},
+                  {",\"eval_count\":", p->eval_count},          {",\"eval_duration\":", p->eval_ns}};
+    for (size_t i = 0; i < sizeof counts / sizeof *counts; i++) {
+        o3_buf_adds(out, counts[i].name);
+        o3_buf_add_int(out, counts[i].value);
+    }
+}
+
+/* Most pieces need no escaping: they are written as they are. */
+static bool write_plain(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
     bool has_thinking = p->thinking && *p->thinking;
-    if (p->is_done || p->done_reason || p->context || p->has_counts || p->tool_calls || p->logprobs ||
-        !is_plain(p->model) || !is_plain(p->text) || (has_thinking && !is_plain(p->thinking)))
+    if (p->tool_calls || p->logprobs || !is_plain(p->model) || !is_plain(p->text) ||
+        (p->done_reason && !is_plain(p->done_reason)) || (has_thinking && !is_plain(p->thinking)))
         return false;
     const char *parts[] = {"{\"model\":\"",
                            p->model,
@@ -220,16 +266,23 @@ static bool write_word(const struct o3_sim_piece *p, const char *time, struct o3
                            p->text,
                            has_thinking ? "\",\"thinking\":\"" : "",
                            has_thinking ? p->thinking : "",
-                           p->is_chat ? "\"},\"done\":false}" : "\",\"done\":false}"};
+                           p->is_chat ? "\"},\"done\":" : "\",\"done\":",
+                           p->is_done ? "true" : "false",
+                           p->done_reason ? ",\"done_reason\":\"" : "",
+                           p->done_reason ? p->done_reason : "",
+                           p->done_reason ? "\"" : ""};
     for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
         o3_buf_adds(out, parts[i]);
+    if (p->context) add_context(p->context, out);
+    if (p->has_counts) add_counts(p, out);
+    o3_buf_add(out, "}", 1);
     return true;
 }
 
 void o3_sim_json_piece(const struct o3_sim_piece *p, struct o3_buf *out) {
     char time[40];
     o3_rfc3339_format_ns(p->wall_s, p->wall_ns, time, sizeof time);
-    if (write_word(p, time, out)) return;
+    if (write_plain(p, time, out)) return;
     json_t *o = json_pack("{s:s,s:s}", "model", p->model, "created_at", time);
     if (p->is_chat) {
         set(o, "message", message(p));

@@ -47,16 +47,22 @@ static struct o3_sim_listed listed_as(const struct o3_sim_runner *r) {
     return (struct o3_sim_listed){r->serial, r->ended_ns, r->expires_ns, r->vram_bytes};
 }
 
-/* Forgets the texts that are no longer true; returns whether that is so of any. */
+/* Forgets the texts that are no longer true, of those with another expiry that only; returns whether that is so of
+ * any. */
 static bool forget_listed(struct o3_world *w) {
     bool is_any = false;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         const struct o3_sim_runner *r = &w->runners[i];
         struct o3_sim_listed now = listed_as(r);
         bool is_steady = now.serial || !r->is_used || r->is_loading;
         if (is_steady && !memcmp(&now, &w->listed[i], sizeof now)) continue;
+        bool is_same_but_times = is_steady && now.serial == w->listed[i].serial &&
+                                 now.vram_bytes == w->listed[i].vram_bytes;
+        if (is_same_but_times)
+            o3_buf_clear(&w->ps_entries[i].expiry);
+        else
+            o3_buf_clear(&w->ps_entries[i].head);
         w->listed[i] = now;
-        o3_buf_clear(&w->ps_entries[i]);
         is_any = true;
     }
     return is_any;
@@ -376,7 +382,7 @@ static const struct route *find_route(const struct o3_sim_request *rq, bool *ret
 
 /* false: the request was answered. */
 static bool take_body(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int kind) {
-    if (o3_sim_body_decode((enum o3_sim_body_kind)kind, rq->bytes, rq->n_bytes, &rq->body) < 0) {
+    if (o3_sim_body_decode((enum o3_sim_body_kind)kind, rq->bytes, rq->n_bytes, &w->bodies, &rq->body) < 0) {
         o3_sim_reply_error(w, rq, t, 500, "out of memory");
         return false;
     }

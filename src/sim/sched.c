@@ -28,7 +28,7 @@ void o3_sim_launch_for(const struct o3_world *w, const struct o3_sim_model *m, c
 }
 
 struct o3_sim_runner *o3_sim_sched_find(struct o3_world *w, const struct o3_sim_model *m) {
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < w->runners_end; i++)
         if (w->runners[i].is_used && is_same_blob(&w->runners[i].model, m)) return &w->runners[i];
     return NULL;
 }
@@ -40,6 +40,7 @@ static struct o3_sim_runner *start(struct o3_world *w, const struct o3_sim_model
     for (size_t i = O3_SIM_MAX_RUNNERS; i-- > 0;)
         if (!w->runners[i].is_used) r = &w->runners[i];
     O3_ASSERT(r); /* at most three are loaded */
+    if (w->runners_end <= (size_t)(r - w->runners)) w->runners_end = (size_t)(r - w->runners) + 1;
     struct o3_sim_fit fit;
     o3_sim_fit(w, m, l, t, &fit);
     memset(r, 0, sizeof *r); /* no second runner on the stack */
@@ -121,7 +122,7 @@ static struct o3_sim_request *take_pending(struct o3_world *w) {
 /* Idle ones first, then the one whose session is the shortest. */
 static struct o3_sim_runner *pick_victim(struct o3_world *w) {
     struct o3_sim_runner *best = NULL;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used) continue;
         bool better = !best || (r->refs == 0) > (best->refs == 0) ||
@@ -133,7 +134,7 @@ static struct o3_sim_runner *pick_victim(struct o3_world *w) {
 
 static int n_loaded(const struct o3_world *w) {
     int n = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < w->runners_end; i++)
         n += w->runners[i].is_used;
     return n;
 }
@@ -196,7 +197,7 @@ static bool evict(struct o3_world *w, struct o3_sim_runner *victim, const struct
 /* true when nothing is loaded any more. */
 static bool evict_all(struct o3_world *w, const struct o3_sim_request *cause) {
     bool is_done = true;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < w->runners_end; i++)
         if (w->runners[i].is_used && !evict(w, &w->runners[i], cause)) is_done = false;
     return is_done;
 }

@@ -8,6 +8,7 @@
 
 #define O3_SIM_MAX_MODELS 64
 #define O3_SIM_MAX_RUNNERS 16
+#define O3_SIM_SPARE_REQUESTS 4
 #define O3_SIM_MAX_BLOBS 64
 #define O3_SIM_MAX_REQUESTS 4096
 #define O3_SIM_MAX_EVENTS 1024
@@ -233,7 +234,19 @@ struct o3_sim_body {
     int status; /* not 0: refuse with this status and text */
     char error[512];
 };
-int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, struct o3_sim_body *ret);
+/* The newest bodies as parsed: the same few are sent again and again. */
+struct o3_sim_bodies {
+    struct {
+        char *bytes;
+        size_t n;
+        struct json_t *root;
+    } v[4];
+    size_t next; /* to be replaced */
+};
+void o3_sim_bodies_done(struct o3_sim_bodies *b);
+/* known: NULL none. */
+int o3_sim_body_decode(enum o3_sim_body_kind kind, const char *bytes, size_t n, struct o3_sim_bodies *known,
+                       struct o3_sim_body *ret);
 void o3_sim_body_done(struct o3_sim_body *b);
 
 /* ---- runners and requests ---- */
@@ -273,6 +286,11 @@ struct o3_sim_runner {
 struct o3_sim_listed {
     uint64_t serial; /* 0: not listed */
     int64_t ended_ns, expires_ns, vram_bytes;
+};
+
+/* An entry of /api/ps as text: what comes before its expiry, that (empty: write it again), and the rest. */
+struct o3_sim_ps_entry {
+    struct o3_buf head, expiry, tail;
 };
 
 /* How fast a request goes while nothing about the machine changes: seconds, alone and without chance. */
@@ -388,10 +406,14 @@ struct o3_world {
     size_t n_blobs;
 
     struct o3_sim_runner runners[O3_SIM_MAX_RUNNERS];
+    size_t runners_end;                  /* none behind was ever in use */
     struct o3_sim_request *in_scheduler; /* taken from the queue, not yet served */
 
     struct o3_sim_request **requests;
     size_t n_requests, cap_requests;
+    struct o3_sim_request *spare_requests[O3_SIM_SPARE_REQUESTS];
+    size_t n_spare_requests;
+    struct o3_sim_bodies bodies;
 
     struct o3_sim_event *events;
     int64_t *event_next_ns; /* when the event acts by itself next; INT64_MAX never */
@@ -413,7 +435,8 @@ struct o3_world {
 
     /* The last answer of /api/ps, and the entry of each runner in it; empty: none to use again. */
     struct o3_sim_listed listed[O3_SIM_MAX_RUNNERS]; /* what the texts tell of */
-    struct o3_buf ps_text, ps_entries[O3_SIM_MAX_RUNNERS];
+    struct o3_buf ps_text;
+    struct o3_sim_ps_entry ps_entries[O3_SIM_MAX_RUNNERS];
     struct o3_buf tags_text; /* of /api/tags; empty since the library or the version changed */
 
     struct o3_sim_output *outputs; /* ring */

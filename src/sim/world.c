@@ -2,6 +2,7 @@
 /* The public face: time, what happens next, the output queue, and the events in force. */
 #include "o3/world.h"
 #include <math.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include "sim/sim.h"
@@ -63,7 +64,24 @@ void o3_sim_emit_end(struct o3_world *w, const struct o3_sim_request *rq, int64_
 
 /* ---- requests ---- */
 
-static void free_request(struct o3_sim_request *rq) {
+/* They are large, and come and go by the million: the room of some is used again. */
+static void put_back(struct o3_world *w, struct o3_sim_request *rq) {
+    if (w->n_spare_requests < O3_SIM_SPARE_REQUESTS)
+        w->spare_requests[w->n_spare_requests++] = rq;
+    else
+        free(rq);
+}
+
+static struct o3_sim_request *new_request(struct o3_world *w) {
+    if (w->n_spare_requests == 0) return calloc(1, sizeof(struct o3_sim_request));
+    struct o3_sim_request *rq = w->spare_requests[--w->n_spare_requests];
+    enum { BODY = offsetof(struct o3_sim_request, body), AFTER = BODY + sizeof rq->body }; /* that is cleared already */
+    memset(rq, 0, BODY);
+    memset((char *)rq + AFTER, 0, sizeof *rq - AFTER);
+    return rq;
+}
+
+static void free_request(struct o3_world *w, struct o3_sim_request *rq) {
     free(rq->bytes);
     o3_buf_done(&rq->reply);
     o3_buf_done(&rq->collected);
@@ -71,7 +89,7 @@ static void free_request(struct o3_sim_request *rq) {
     o3_sim_body_done(&rq->body);
     o3_sim_tokens_done(&rq->tokens);
     o3_sim_script_done(&rq->script);
-    free(rq);
+    put_back(w, rq);
 }
 
 void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
@@ -82,7 +100,7 @@ void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq) {
             break;
         }
     if (rq->user) o3_sim_users_ended(w, rq, w->now_ns);
-    free_request(rq);
+    free_request(w, rq);
 }
 
 struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
@@ -94,7 +112,7 @@ struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
         w->requests = v;
         w->cap_requests = cap;
     }
-    struct o3_sim_request *rq = calloc(1, sizeof *rq);
+    struct o3_sim_request *rq = new_request(w);
     if (!rq) return NULL;
     rq->stage = O3_SIM_ARRIVED;
     rq->next_ns = rq->start_ns = t;
@@ -166,7 +184,7 @@ void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t) 
 }
 
 static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         struct o3_sim_runner *r = &w->runners[i];
         if (!r->is_used || !o3_sim_is_named(model, r->model.name)) continue;
         if (r->is_loading)
@@ -177,7 +195,7 @@ static void kill_runners(struct o3_world *w, const char *model, int64_t t) {
 }
 
 static void unload(struct o3_world *w, const char *model, int64_t t) {
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         struct o3_sim_runner *r = &w->runners[i];
         if (r->is_used && o3_sim_is_named(model, r->model.name)) o3_sim_sched_expire(w, r, t);
     }
@@ -198,7 +216,7 @@ static void restart(struct o3_world *w, int64_t t) {
         o3_sim_emit_end(w, w->requests[i], t, true);
         o3_sim_remove(w, w->requests[i]);
     }
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+    for (size_t i = 0; i < w->runners_end; i++) {
         w->runners[i].is_end_by_api = false; /* whatever a request said about its end before */
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     }
@@ -411,8 +429,10 @@ static struct due next_due(const struct o3_world *w) {
     struct due d = {.at_ns = INT64_MAX};
     for (size_t i = 0; i < w->n_events; i++)
         if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        if (expiry_of(&w->runners[i]) < d.at_ns) d = (struct due){.at_ns = expiry_of(&w->runners[i]), .runner = i + 1};
+    for (size_t i = 0; i < w->runners_end; i++) {
+        int64_t t = expiry_of(&w->runners[i]);
+        if (t < d.at_ns) d = (struct due){.at_ns = t, .runner = i + 1};
+    }
     if (w->users && w->users_next_ns < d.at_ns) d = (struct due){.at_ns = w->users_next_ns, .is_users = true};
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->next_ns < d.at_ns)
@@ -465,8 +485,11 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     set_defaults(&w->params);
     o3_buf_init(&w->ps_text, O3_SIM_MAX_REPLY);
     o3_buf_init(&w->tags_text, O3_SIM_MAX_REPLY);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        o3_buf_init(&w->ps_entries[i], O3_SIM_MAX_REPLY);
+    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++) {
+        o3_buf_init(&w->ps_entries[i].head, O3_SIM_MAX_REPLY);
+        o3_buf_init(&w->ps_entries[i].expiry, O3_SIM_MAX_REPLY);
+        o3_buf_init(&w->ps_entries[i].tail, O3_SIM_MAX_REPLY);
+    }
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
@@ -481,11 +504,14 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
 void o3_world_free(struct o3_world *w) {
     if (!w) return;
     for (size_t i = 0; i < w->n_requests; i++)
-        free_request(w->requests[i]);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+        free_request(w, w->requests[i]);
+    for (size_t i = 0; i < w->n_spare_requests; i++)
+        free(w->spare_requests[i]);
+    for (size_t i = 0; i < w->runners_end; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     for (size_t i = 0; i < w->n_outputs; i++)
         free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+    o3_sim_bodies_done(&w->bodies);
     o3_sim_users_free(w);
     free(w->outputs);
     free(w->requests);
@@ -496,8 +522,11 @@ void o3_world_free(struct o3_world *w) {
     o3_buf_done(&w->ps_text);
     o3_buf_done(&w->tags_text);
     o3_buf_done(&w->line);
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
-        o3_buf_done(&w->ps_entries[i]);
+    for (size_t i = 0; i < w->runners_end; i++) {
+        o3_buf_done(&w->ps_entries[i].head);
+        o3_buf_done(&w->ps_entries[i].expiry);
+        o3_buf_done(&w->ps_entries[i].tail);
+    }
     free(w);
 }
 
@@ -626,7 +655,7 @@ void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
 size_t o3_world_runner_ports(const struct o3_world *w, uint16_t *out, size_t max) {
     enum { FIRST = 40000, N = 20000 };
     size_t n = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS && n < max; i++)
+    for (size_t i = 0; i < w->runners_end && n < max; i++)
         if (w->runners[i].is_used && !w->runners[i].is_dead) out[n++] = (uint16_t)(FIRST + w->runners[i].serial % N);
     return n;
 }
@@ -638,7 +667,7 @@ int64_t o3_world_next_edge_ns(const struct o3_world *w, int64_t mono_ns) {
 void o3_world_truth(const struct o3_world *w, int64_t mono_ns, struct o3_world_truth *ret) {
     *ret = w->truth;
     ret->n_loaded = 0;
-    for (size_t i = 0; i < O3_SIM_MAX_RUNNERS; i++)
+    for (size_t i = 0; i < w->runners_end; i++)
         ret->n_loaded += w->runners[i].is_used && !w->runners[i].is_loading;
     ret->n_active_requests = (int)w->n_requests;
     ret->decode_factor = o3_sim_rate(w, O3_SIM_CHANGE_DECODE, "", 1, mono_ns);

@@ -171,6 +171,7 @@ static inline const struct rig_event *rig_find_event(const struct rig *r, enum o
 }
 
 static inline double rig_metric(const struct rig *r, enum o3_metric id, const char *const *labels) {
+    if (r->c->sidecar) o3_sidecar_show_metrics(r->c->sidecar);
     return o3_metric_get(r->c->metrics, id, labels);
 }
 

@@ -74,7 +74,7 @@ static void test_a_cached_prompt_costs_one_token(void **state) {
 static void test_prompts_that_are_not_cached_are_paced(void **state) {
     (void)state;
     struct o3_world_params gpu = quick_gpu();
-    struct rig *r = rig_new(NULL, &gpu);
+    struct rig *r = rig_new("probe: {keep_conversation: 0s}\n", &gpu);
     rig_preload(r, MODEL, 8192);
     for (int64_t ms = 45000; ms < 24 * RIG_HOUR_MS; ms += 61000) {
         rig_run_until(r, ms);
@@ -94,6 +94,7 @@ static void test_prompts_that_are_not_cached_are_paced(void **state) {
 static void test_suspicion_is_settled_in_minutes(void **state) {
     (void)state;
     struct o3_world_params gpu = quick_gpu();
+    gpu.seed = 2; /* one in which nothing else is suspected by chance */
     struct rig *quick = rig_new("probe: {linger: 30d}\n", &gpu);
     struct rig *usual = rig_new("probe: {linger: 30d, suspect_tokens_per_day: 0}\n", &gpu);
     struct rig *both[] = {quick, usual};
@@ -108,8 +109,9 @@ static void test_suspicion_is_settled_in_minutes(void **state) {
     if (took_ms[0] > 4 * RIG_MINUTE_MS) fail_msg("%lld ms", (long long)took_ms[0]);
     assert_true(took_ms[1] > 2 * took_ms[0]);
     /* Then as before. */
-    int n = quick->n_samples;
+    int n = quick->n_samples, n_suspected = rig_count_events(quick, O3_EV_DRIFT_SUSPECT);
     rig_run_until(quick, 6 * RIG_HOUR_MS);
+    assert_int_equal(rig_count_events(quick, O3_EV_DRIFT_SUSPECT), n_suspected);
     assert_true(quick->n_samples - n <= 64);
     assert_true(quick->n_samples - n >= 55);
     O3_ASSERT_NEAR((double)quick->last_sample.around.interval_ms, 60000, 1500);
@@ -356,7 +358,7 @@ static void test_a_changed_model_is_hardly_held(void **state) {
     (void)state;
     struct o3_world_params gpu = quick_gpu();
     gpu.keep_alive_ms = 24 * RIG_HOUR_MS;
-    struct rig *r = rig_new("probe: {linger: 10m, prefill_interval: 7d}\n", &gpu);
+    struct rig *r = rig_new("probe: {linger: 10m, prefill_interval: 7d, keep_conversation: 0s}\n", &gpu);
     rig_world_event(r, "at 90m decode -30 %");
     rig_preload(r, MODEL, 8192);
     int n[2] = {0};
@@ -395,7 +397,7 @@ static void test_a_sample_tells_its_surroundings(void **state) {
     (void)state;
     struct o3_world_params gpu = quick_gpu();
     gpu.vram_bytes = 48LL << 30;
-    struct rig *r = rig_new("probe: {linger: 30d}\nollama: {memory_bandwidth: 1008}\n", &gpu);
+    struct rig *r = rig_new("probe: {linger: 30d, keep_conversation: 0s}\nollama: {memory_bandwidth: 1008}\n", &gpu);
     int64_t bytes = file_bytes(r, MODEL);
     assert_true(bytes > 0);
     rig_run_until(r, 10000);
@@ -448,7 +450,7 @@ static void test_a_sample_tells_its_surroundings(void **state) {
 static void test_a_reload_is_counted_and_begins_anew(void **state) {
     (void)state;
     struct o3_world_params gpu = quick_gpu();
-    struct rig *r = rig_new("probe: {linger: 30d}\n", &gpu);
+    struct rig *r = rig_new("probe: {linger: 30d, keep_conversation: 0s}\n", &gpu);
     rig_preload(r, MODEL, 8192);
     rig_run_until(r, 10 * RIG_MINUTE_MS);
     int64_t loaded_ms = r->last_sample.around.loaded_wall_ms;

@@ -8,7 +8,7 @@
 
 #define FAST                                                                                                           \
     "config probe.interval 10s\nconfig probe.max_busy_ratio 1\nconfig probe.max_tokens_per_day 0\n"                    \
-    "config probe.linger 30d\n"
+    "config probe.linger 30d\nconfig probe.keep_conversation 0s\n"
 #define QUIET "world noise 3 %\nload sim-small ctx 8192\n"
 #define MINUTE_NS (60 * O3_NS_PER_S)
 

@@ -37,6 +37,7 @@ static void record_end(const struct o3_coupling *c, struct o3_buf *out) {
     o3_sidecar_status_json(c->sidecar, o3_coupling_now(c), out);
     o3_sidecar_models_json(c->sidecar, o3_coupling_now(c), out);
     o3_sidecar_presets_json(c->sidecar, out);
+    o3_sidecar_show_metrics(c->sidecar);
     o3_metrics_render(c->metrics, O3_OPENMETRICS_1_0_0, out);
     const char *file = o3_memory_files_read(c->files, O3_COUPLING_PRESET_FILE, NULL);
     if (!file) fail_msg("no preset file was written");

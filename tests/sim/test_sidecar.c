@@ -6,7 +6,7 @@
 
 #define MODEL "sim-small:latest"
 /* Budget lifted, so that a test needs minutes and not days. */
-#define FAST "probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d}\n"
+#define FAST "probe: {interval: 10s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d, keep_conversation: 0s}\n"
 
 static int64_t loads_after_first(struct rig *r) {
     struct o3_world_truth t;
@@ -887,6 +887,7 @@ static void test_odd_names(void **state) {
     }
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1u << 20);
+    o3_sidecar_show_metrics(r->c->sidecar);
     assert_int_equal(o3_metrics_render(r->c->metrics, O3_OPENMETRICS_1_0_0, &text), 0);
     assert_null(strstr(o3_buf_str(&text), "x/../"));
     assert_null(strstr(o3_buf_str(&text), "a\"b"));

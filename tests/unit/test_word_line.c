@@ -24,6 +24,10 @@ static void words_are_taken(void **state) {
         {"{\"content\":\"a\"}", false, false}, /* only of a message */
         {"{\"message\":{\"response\":\"a\"}}", false, false},
         {"{\"response\":false}", false, false},
+        {"{\"response\":3}", false, false},
+        {"{\"response\":\"a\",\"context\":[0,12,4294967295]}", true, false},
+        {"{\"response\":\"a\",\"context\":[]}", true, false},
+        {"{\"message\":{\"content\":\"a\",\"tool_calls\":[]}}", true, false},
     };
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct o3_word_line w = {0};
@@ -31,6 +35,21 @@ static void words_are_taken(void **state) {
         if (w.has_content != rows[i].has_content || w.has_thinking != rows[i].has_thinking)
             fail_msg("%s: content %d, thinking %d", rows[i].line, w.has_content, w.has_thinking);
     }
+}
+
+static void figures_are_taken(void **state) {
+    (void)state;
+    static const char LINE[] = HEAD "\"response\":\"\",\"done\":true,\"done_reason\":\"length\",\"context\":[1,2],"
+                                    "\"total_duration\":123456789012345678,\"load_duration\":0,\"eval_count\":9,"
+                                    "\"eval_duration\":7,\"eval_duration\":\"x\"}";
+    struct o3_word_line w;
+    assert_true(o3_word_line_read(LINE, sizeof LINE - 1, &w));
+    assert_true(w.is_done && w.n_done_reason == 6 && !memcmp(w.done_reason, "length", 6));
+    assert_int_equal(w.figure[O3_WORD_TOTAL_DURATION], 123456789012345678);
+    assert_int_equal(w.figure[O3_WORD_LOAD_DURATION], 0);
+    assert_int_equal(w.figure[O3_WORD_EVAL_COUNT], 9);
+    assert_int_equal(w.figure[O3_WORD_EVAL_DURATION], -1); /* the last one counts */
+    assert_int_equal(w.figure[O3_WORD_PROMPT_EVAL_COUNT], -1);
 }
 
 static void the_rest_is_left(void **state) {
@@ -51,8 +70,15 @@ static void the_rest_is_left(void **state) {
         "{\"response\":\"\xc3\xa9\"}",
         "{\"response\":\"\x01\"}",
         "{\"response\":\"\x7f\"}",
-        "{\"response\":\"a\",\"done\":true}",
-        "{\"response\":\"a\",\"eval_count\":3}",
+        "{\"response\":\"a\",\"done\":truer}",
+        "{\"response\":\"a\",\"eval_count\":-3}",
+        "{\"response\":\"a\",\"eval_count\":03}",
+        "{\"response\":\"a\",\"eval_count\":3.0}",
+        "{\"response\":\"a\",\"eval_count\":3e2}",
+        "{\"response\":\"a\",\"eval_count\":1234567890123456789}",
+        "{\"response\":\"a\",\"context\":[1,]}",
+        "{\"response\":\"a\",\"context\":[1",
+        "{\"response\":\"a\",\"context\":[\"b\"]}",
         "{\"response\":null}",
         "{\"response\":falsey}",
         "{\"error\":\"no\"}",
@@ -60,7 +86,7 @@ static void the_rest_is_left(void **state) {
         "{\"message\":{\"content\":{\"x\":\"a\"}}}",
         "{\"message\":{\"message\":{\"content\":\"a\"}}}",
         "{\"other\":{\"content\":\"a\"}}",
-        "{\"message\":{\"content\":\"a\",\"tool_calls\":[]}}",
+        "{\"message\":{\"content\":\"a\",\"tool_calls\":[{}]}}",
         "{\"response\"\"a\"}",
         "{response:\"a\"}",
     };
@@ -104,6 +130,9 @@ static size_t make_line(struct o3_rand *r, char out[512]) {
                                          "\"x\":",
                                          "\"\\u00e9\"",
                                          "1",
+                                         "[",
+                                         "]",
+                                         "\"eval_count\":12",
                                          " ",
                                          "\"response\":\"b\""};
     static const char *const MEMBERS[] = {"\"response\":\"b\"",
@@ -117,7 +146,21 @@ static size_t make_line(struct o3_rand *r, char out[512]) {
                                           "\"message\":{\"thinking\":\"\",\"content\":false}",
                                           "\"error\":\"e\"",
                                           "\"content\":\"c\"",
-                                          "\"model\":\"x\""};
+                                          "\"model\":\"x\"",
+                                          "\"done\":7",
+                                          "\"done_reason\":\"stop\"",
+                                          "\"done_reason\":false",
+                                          "\"eval_count\":8",
+                                          "\"eval_count\":\"8\"",
+                                          "\"eval_count\":-8",
+                                          "\"eval_count\":8.0",
+                                          "\"total_duration\":0",
+                                          "\"load_duration\":123456789012",
+                                          "\"prompt_eval_duration\":[1,22]",
+                                          "\"prompt_eval_count\":true",
+                                          "\"eval_duration\":99999999999999999999",
+                                          "\"context\":[]",
+                                          "\"context\":[5,0,7]"};
     size_t n = 0;
     bool is_wild = o3_rand_uniform(r) < 0.3;
     int n_pieces = 1 + (int)(o3_rand_uniform(r) * 6);
@@ -155,6 +198,7 @@ static void both_readers_agree(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(words_are_taken),
+        cmocka_unit_test(figures_are_taken),
         cmocka_unit_test(the_rest_is_left),
         cmocka_unit_test(both_readers_agree),
     };
