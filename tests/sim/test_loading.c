@@ -4,7 +4,9 @@
 #include "sim/rig.h"
 
 #define MODEL "sim-small:latest"
-#define FAST "probe: {interval: 5s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d}\n"
+#define FAST                                                                                                           \
+    "probe: {interval: 5s, max_busy_ratio: 1, max_tokens_per_day: 0, linger: 30d, "                                    \
+    "keep_conversation: 0s}\n"
 #define LOADS 12
 
 static double n_sent(const struct rig *r) {
