@@ -14,7 +14,8 @@
 #define CORRELATED 0.2
 #define CORRELATED_MAX 0.3
 #define STRONGLY_CORRELATED 2.0
-#define TAILS 4.2
+#define TAILS 4.9
+#define TAILS_MAX 0.0175 /* clipped scores have no longer tails than that */
 #define BEYOND_GAUSS 0.0062
 /* Strong whitening makes every lasting change small: there the member of the bank for small ones gets most of the
  * budget, the more so while the error of a young baseline hides changes. */
@@ -45,7 +46,7 @@ static double caution(const struct o3_drift_baseline *b, double rho) {
  * hardly reaches it, and less evidence will do. */
 #define GATE_CLEAR_FROM 1.2
 #define GATE_CLEAR_TO 1.6
-#define GATE_CLEAR 0.1
+#define GATE_CLEAR 0.13
 
 static double ramp(double x, double from, double to) {
     return fmin(1, fmax(0, (x - from) / (to - from)));
@@ -59,7 +60,7 @@ void o3_drift_evidence_weigh(struct o3_drift *d) {
     double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
     all *= 1 - GATE_CLEAR * ramp(gate, GATE_CLEAR_FROM, GATE_CLEAR_TO);
     for (int side = 0; side < 2; side++) {
-        double tail = 1 + TAILS * fmax(0, d->base.beyond[side] - BEYOND_GAUSS);
+        double tail = 1 + TAILS * fmin(TAILS_MAX, fmax(0, d->base.beyond[side] - BEYOND_GAUSS));
         for (int i = 0; i < O3_DRIFT_BANK; i++) {
             double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
             d->needed[side][i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * tail * (1 + small * (share - 1)));
