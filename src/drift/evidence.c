@@ -42,14 +42,20 @@ static double caution(const struct o3_drift_baseline *b, double rho) {
     return 1 + young(n, rho, found) + correlated;
 }
 
-/* Of the sd, as a lasting shift shows after whitening: where the minimum effect is large against the noise, chance
- * hardly reaches it, and less evidence will do. */
-#define GATE_CLEAR_FROM 1.2
-#define GATE_CLEAR_TO 1.6
-#define GATE_CLEAR 0.13
-
 static double ramp(double x, double from, double to) {
     return fmin(1, fmax(0, (x - from) / (to - from)));
+}
+
+static double tail_of(const struct o3_drift_baseline *b, int side) {
+    return fmax(0, b->beyond[side] - BEYOND_GAUSS);
+}
+
+/* Where the minimum effect is large against the noise (as a lasting shift shows after whitening), chance hardly reaches
+ * it, and less evidence will do; with long tails it does sooner. */
+static double gate_helps(const struct o3_drift *d, double rho) {
+    double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
+    double tail = fmax(tail_of(&d->base, 0), tail_of(&d->base, 1));
+    return 0.04 * ramp(gate, 0.75, 1) + 0.09 * ramp(gate, 1.2, 1.6) * (1 - ramp(tail, 0.004, 0.012));
 }
 
 void o3_drift_evidence_weigh(struct o3_drift *d) {
@@ -57,10 +63,9 @@ void o3_drift_evidence_weigh(struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base), all = caution(&d->base, rho);
     double n = (double)d->base.n, old = ramp(n, SMALL_AGING, SMALL_OLD);
     double small = ramp(rho, SMALL_FROM, SMALL_TO) * ramp(n, SMALL_NEW, SMALL_YOUNG);
-    double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
-    all *= 1 - GATE_CLEAR * ramp(gate, GATE_CLEAR_FROM, GATE_CLEAR_TO);
+    all *= 1 - gate_helps(d, rho);
     for (int side = 0; side < 2; side++) {
-        double tail = 1 + TAILS * fmin(TAILS_MAX, fmax(0, d->base.beyond[side] - BEYOND_GAUSS));
+        double tail = 1 + TAILS * fmin(TAILS_MAX, tail_of(&d->base, side));
         for (int i = 0; i < O3_DRIFT_BANK; i++) {
             double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
             d->needed[side][i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * tail * (1 + small * (share - 1)));
