@@ -44,15 +44,15 @@ def make_certificates(folder):
 class Client:
     """Requests with one credential. Every exchange goes to .record when somebody listens."""
 
-    def __init__(self, url, token, ca):
-        self.url, self.token, self.record = url, token, None
+    def __init__(self, url, token, ca, agent="o3-sidecar"):
+        self.url, self.token, self.agent, self.record = url, token, agent, None
         self.session = requests.Session()
         self.session.verify = str(ca)
         self.session.trust_env = False
 
     def send(self, method, path, body=None, kind="application/json", headers=(), timeout=harness.LIMIT_S, **more):
         data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body, separators=(",", ":"))
-        sent = {"Accept": "application/json"}
+        sent = {"Accept": "application/json", "User-Agent": self.agent}
         if self.token is not None:
             sent["Authorization"] = f"Bearer {self.token}"
         if data is not None:
@@ -87,7 +87,8 @@ class Cluster:
         self.etcd_port, self.peer_port, self.port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca = self.folder / "ca.crt"
-        self.admin = Client(self.url, ADMIN, self.ca)
+        # Its writes are listed under this name, as those of the chart would be.
+        self.admin = Client(self.url, ADMIN, self.ca, "helm")
         self.etcd = self.api = None
         self.start_etcd()
         self.start_api()
@@ -174,7 +175,7 @@ class Place:
 
     def allow(self, *verbs):
         """What the Role allows from now on; returns when the server acts by it."""
-        reply = self.admin.patch(f"{self.rbac}/roles/{self.ACCOUNT}", {"rules": self.rules(*verbs)})
+        reply = self.admin.patch(f"{self.rbac}/roles/{self.ACCOUNT}", {"rules": self.rules(*verbs) if verbs else []})
         assert reply.status_code == 200, reply.text
         client = self.client()
         codes = lambda: (client.get(self.path).status_code, client.patch(self.path + "?dryRun=All", {}).status_code)

@@ -14,7 +14,7 @@ KEPT_REQUEST = ("accept", "authorization", "content-type", "user-agent")
 KEPT_REPLY = ("content-length", "content-type", "retry-after", "warning")
 LONG_BYTES = 16384  # of a body; of a longer one only size and beginning are kept
 UID = re.compile(r"\b[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}\b")
-VERSION = re.compile(r'("resourceVersion":\s*")(\d+)(")')
+VERSION = re.compile(r'(\\*"resourceVersion\\*":\\*")(\d+)')
 TIME = re.compile(r"\b20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
 
@@ -30,7 +30,7 @@ class Recorder:
     def clean(self, text):
         text = text.replace(self.place.namespace, "ai")
         text = UID.sub(lambda m: self.uids.setdefault(m[0], f"00000000-0000-4000-8000-{len(self.uids) + 1:012}"), text)
-        text = VERSION.sub(lambda m: m[1] + self.versions.setdefault(m[2], str(1001 + len(self.versions))) + m[3], text)
+        text = VERSION.sub(lambda m: m[1] + self.versions.setdefault(m[2], str(1001 + len(self.versions))), text)
         return TIME.sub("2026-11-21T12:00:00Z", text)
 
     def body(self, text):
