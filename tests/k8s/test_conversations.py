@@ -237,6 +237,7 @@ def test_overloaded(narrow, is_recording):
         note("GET", place.path, reply.request.headers, None, reply)
 
     expect(200)
+    assert other.get(place.path).status_code == 200  # its token is known from now on, without asking the store
     narrow.etcd.send(signal.SIGSTOP)
     occupant = threading.Thread(target=occupy)
     occupant.start()
