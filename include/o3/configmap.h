@@ -28,8 +28,8 @@
 
 enum o3_publish_error {
     O3_PUBLISH_OK,
-    O3_PUBLISH_NO_TOKEN,     /* the token could not be read */
-    O3_PUBLISH_UNREACHABLE,  /* no connection, or not the server that the CA vouches for */
+    O3_PUBLISH_NO_TOKEN,     /* the token or the namespace could not be read */
+    O3_PUBLISH_UNREACHABLE,  /* no connection, one that broke, or not a server that the CA vouches for */
     O3_PUBLISH_TIMEOUT,      /* connected, and no whole answer in time */
     O3_PUBLISH_UNAUTHORIZED, /* 401, also with the token read again */
     O3_PUBLISH_FORBIDDEN,    /* 403: the Role is not there, or of another name */
@@ -62,7 +62,7 @@ struct o3_configmap_news {
 };
 
 struct o3_configmap_params {
-    const char *space, *name; /* namespace and name */
+    const char *space, *name; /* namespace, "" when it is told later, and name */
     const char *writer;       /* who we are: the pod's UID */
     int writes_per_hour;
     uint64_t seed;
@@ -85,6 +85,8 @@ struct o3_configmap_reply {
 struct o3_configmap;
 O3_MUST_CHECK int o3_configmap_new(const struct o3_configmap_params *p, struct o3_configmap **ret, struct o3_err *e);
 void o3_configmap_free(struct o3_configmap *c);
+/* The namespace, before a request is sent: the path of the present one becomes right. */
+void o3_configmap_set_space(struct o3_configmap *c, const char *space);
 /* What is to be there from now on; keys it does not name are left alone. False: no memory, the older want stays. */
 bool o3_configmap_want(struct o3_configmap *c, const struct o3_keys *keys, const char *reason, struct o3_now now);
 int64_t o3_configmap_deadline_ns(const struct o3_configmap *c); /* INT64_MAX: nothing to do, or an answer is awaited */

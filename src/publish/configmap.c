@@ -19,6 +19,7 @@
 enum step { IDLE, READING, PATCHING };
 
 struct o3_configmap {
+    char name[O3_CONFIGMAP_NAME_MAX + 1];
     char path[2 * O3_CONFIGMAP_NAME_MAX + 64], patch_path[2 * O3_CONFIGMAP_NAME_MAX + 96];
     char writer[O3_CONFIGMAP_WRITER_MAX];
     struct o3_pace pace;
@@ -50,11 +51,16 @@ const char *o3_publish_error_name(enum o3_publish_error e) {
     return NAMES[e];
 }
 
+void o3_configmap_set_space(struct o3_configmap *c, const char *space) {
+    snprintf(c->path, sizeof c->path, "/api/v1/namespaces/%.253s/configmaps/%s", space, c->name);
+    snprintf(c->patch_path, sizeof c->patch_path, "%s?fieldManager=o3-sidecar", c->path);
+}
+
 int o3_configmap_new(const struct o3_configmap_params *p, struct o3_configmap **ret, struct o3_err *e) {
     struct o3_configmap *c = calloc(1, sizeof *c);
     if (!c) return o3_err_set(e, O3_E_NOMEM, "no memory for the ConfigMap's publisher");
-    snprintf(c->path, sizeof c->path, "/api/v1/namespaces/%.253s/configmaps/%.253s", p->space, p->name);
-    snprintf(c->patch_path, sizeof c->patch_path, "%s?fieldManager=o3-sidecar", c->path);
+    o3_str_copy(c->name, sizeof c->name, p->name);
+    o3_configmap_set_space(c, p->space);
     o3_str_copy(c->writer, sizeof c->writer, p->writer);
     o3_pace_init(&c->pace, p->writes_per_hour, p->seed);
     o3_buf_init(&c->body, PATCH_BYTES_MAX);
