@@ -86,6 +86,11 @@ struct o3_daemon {
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
     int64_t store_at_ns;              /* prune it, or try again to open it */
 
+    /* what is published beside the files of the results folder; fixed at the start */
+    struct o3_publisher *publishers[2];
+    int n_publishers;
+    struct o3_mounted *mounted; /* NULL: none is configured */
+
     /* reload */
     struct o3_file_watch *watch;
     bool is_reloading, is_reload_again;
@@ -129,6 +134,14 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
                            size_t n);
 /* Replaces a file as a whole and makes its folder first. Blocking: inside jobs. */
 O3_MUST_CHECK int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct o3_err *e);
+
+/* daemon_publish.c */
+void o3_daemon_fill_publish_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+void o3_daemon_publish_start(struct o3_daemon *d, uint64_t seed);
+int64_t o3_daemon_publish_deadline_ns(const struct o3_daemon *d);
+void o3_daemon_publish_turn(struct o3_daemon *d, struct o3_now now);
+void o3_daemon_publish_stop(struct o3_daemon *d); /* before the client and the loop end */
+void o3_daemon_publish_free(struct o3_daemon *d); /* after the loop ended */
 
 /* host_metrics.c */
 void o3_daemon_set_host_metrics(struct o3_daemon *d);
