@@ -11,6 +11,9 @@ them: what he took out of them with null stays out. */ -}}
 {{- $_ := set $values $key (index $given $key) -}}
 {{- end -}}
 {{- end -}}
+{{- if hasKey (get $given "bundled" | default dict) "resources" -}}
+{{- $_ := set $values.bundled "resources" $given.bundled.resources -}}
+{{- end -}}
 {{- $_ := set . "Values" $values -}}
 {{- include "o3-sidecar.validate" . -}}
 {{- end -}}
@@ -95,16 +98,16 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 {{- end -}}
 
-{{- /* Argument: the map image, with its tag. */ -}}
+{{- /* Argument: root, the map image, and tag: for an image without one. */ -}}
 {{- define "o3-sidecar.image" -}}
-{{- if .registry -}}
-{{- .registry -}}/
+{{- if .image.registry -}}
+{{- .image.registry -}}/
 {{- end -}}
-{{- .repository -}}
-{{- if .digest -}}
-@{{ .digest }}
+{{- .image.repository -}}
+{{- if .image.digest -}}
+@{{ .image.digest }}
 {{- else -}}
-:{{ .tag }}
+:{{ default .tag .image.tag }}
 {{- end -}}
 {{- end -}}
 

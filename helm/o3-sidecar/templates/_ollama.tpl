@@ -4,7 +4,7 @@
 the whole pod satisfies the restricted Pod Security Standard. */ -}}
 {{- define "o3-sidecar.ollama" -}}
 name: ollama
-image: {{ include "o3-sidecar.image" .Values.bundled.image | quote }}
+image: {{ include "o3-sidecar.image" (dict "root" . "image" .Values.bundled.image "tag" "") | quote }}
 imagePullPolicy: {{ .Values.bundled.image.pullPolicy }}
 env:
   - name: HOME

@@ -4,7 +4,7 @@
 probes ask about the process and its configuration alone, never about Ollama, which starts after it. */ -}}
 {{- define "o3-sidecar.container" -}}
 name: o3
-image: {{ include "o3-sidecar.image" (merge (dict "tag" (default .Chart.AppVersion .Values.image.tag)) .Values.image) | quote }}
+image: {{ include "o3-sidecar.image" (dict "root" . "image" .Values.image "tag" .Chart.AppVersion) | quote }}
 imagePullPolicy: {{ .Values.image.pullPolicy }}
 {{- if ne .Values.mode "standalone" }}
 restartPolicy: Always
@@ -16,15 +16,7 @@ args:
   {{- toYaml . | nindent 2 }}
   {{- end }}
 env:
-  - name: POD_NAME
-    valueFrom:
-      fieldRef:
-        fieldPath: metadata.name
-  - name: POD_NAMESPACE
-    valueFrom:
-      fieldRef:
-        fieldPath: metadata.namespace
-  - name: POD_UID
+  - name: O3_KUBERNETES_POD_UID
     valueFrom:
       fieldRef:
         fieldPath: metadata.uid
