@@ -6,6 +6,7 @@ import json
 import os
 import pathlib
 import subprocess
+import tempfile
 
 import yaml
 
@@ -23,9 +24,10 @@ def helm(*args, major=4, values=None, check=True, cwd=None):
     argv = [str(TOOLS / f"helm-{major}" / "helm"), *map(str, args)]
     if values is not None:
         argv += ["-f", "-"]
-    env = {"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "KUBECONFIG": "/nonexistent", "HELM_NO_PLUGINS": "1"}
-    done = subprocess.run(argv, input=None if values is None else yaml.safe_dump(values), capture_output=True, text=True, env=env,
-                          cwd=cwd, timeout=120)
+    with tempfile.TemporaryDirectory(prefix="o3-helm-") as home:
+        env = {"HOME": home, "PATH": "/usr/bin:/bin", "KUBECONFIG": "/dev/null"}
+        done = subprocess.run(argv, input=None if values is None else yaml.safe_dump(values), capture_output=True, text=True, env=env,
+                              cwd=cwd, timeout=120)
     assert not check or done.returncode == 0, f"{' '.join(argv)}\n{json.dumps(values)}\n{done.stderr}"
     return done
 
