@@ -11,6 +11,7 @@ from stand_in import api_server
 def presets_of(release):
     meta = {"name": "o3-ai-configs", "namespace": "ollama"}
     if release:
+        meta["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
         meta["annotations"] = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "ollama"}
     return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"m.yaml": "model: m\n"}}
 
@@ -33,13 +34,19 @@ def test_second_release_is_told_to_take_another_name(major):
 
 
 @pytest.mark.parametrize("major", charts.HELMS)
-@pytest.mark.parametrize("owner", ["first", None])
-def test_a_release_adopts_its_own_presets(major, owner):
-    """After an upgrade or a new installation under the same name; and of one that nobody owns helm itself tells."""
-    with api_server(presets_of(owner)) as url:
+def test_a_release_adopts_its_own_presets(major):
+    """After an upgrade, or a new installation under the same name."""
+    with api_server(presets_of("first")) as url:
         done = template(url, "first", {}, major)
         assert done.returncode == 0, done.stderr
         assert "data" not in charts.objects_of(done.stdout)["ConfigMap", "o3-ai-configs"]
+
+
+@pytest.mark.parametrize("major", charts.HELMS)
+def test_presets_that_nobody_owns_can_be_used(major):
+    with api_server(presets_of(None)) as url:
+        done = template(url, "first", {"presets": {"configMap": {"create": False}}}, major)
+        assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("values", [{}, BUNDLED, STANDALONE], ids=["attach", "bundled", "standalone"])

@@ -397,7 +397,10 @@ def test_test_pod_asks_the_service_and_is_no_part_of_it(rendered):
     objects = rendered("bundled, all of the pod")
     pod = objects["Pod", "o3-o3-sidecar-test"]
     assert pod["metadata"]["annotations"]["helm.sh/hook"] == "test"
-    assert pod["spec"]["containers"][0]["args"] == ["healthcheck", "--web.listen=o3-o3-sidecar:9000"]
+    (container,) = pod["spec"]["containers"]
+    assert container["args"] == ["healthcheck", "--web.listen=o3-o3-sidecar:9000", "--web.config_file=/etc/o3/web/web-config.yaml"]
+    assert container["volumeMounts"][0]["mountPath"] == "/etc/o3/web" and pod["spec"]["volumes"][0]["secret"] == {"secretName": "web"}
+    assert "volumes" not in rendered("bundled")["Pod", "o3-o3-sidecar-test"]["spec"]
     for o in objects.values():
         if o["kind"] == "Service":
             assert not o["spec"]["selector"].items() <= pod["metadata"]["labels"].items()
