@@ -6,21 +6,33 @@ namespace stay. Authentication, RBAC, admission (Pod Security) and storage are t
 """
 
 import base64
+import contextlib
 import json
 import os
 import pathlib
+import random
+import socket
 import subprocess
 import time
 
 import requests
 
 import harness
-from harness import Process, free_port, wait_for
+from harness import Process, wait_for
 
 SERVERS = pathlib.Path(os.environ.get("O3_TEST_K8S", "/nonexistent"))
 ADMIN = "admin-token-of-the-tests"
 ISSUER = "https://kubernetes.default.svc"
 MERGE = "application/merge-patch+json"
+
+
+def free_port():
+    """Below the ports that the system gives to outgoing connections: the servers make many before all of them listen."""
+    while True:
+        port = random.randrange(15000, 32000)
+        with socket.socket() as s, contextlib.suppress(OSError):
+            s.bind(("127.0.0.1", port))
+            return port
 
 
 def openssl(*args, stdin=None):
