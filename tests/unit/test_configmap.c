@@ -395,6 +395,59 @@ static void test_the_place_is_given_back(void **state) {
     assert_string_equal(kube_data(&r->kube, "max_context.num_ctx"), "4096");
 }
 
+static void keep(struct rig *r, const char *text) {
+    assert_true(o3_configmap_keep(r->c, text, strlen(text)));
+}
+
+/* What is known of baselines rides with patches that there are anyway, and readers do not see it come every hour. */
+static void test_state_rides_along(void **state) {
+    struct rig *r = *state;
+    keep(r, "{\"n\":1}");
+    run_for(r, 3600);
+    assert_int_equal(r->n_requests, 0); /* nothing is wanted yet */
+    want(r, 4096);
+    run_for(r, 10);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":1}");
+    char checksum[80];
+    snprintf(checksum, sizeof checksum, "%s", kube_annotation(&r->kube, "checksum"));
+    keep(r, "{\"n\":2}");
+    run_for(r, 12 * 3600);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":1}");
+    run_for(r, 13 * 3600);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":2}");
+    assert_string_equal(kube_annotation(&r->kube, "checksum"), checksum);
+    assert_string_equal(kube_annotation(&r->kube, "generation"), "1");
+    assert_int_equal(r->n_outcomes[O3_PUBLISH_WRITTEN], 1);
+    keep(r, "{\"n\":3}");
+    struct o3_configmap_request rq;
+    assert_true(o3_configmap_release(r->c, &rq));
+    assert_int_equal(kube_answer(&r->kube, &rq), 200);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":3}");
+    assert_string_equal(kube_annotation(&r->kube, "writer"), "");
+    static char big[O3_CONFIGMAP_STATE_MAX + 2];
+    memset(big, 'x', sizeof big - 1);
+    assert_false(o3_configmap_keep(r->c, big, sizeof big - 1));
+}
+
+static void test_a_look_reads_the_state_and_writes_nothing(void **state) {
+    struct rig *r = *state;
+    kube_put(&r->kube, O3_KEY_STATE, "{\"n\":7}");
+    r->kube.fail_status = 503;
+    o3_configmap_look(r->c, r->now);
+    run_for(r, 1);
+    assert_int_equal(r->news.outcome, O3_PUBLISH_FAILED);
+    assert_false(r->news.is_read);
+    r->kube.fail_status = 0;
+    run_for(r, 7200); /* tried again by itself, and then it rests */
+    assert_string_equal(o3_configmap_state(r->c), "{\"n\":7}");
+    assert_int_equal(r->kube.n_reads, 1);
+    assert_int_equal(r->kube.n_data_writes + r->kube.n_writer_writes, 0);
+    assert_false(o3_configmap_is_writer(r->c));
+    want(r, 4096);
+    run_for(r, 10);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":7}"); /* without one of our own it stays */
+}
+
 static void test_url_of_the_environment(void **state) {
     (void)state;
     char url[300];
@@ -529,6 +582,8 @@ int main(void) {
                                        T(test_another_writer_is_left_alone_until_it_is_silent),
                                        T(test_a_place_with_an_impossible_time_is_free),
                                        T(test_the_place_is_given_back),
+                                       T(test_state_rides_along),
+                                       T(test_a_look_reads_the_state_and_writes_nothing),
                                        cmocka_unit_test(test_url_of_the_environment),
                                        cmocka_unit_test(test_recorded_conversations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
