@@ -58,6 +58,7 @@ struct o3_configmap_news {
     size_t n_changed;                    /* keys, when written */
     bool is_taken;                       /* this pod has become the writer */
     char other[O3_CONFIGMAP_WRITER_MAX]; /* the writer: of NOT_WRITER, or whom it was taken from; "" nobody */
+    bool is_read;                        /* an answer told what is there: o3_configmap_state is of it */
     char text[256];                      /* of a failure, for people */
 };
 
@@ -89,6 +90,14 @@ void o3_configmap_free(struct o3_configmap *c);
 void o3_configmap_set_space(struct o3_configmap *c, const char *space);
 /* What is to be there from now on; keys it does not name are left alone. False: no memory, the older want stays. */
 bool o3_configmap_want(struct o3_configmap *c, const struct o3_keys *keys, const char *reason, struct o3_now now);
+/* A text that is kept under O3_KEY_STATE. It is no preset: it goes with the next patch that there is, and by itself
+ * only when what is there is a day old; it costs nothing of the budget and changes neither generation nor checksum. */
+#define O3_CONFIGMAP_STATE_MAX (32u * 1024)
+bool o3_configmap_keep(struct o3_configmap *c, const char *text, size_t n);
+/* Read the object although nothing is wanted of it yet. */
+void o3_configmap_look(struct o3_configmap *c, struct o3_now now);
+/* What stood under O3_KEY_STATE when the object was read last; "" nothing. */
+const char *o3_configmap_state(const struct o3_configmap *c);
 int64_t o3_configmap_deadline_ns(const struct o3_configmap *c); /* INT64_MAX: nothing to do, or an answer is awaited */
 bool o3_configmap_request(struct o3_configmap *c, struct o3_now now, struct o3_configmap_request *ret);
 void o3_configmap_reply(struct o3_configmap *c, const struct o3_configmap_reply *r, struct o3_now now,

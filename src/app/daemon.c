@@ -35,14 +35,15 @@ static int64_t min64(int64_t a, int64_t b) {
 
 static int64_t deadline_ns(void *ctx) {
     struct o3_daemon *d = ctx;
-    int64_t t = min64(o3_sidecar_deadline_ns(d->sidecar), o3_daemon_publish_deadline_ns(d));
+    int64_t t = d->state_until_ns ? d->state_until_ns : o3_sidecar_deadline_ns(d->sidecar);
+    t = min64(t, o3_daemon_publish_deadline_ns(d));
     return min64(t, min64(min64(d->flush_at_ns, d->store_at_ns), d->check_file_at_ns));
 }
 
 static void turn(void *ctx, struct o3_now now) {
     struct o3_daemon *d = ctx;
     if (d->is_stopping) return;
-    o3_sidecar_turn(d->sidecar, now);
+    if (!o3_daemon_awaits_state(d, now.mono_ns)) o3_sidecar_turn(d->sidecar, now);
     o3_daemon_publish_turn(d, now);
     o3_daemon_flush_turn(d, now.mono_ns);
     o3_daemon_reload_turn(d, now.mono_ns);

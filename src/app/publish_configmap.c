@@ -11,7 +11,8 @@
 #define TOKEN_LIFE_NS (60 * O3_NS_PER_S)
 #define TOKEN_BYTES_MAX (16u * 1024)
 #define CONNECT_MS_MAX 5000
-#define STOP_MS 300
+#define STOP_MS 300 /* for each of the summary and the last patch */
+#define SUMMARY_LIFE_NS (5 * O3_NS_PER_S)
 
 struct configmap {
     struct o3_publisher base; /* first */
@@ -28,6 +29,9 @@ struct configmap {
     bool is_busy, is_stopped, is_other_told;
     struct o3_xfer *xfer;
     struct o3_buf body;
+    bool keeps_state;
+    struct o3_state_summary summary;
+    int64_t summary_at_ns; /* INT64_MIN none yet */
 };
 
 /* ---- token and namespace ---- */
@@ -105,6 +109,8 @@ static void answer(struct configmap *m, const struct o3_configmap_reply *r) {
     m->is_busy = false;
     o3_configmap_reply(m->talk, r, o3_now_read(), &news);
     if (m->is_stopped) return;
+    if (news.is_read && m->base.daemon->state_until_ns)
+        o3_daemon_state_came(m->base.daemon, o3_configmap_state(m->talk));
     tell_writer(m, &news);
     o3_daemon_published(&m->base, &news, m->reason);
 }
@@ -187,6 +193,7 @@ static void done_token(void *job) {
     struct configmap *m = j->owner;
     if (m->is_stopped) {
         forget(j->token);
+        m->is_busy = false;
     } else if (j->err.code) {
         forget(j->token);
         trouble(m, O3_PUBLISH_NO_TOKEN, j->err.text);
@@ -208,6 +215,26 @@ static void fetch_token(struct configmap *m) {
     trouble(m, O3_PUBLISH_NO_TOKEN, "too much work is waiting");
 }
 
+/* ---- the summary of states ---- */
+
+static void done_summary(struct o3_state_summary *s) {
+    struct configmap *m = s->ctx;
+    m->is_busy = false;
+    m->summary_at_ns = o3_now_read().mono_ns;
+    if (s->text.len && !o3_configmap_keep(m->talk, o3_buf_str(&s->text), s->text.len))
+        O3_DAEMON_EVENT(m->base.daemon, O3_EV_LIMIT_REACHED, O3_F_STR("what", "memory for the summary of states"));
+    o3_buf_done(&s->text);
+}
+
+/* True: it is being made, and the next step waits for it. */
+static bool summarize(struct configmap *m, int64_t now_ns) {
+    bool is_new = m->summary_at_ns != INT64_MIN && now_ns - m->summary_at_ns < SUMMARY_LIFE_NS;
+    if (!m->keeps_state || is_new || m->base.daemon->state_until_ns) return false;
+    m->summary = (struct o3_state_summary){.daemon = m->base.daemon, .done = done_summary, .ctx = m};
+    m->is_busy = o3_daemon_summarize(&m->summary);
+    return m->is_busy;
+}
+
 /* ---- as a publisher ---- */
 
 static void configmap_want(struct o3_publisher *p, const struct o3_keys *keys, const char *reason, struct o3_now now) {
@@ -224,7 +251,8 @@ static int64_t configmap_deadline_ns(const struct o3_publisher *p) {
 
 static void configmap_turn(struct o3_publisher *p, struct o3_now now) {
     struct configmap *m = (struct configmap *)p;
-    if (m->is_busy || m->is_stopped || !o3_configmap_request(m->talk, now, &m->rq)) return;
+    if (m->is_busy || m->is_stopped || now.mono_ns < o3_configmap_deadline_ns(m->talk)) return;
+    if (summarize(m, now.mono_ns) || !o3_configmap_request(m->talk, now, &m->rq)) return;
     m->is_busy = true;
     bool is_token_good = m->token && !m->rq.needs_new_token && now.mono_ns - m->token_at_ns < TOKEN_LIFE_NS;
     if (is_token_good)
@@ -234,16 +262,22 @@ static void configmap_turn(struct o3_publisher *p, struct o3_now now) {
 }
 
 /* The place is given back, if that takes no time: the next pod need not wait two hours for it. */
+static void wait_a_moment(struct configmap *m) {
+    int64_t end_ns = o3_now_read().mono_ns + STOP_MS * O3_NS_PER_MS;
+    while (m->is_busy && o3_now_read().mono_ns < end_ns)
+        o3_loop_once(m->base.daemon->loop, 20);
+}
+
 static void configmap_stop(struct o3_publisher *p) {
     struct configmap *m = (struct configmap *)p;
-    struct o3_loop *loop = p->daemon->loop;
+    bool is_summarizing = m->is_busy && !m->xfer && m->summary.daemon;
     o3_xfer_cancel(m->xfer);
     m->xfer = NULL;
     m->is_stopped = true;
+    m->summary_at_ns = INT64_MIN; /* what the engine saved as it stopped belongs to it */
+    if (o3_configmap_is_writer(m->talk) && (is_summarizing || summarize(m, o3_now_read().mono_ns))) wait_a_moment(m);
     m->is_busy = m->token && *m->url && o3_configmap_release(m->talk, &m->rq) && send_request(m) == 0;
-    int64_t end_ns = o3_now_read().mono_ns + STOP_MS * O3_NS_PER_MS;
-    while (m->is_busy && o3_now_read().mono_ns < end_ns)
-        o3_loop_once(loop, 20);
+    wait_a_moment(m);
     o3_xfer_cancel(m->xfer);
     m->xfer = NULL;
 }
@@ -253,6 +287,7 @@ static void configmap_free(struct o3_publisher *p) {
     o3_configmap_free(m->talk);
     forget(m->token);
     o3_buf_done(&m->body);
+    o3_buf_done(&m->summary.text);
     free(m);
 }
 
@@ -307,6 +342,10 @@ struct o3_publisher *o3_publisher_configmap_new(struct o3_daemon *d, uint64_t se
     o3_str_copy(m->base.name, sizeof m->base.name, v->publish_configmap);
     if (*v->kubernetes_namespace) learn_space(m, v->kubernetes_namespace);
     find_server(m);
+    m->keeps_state = v->publish_state;
+    m->summary_at_ns = INT64_MIN;
+    if (m->keeps_state) o3_daemon_await_state(d);
+    if (d->state_until_ns) o3_configmap_look(m->talk, o3_now_read());
     o3_metric_set(d->metrics, O3_M_PRESET_WRITER, O3_NO_LABELS, 0);
     return &m->base;
 }

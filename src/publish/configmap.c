@@ -11,6 +11,7 @@
 #define CONFLICT_SPAN_NS (2 * O3_NS_PER_S) /* within which a lost race is run again */
 #define LOOK_AGAIN_NS (300 * O3_NS_PER_S)  /* while another pod is the writer */
 #define HOPELESS_NS (600 * O3_NS_PER_S)    /* what the server refused for its content */
+#define STATE_AGE_NS (24 * 3600 * O3_NS_PER_S)
 #define RETRY_AFTER_MAX_S 3600
 #define CONFLICTS_MAX 5
 #define PATCH_BYTES_MAX (3u * 1024 * 1024)
@@ -38,6 +39,10 @@ struct o3_configmap {
     size_t n_changed;
     enum o3_publish_error last_error;
 
+    struct o3_buf state, state_there; /* to be kept; as it was read last */
+    int64_t state_at_ns;              /* when it was written last; INT64_MIN never by this process */
+    bool is_state_sent;
+
     bool is_writer;
     char version[64]; /* of the last answer; "" unknown */
     char other[O3_CONFIGMAP_WRITER_MAX];
@@ -64,6 +69,9 @@ int o3_configmap_new(const struct o3_configmap_params *p, struct o3_configmap **
     o3_str_copy(c->writer, sizeof c->writer, p->writer);
     o3_pace_init(&c->pace, p->writes_per_hour, p->seed);
     o3_buf_init(&c->body, PATCH_BYTES_MAX);
+    o3_buf_init(&c->state, O3_CONFIGMAP_STATE_MAX);
+    o3_buf_init(&c->state_there, O3_CONFIGMAP_STATE_MAX);
+    c->state_at_ns = INT64_MIN;
     c->at_ns = INT64_MAX;
     *ret = c;
     return 0;
@@ -73,6 +81,8 @@ void o3_configmap_free(struct o3_configmap *c) {
     if (!c) return;
     o3_keys_free(&c->want);
     o3_buf_done(&c->body);
+    o3_buf_done(&c->state);
+    o3_buf_done(&c->state_there);
     free(c);
 }
 
@@ -95,6 +105,20 @@ bool o3_configmap_want(struct o3_configmap *c, const struct o3_keys *keys, const
     int64_t soon_ns = now.mono_ns + SETTLE_NS;
     if (may_help && soon_ns < c->at_ns) c->at_ns = soon_ns;
     return true;
+}
+
+bool o3_configmap_keep(struct o3_configmap *c, const char *text, size_t n) {
+    if (n > O3_CONFIGMAP_STATE_MAX) return false;
+    o3_buf_clear(&c->state);
+    return o3_buf_add(&c->state, text, n) == 0;
+}
+
+void o3_configmap_look(struct o3_configmap *c, struct o3_now now) {
+    if (c->step == IDLE && now.mono_ns < c->at_ns) c->at_ns = now.mono_ns;
+}
+
+const char *o3_configmap_state(const struct o3_configmap *c) {
+    return o3_buf_str(&c->state_there);
 }
 
 int64_t o3_configmap_deadline_ns(const struct o3_configmap *c) {
@@ -230,7 +254,17 @@ static void settle(struct o3_configmap *c, int64_t now_ns) {
     c->pace.n_failures = 0;
     c->last_error = O3_PUBLISH_OK;
     c->is_token_new = c->is_sent_unsure = false;
-    c->at_ns = c->is_pending ? now_ns + SETTLE_NS : renew_at_ns(c, now_ns);
+    c->at_ns = c->is_pending ? now_ns + SETTLE_NS : c->has_want ? renew_at_ns(c, now_ns) : INT64_MAX;
+}
+
+static bool is_state_old(const struct o3_configmap *c, int64_t now_ns) {
+    return c->state_at_ns == INT64_MIN || now_ns - c->state_at_ns >= STATE_AGE_NS;
+}
+
+/* The text to send with a patch. Readers see every change of an object: one for its sake alone comes once a day. */
+static const char *state_to_send(const struct o3_configmap *c, bool is_data_patch, int64_t now_ns) {
+    if (!c->state.len || !strcmp(o3_buf_str(&c->state), o3_buf_str(&c->state_there))) return NULL;
+    return is_data_patch || is_state_old(c, now_ns) ? o3_buf_str(&c->state) : NULL;
 }
 
 static void begin_patch(struct o3_configmap *c, const struct object *o, struct o3_now now,
@@ -240,7 +274,9 @@ static void begin_patch(struct o3_configmap *c, const struct object *o, struct o
                       .wall_ms = now.wall_ms,
                       .have = c->n_changed ? o : NULL,
                       .want = &c->want,
-                      .reason = c->reason};
+                      .reason = c->reason,
+                      .state = state_to_send(c, c->n_changed > 0, now.mono_ns)};
+    c->is_state_sent = p.state != NULL;
     o3_buf_clear(&c->body);
     int r = patch_encode(&p, &c->body);
     if (r < 0) {
@@ -276,6 +312,10 @@ static void nothing_to_change(struct o3_configmap *c, const struct object *o, st
 
 static void decide(struct o3_configmap *c, const struct object *o, struct o3_now now, struct o3_configmap_news *ret) {
     o3_str_copy(c->version, sizeof c->version, o->version);
+    if (!c->has_want) { /* somebody looks, and does not write yet */
+        settle(c, now.mono_ns);
+        return;
+    }
     if (!is_ours(c, o) && is_held(o, now.wall_ms)) {
         be_no_writer(c, o, now, ret);
         return;
@@ -305,6 +345,10 @@ static void read_done(struct o3_configmap *c, const struct o3_configmap_reply *r
         fail_with(c, code == O3_E_LIMIT ? O3_PUBLISH_TOO_LARGE : O3_PUBLISH_BAD_REPLY, e.text, now.mono_ns, ret);
         return;
     }
+    const struct o3_key *state = o3_keys_find(&o.data, O3_KEY_STATE);
+    o3_buf_clear(&c->state_there);
+    if (state && o3_buf_add(&c->state_there, state->value, state->n) < 0) o3_buf_clear(&c->state_there);
+    ret->is_read = true;
     decide(c, &o, now, ret);
     object_free(&o);
 }
@@ -320,6 +364,7 @@ static void patch_done(struct o3_configmap *c, const struct o3_configmap_reply *
     ret->is_taken = !c->is_writer;
     if (ret->is_taken) o3_str_copy(ret->other, sizeof ret->other, c->other);
     c->is_writer = true;
+    if (c->is_state_sent) c->state_at_ns = now.mono_ns;
     if (c->is_data_patch) {
         o3_pace_wrote(&c->pace, now.mono_ns);
         ret->outcome = O3_PUBLISH_WRITTEN;
@@ -348,7 +393,8 @@ void o3_configmap_reply(struct o3_configmap *c, const struct o3_configmap_reply 
 }
 
 bool o3_configmap_release(struct o3_configmap *c, struct o3_configmap_request *ret) {
-    struct patch p = {.version = c->version, .writer = ""};
+    bool is_new = c->state.len && strcmp(o3_buf_str(&c->state), o3_buf_str(&c->state_there)) != 0;
+    struct patch p = {.version = c->version, .writer = "", .state = is_new ? o3_buf_str(&c->state) : NULL};
     if (!c->is_writer || !*c->version) return false;
     o3_buf_clear(&c->body);
     if (patch_encode(&p, &c->body) < 0) return false;

@@ -102,7 +102,8 @@ static int add_change_annotations(const struct patch *p, struct o3_buf *out) {
 /* Only what differs: a key that somebody else put there stays as it is. */
 static void add_data(const struct patch *p, struct o3_buf *out) {
     o3_buf_adds(out, ",\"data\":{");
-    for (size_t i = 0; i < p->want->n; i++) {
+    if (p->state) add_text(out, O3_KEY_STATE, p->state);
+    for (size_t i = 0; p->have && i < p->want->n; i++) {
         const struct o3_key *k = &p->want->v[i], *old = o3_keys_find(&p->have->data, k->name);
         bool is_same = old ? k->value && old->n == k->n && !memcmp(old->value, k->value, k->n) : !k->value;
         if (!is_same) add_text(out, k->name, k->value);
@@ -118,6 +119,6 @@ int patch_encode(const struct patch *p, struct o3_buf *out) {
     int r = p->have ? add_change_annotations(p, out) : 0;
     if (r < 0) return r;
     o3_buf_adds(out, "}}");
-    if (p->have) add_data(p, out);
+    if (p->have || p->state) add_data(p, out);
     return o3_buf_adds(out, "}");
 }

@@ -26,6 +26,7 @@ struct patch {
     const struct object *have; /* NULL: the writer alone */
     const struct o3_keys *want;
     const char *reason;
+    const char *state; /* NULL: none, or it stays as it is */
 };
 O3_MUST_CHECK int patch_encode(const struct patch *p, struct o3_buf *out);
 /* The message of a Status object, cleaned; "" when there is none. */

@@ -395,6 +395,59 @@ static void test_the_place_is_given_back(void **state) {
     assert_string_equal(kube_data(&r->kube, "max_context.num_ctx"), "4096");
 }
 
+static void keep(struct rig *r, const char *text) {
+    assert_true(o3_configmap_keep(r->c, text, strlen(text)));
+}
+
+/* What is known of baselines rides with patches that there are anyway, and readers do not see it come every hour. */
+static void test_state_rides_along(void **state) {
+    struct rig *r = *state;
+    keep(r, "{\"n\":1}");
+    run_for(r, 3600);
+    assert_int_equal(r->n_requests, 0); /* nothing is wanted yet */
+    want(r, 4096);
+    run_for(r, 10);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":1}");
+    char checksum[80];
+    snprintf(checksum, sizeof checksum, "%s", kube_annotation(&r->kube, "checksum"));
+    keep(r, "{\"n\":2}");
+    run_for(r, 12 * 3600);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":1}");
+    run_for(r, 13 * 3600);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":2}");
+    assert_string_equal(kube_annotation(&r->kube, "checksum"), checksum);
+    assert_string_equal(kube_annotation(&r->kube, "generation"), "1");
+    assert_int_equal(r->n_outcomes[O3_PUBLISH_WRITTEN], 1);
+    keep(r, "{\"n\":3}");
+    struct o3_configmap_request rq;
+    assert_true(o3_configmap_release(r->c, &rq));
+    assert_int_equal(kube_answer(&r->kube, &rq), 200);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":3}");
+    assert_string_equal(kube_annotation(&r->kube, "writer"), "");
+    static char big[O3_CONFIGMAP_STATE_MAX + 2];
+    memset(big, 'x', sizeof big - 1);
+    assert_false(o3_configmap_keep(r->c, big, sizeof big - 1));
+}
+
+static void test_a_look_reads_the_state_and_writes_nothing(void **state) {
+    struct rig *r = *state;
+    kube_put(&r->kube, O3_KEY_STATE, "{\"n\":7}");
+    r->kube.fail_status = 503;
+    o3_configmap_look(r->c, r->now);
+    run_for(r, 1);
+    assert_int_equal(r->news.outcome, O3_PUBLISH_FAILED);
+    assert_false(r->news.is_read);
+    r->kube.fail_status = 0;
+    run_for(r, 7200); /* tried again by itself, and then it rests */
+    assert_string_equal(o3_configmap_state(r->c), "{\"n\":7}");
+    assert_int_equal(r->kube.n_reads, 1);
+    assert_int_equal(r->kube.n_data_writes + r->kube.n_writer_writes, 0);
+    assert_false(o3_configmap_is_writer(r->c));
+    want(r, 4096);
+    run_for(r, 10);
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), "{\"n\":7}"); /* without one of our own it stays */
+}
+
 static void test_url_of_the_environment(void **state) {
     (void)state;
     char url[300];
@@ -413,75 +466,86 @@ static void test_url_of_the_environment(void **state) {
 
 /* ---- recorded conversations ---- */
 
-/* Of what is recorded, only what this publisher would ask: one object read or patched by name. */
-static bool is_of_ours(const json_t *rq) {
+/* Of what is recorded, only what this publisher would ask: the object read or patched by its name. */
+static bool is_of_ours(const json_t *rq, const char *object) {
     const char *method = json_string_value(json_object_get(rq, "method"));
     const char *path = json_string_value(json_object_get(rq, "path"));
-    const char *type = json_string_value(json_object_get(json_object_get(rq, "headers"), "Content-Type"));
-    const char *name = path ? strstr(path, "/configmaps/") : NULL;
-    if (!method || !name || !name[12]) return false;
-    if (!strcmp(method, "GET")) return !strchr(name, '?');
-    return !strcmp(method, "PATCH") && type && !strcmp(type, "application/merge-patch+json");
+    const char *type = json_string_value(json_object_get(json_object_get(rq, "headers"), "content-type"));
+    char patched[640];
+    snprintf(patched, sizeof patched, "%s?fieldManager=o3-sidecar", object);
+    if (!strcmp(method, "GET")) return !strcmp(path, object);
+    return !strcmp(method, "PATCH") && !strcmp(path, patched) && type && !strcmp(type, "application/merge-patch+json");
 }
 
-/* What a real server answers is understood as the hand-written answers above are. False: not of ours. */
-static bool play(const char *file) {
-    char path[400];
-    snprintf(path, sizeof path, "tests/k8s/conversations/%s", file);
-    char *text = o3_test_read(path, NULL);
-    json_error_t e;
-    json_t *all = json_loads(text, 0, &e), *rq = json_object_get(all, "request"),
-           *rs = json_object_get(all, "response");
-    if (!all) fail_msg("%s: %s", path, e.text);
-    if (!is_of_ours(rq)) {
-        free(text);
-        json_decref(all);
-        return false;
-    }
-    const char *method = json_string_value(json_object_get(rq, "method"));
-    int status = (int)json_integer_value(json_object_get(rs, "status"));
-    json_t *body = json_object_get(rs, "body");
-    char *bytes = json_is_string(body) ? strdup(json_string_value(body))
-                                       : json_dumps(body, JSON_COMPACT | JSON_ENCODE_ANY);
-    const char *after = json_string_value(json_object_get(json_object_get(rs, "headers"), "Retry-After"));
-    int64_t retry_after_s = 0;
-    if (after) assert_true(o3_int_parse(after, &retry_after_s));
-    void *state = NULL;
-    set_up(&state);
-    struct rig *r = state;
-    struct o3_configmap_request asked;
+static struct o3_configmap_reply reply_of(const json_t *rs) {
+    const char *after = json_string_value(json_object_get(json_object_get(rs, "headers"), "retry-after"));
+    const char *body = json_string_value(json_object_get(rs, "body"));
+    struct o3_configmap_reply r = {.status = (int)json_integer_value(json_object_get(rs, "status")), .body = body};
+    if (after) assert_true(o3_int_parse(after, &r.retry_after_s));
+    if (body) r.n = strlen(body);
+    return r;
+}
+
+/* The request that the recorded answer belongs to; before a patch comes a read that works. */
+static void ask(struct rig *r, const char *method, struct o3_configmap_request *ret) {
     want(r, 4096);
     pass(r, O3_NS_PER_S);
-    assert_true(o3_configmap_request(r->c, r->now, &asked));
-    if (!strcmp(method, "PATCH")) { /* a read that works comes first */
-        struct o3_configmap_reply read = {.status = kube_answer(&r->kube, &asked)};
+    assert_true(o3_configmap_request(r->c, r->now, ret));
+    if (!strcmp(method, "PATCH")) {
+        struct o3_configmap_reply read = {.status = kube_answer(&r->kube, ret)};
         read.body = r->kube.body;
         read.n = strlen(r->kube.body);
         o3_configmap_reply(r->c, &read, r->now, &r->news);
-        assert_true(o3_configmap_request(r->c, r->now, &asked));
+        assert_true(o3_configmap_request(r->c, r->now, ret));
     }
-    assert_string_equal(asked.method, method);
-    for (int i = 0; i < (status == 401 || status == 409 ? 8 : 1); i++) { /* what is tried again at once, too */
-        struct o3_configmap_reply reply = {
-            .status = status, .body = bytes, .n = strlen(bytes), .retry_after_s = retry_after_s};
+    assert_string_equal(ret->method, method);
+}
+
+/* What a real server answers is understood as the hand-written answers above are. */
+static void play(const json_t *rq, const json_t *rs) {
+    struct o3_configmap_reply reply = reply_of(rs);
+    struct o3_configmap_request asked;
+    void *state = NULL;
+    set_up(&state);
+    struct rig *r = state;
+    ask(r, json_string_value(json_object_get(rq, "method")), &asked);
+    bool is_tried_again = reply.status == 401 || reply.status == 409;
+    for (int i = 0; i < (is_tried_again ? 8 : 1); i++) {
         o3_configmap_reply(r->c, &reply, r->now, &r->news);
-        if (r->news.outcome != O3_PUBLISH_GOES_ON) break;
-        if (status == 200) break;
+        if (!is_tried_again || r->news.outcome != O3_PUBLISH_GOES_ON) break;
         pass(r, 3 * O3_NS_PER_S);
         assert_true(o3_configmap_request(r->c, r->now, &asked));
     }
-    if (status == 200) {
-        assert_int_not_equal(r->news.outcome, O3_PUBLISH_FAILED);
-    } else {
-        assert_int_equal(r->news.outcome, O3_PUBLISH_FAILED);
+    assert_int_equal(r->news.outcome == O3_PUBLISH_FAILED, reply.status != 200);
+    if (reply.status != 200) {
         assert_int_not_equal(r->news.error, O3_PUBLISH_BAD_REPLY);
         assert_non_null(strchr(r->news.text, ':')); /* the server's own words are told */
     }
     tear_down(&state);
-    free(bytes);
+}
+
+static int play_file(const char *name) {
+    char path[400], object[600];
+    snprintf(path, sizeof path, "tests/k8s/conversations/%s", name);
+    char *text = o3_test_read(path, NULL);
+    json_error_t e;
+    json_t *all = json_loads(text, 0, &e), *x;
+    if (!all) fail_msg("%s: %s", path, e.text);
+    snprintf(object, sizeof object, "/api/v1/namespaces/%s/configmaps/%s",
+             json_string_value(json_object_get(all, "namespace")),
+             json_string_value(json_object_get(all, "configmap")));
+    size_t i;
+    int n = 0;
+    json_array_foreach(json_object_get(all, "exchanges"), i, x) {
+        const json_t *rq = json_object_get(x, "request"), *rs = json_object_get(x, "response");
+        if (!is_of_ours(rq, object) || !json_object_get(rs, "body")) continue;
+        print_message("%s %zu\n", name, i);
+        play(rq, rs);
+        n++;
+    }
     free(text);
     json_decref(all);
-    return true;
+    return n;
 }
 
 static void test_recorded_conversations(void **state) {
@@ -491,9 +555,7 @@ static void test_recorded_conversations(void **state) {
     int n = 0;
     for (struct dirent *entry; (entry = readdir(dir));) {
         size_t len = strlen(entry->d_name);
-        if (len < 6 || strcmp(entry->d_name + len - 5, ".json") != 0) continue;
-        print_message("%s\n", entry->d_name);
-        n += play(entry->d_name);
+        if (len > 5 && !strcmp(entry->d_name + len - 5, ".json")) n += play_file(entry->d_name);
     }
     closedir(dir);
     assert_true(n >= 8);
@@ -520,6 +582,8 @@ int main(void) {
                                        T(test_another_writer_is_left_alone_until_it_is_silent),
                                        T(test_a_place_with_an_impossible_time_is_free),
                                        T(test_the_place_is_given_back),
+                                       T(test_state_rides_along),
+                                       T(test_a_look_reads_the_state_and_writes_nothing),
                                        cmocka_unit_test(test_url_of_the_environment),
                                        cmocka_unit_test(test_recorded_conversations)};
     return cmocka_run_group_tests(tests, NULL, NULL);
