@@ -23,12 +23,12 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CTEST_GROUPS = ("unit", "sim", "contract", "torture", "fuzz")
-PYTEST_GROUPS = ("tables", "arch", "e2e")
+PYTEST_GROUPS = ("tables", "arch", "helm", "e2e")
 GROUPS = ("format",) + CTEST_GROUPS + PYTEST_GROUPS
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
-LONG = ("test_survival", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
+LONG = ("test_validity", "test_survival", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
 
 
 @dataclasses.dataclass
@@ -155,11 +155,11 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--build", default="build/asan", help="build folder of the C tests and of the binary under test")
     parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: {' '.join(GROUPS)}; also: real")
+    parser.add_argument("groups", nargs="*", metavar="GROUP", help=f"default: {' '.join(GROUPS)}; also: real k8s")
     options = parser.parse_args()
-    unknown = sorted(set(options.groups) - set(GROUPS) - {"real"})
+    unknown = sorted(set(options.groups) - set(GROUPS) - {"real", "k8s"})
     if unknown:
-        parser.error(f"no such group: {' '.join(unknown)} (there are {' '.join(GROUPS)} real)")
+        parser.error(f"no such group: {' '.join(unknown)} (there are {' '.join(GROUPS)} real k8s)")
     build = (ROOT / options.build).resolve()
     os.environ.setdefault("O3_BINARY", str(build / "o3"))
 
