@@ -48,7 +48,7 @@ def test_wrong_values_are_refused_with_a_reason(fixed_chart, case, major):
 
 
 def test_each_key_that_the_chart_sets_is_refused_in_config(fixed_chart):
-    for key in ("ollama.url", "web.listen", "web.config_file", "web.token", "publish.configmap", "results.path"):
+    for key in ("ollama.url", "web.listen", "web.config_file", "web.token", "publish.configmap", "publish.mounted", "results.path"):
         message = charts.refused({"config": charts.tree(key.split("."), "x")}, chart=fixed_chart)
         assert f"config.{key}: the chart sets this key" in message
 
@@ -239,7 +239,7 @@ def test_sidecar_publishes_to_that_name_and_reads_it_back(rendered):
     assert config["publish"]["configmap"] == "o3-ai-configs"
     assert volumes(spec_of(objects))["o3-presets"]["configMap"] == {"name": "o3-ai-configs", "optional": True}
     mounts = {m["name"]: m["mountPath"] for m in sidecar(objects)["volumeMounts"]}
-    assert mounts["o3-presets"] == config["publish"].get("mounted", "/etc/o3/presets")
+    assert mounts["o3-presets"] == config["publish"]["mounted"]
 
 
 # ---- volumes, accounts, names ---------------------------------------------------------------------------------------

@@ -32,7 +32,7 @@ them: what he took out of them with null stays out. */ -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
 {{- fail "a ServiceMonitor needs the Service: set service.enabled, or use podMonitor" -}}
 {{- end -}}
-{{- $owned := dict "ollama.url" "ollama.url" "web.listen" "web.port" "web.config_file" "web.configSecret" "web.token" "web.tokenSecret" "publish.configmap" "presets.configMap.name" "results.path" "persistence" -}}
+{{- $owned := dict "ollama.url" "ollama.url" "web.listen" "web.port" "web.config_file" "web.configSecret" "web.token" "web.tokenSecret" "publish.configmap" "presets.configMap.name" "publish.mounted" "presets.configMap.name" "results.path" "persistence" -}}
 {{- range $key, $value := $owned -}}
 {{- $path := splitList "." $key -}}
 {{- if hasKey (dig (first $path) dict $.Values.config) (last $path) -}}
@@ -116,7 +116,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $config := dict
   "ollama" (dict "url" (default "http://127.0.0.1:11434" .Values.ollama.url))
   "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)))
-  "publish" (dict "configmap" .Values.presets.configMap.name)
+  "publish" (dict "configmap" .Values.presets.configMap.name "mounted" "/etc/o3/presets")
   "results" (dict "path" "/var/lib/o3/o3_results")
 -}}
 {{- if .Values.web.configSecret -}}
