@@ -269,8 +269,11 @@ def test_claims_that_exist(rendered):
     assert found["models"]["persistentVolumeClaim"] == {"claimName": "theirs"}
 
 
-def test_without_persistence_the_state_is_the_pods(rendered):
+def test_without_persistence_a_summary_is_kept_with_the_presets(rendered):
     assert volumes(spec_of(rendered("bundled")))["o3-state"] == {"name": "o3-state", "emptyDir": {}}
+    for case, is_kept in (("bundled", True), ("attach", True), ("claims", False), ("claims that exist", False)):
+        config = yaml.safe_load(rendered(case)["ConfigMap", "o3-o3-sidecar-config"]["data"]["o3.yaml"])
+        assert config["publish"]["state"] is is_kept, case
 
 
 @pytest.mark.parametrize("case, name, is_made", [

@@ -116,7 +116,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $config := dict
   "ollama" (dict "url" (default "http://127.0.0.1:11434" .Values.ollama.url))
   "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)))
-  "publish" (dict "configmap" .Values.presets.configMap.name "mounted" "/etc/o3/presets")
+  "publish" (dict "configmap" .Values.presets.configMap.name "mounted" "/etc/o3/presets" "state" (eq .Values.persistence.type "none"))
   "results" (dict "path" "/var/lib/o3/o3_results")
 -}}
 {{- if .Values.web.configSecret -}}
