@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 import os
+import platform
+import subprocess
 
 import pytest
 
@@ -9,7 +11,14 @@ import charts
 @pytest.fixture(scope="session", autouse=True)
 def tools():
     for major in charts.HELMS:
-        assert os.access(charts.TOOLS / f"helm-{major}" / "helm", os.X_OK), f"{charts.TOOLS} has no helm {major}; ./dev test fetches it"
+        helm = charts.TOOLS / f"helm-{major}" / "helm"
+        assert os.access(helm, os.X_OK), f"{charts.TOOLS} has no helm {major}; ./dev test fetches it"
+        try:
+            subprocess.run([helm, "version"], capture_output=True, check=True)
+        except OSError as e:
+            if platform.machine() == "x86_64":
+                raise
+            pytest.skip(f"the packages hold helm for x86-64 alone; put another one into {helm.parent} ({e})")
 
 
 @pytest.fixture(scope="session")

@@ -297,6 +297,11 @@ def test_names(rendered, case, name):
     assert {o["metadata"]["namespace"] for o in objects.values()} == {namespace}
 
 
+def test_release_names_with_dots_make_names_without():
+    assert [name for kind, name in charts.render(name="llm.v2") if kind == "Service"] == ["llm-v2-o3-sidecar"]
+    assert [name for kind, name in charts.render(name="o3-sidecar.v2") if kind == "Service"] == ["o3-sidecar-v2"]
+
+
 def test_long_release_names_fit():
     objects = charts.render(CASES["starting presets"], name="a" * 53)
     assert max(len(name) for _, name in objects) <= 63
