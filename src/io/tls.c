@@ -201,7 +201,7 @@ int64_t o3_tls_not_after_s(const struct o3_tls *t) {
 
 /* What has come is read, or closing the socket would discard our answer with it. */
 static void answer_plain_http(int fd) {
-    static const char ANSWER[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 46\r\n"
+    static const char ANSWER[] = "HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: 47\r\n"
                                  "Connection: close\r\n\r\n{\"error\":\"this port speaks TLS: use https://\"}\n";
     char discarded[1024];
     for (int i = 0; i < MAX_DISCARD && recv(fd, discarded, sizeof discarded, MSG_DONTWAIT) > 0; i++)
