@@ -104,6 +104,27 @@ int o3_web_load(const char *path, struct o3_web **ret, struct o3_err *e) {
     return r;
 }
 
+static void peer_of(const char *path, const struct o3_web_config *c, struct o3_web_peer *ret) {
+    const struct o3_web_tls *t = &c->tls;
+    *ret = (struct o3_web_peer){.is_tls = c->has_tls};
+    ret->is_client_cert_required = t->client_auth == O3_CLIENT_CERT_REQUIRE_ANY ||
+                                   t->client_auth == O3_CLIENT_CERT_REQUIRE_AND_VERIFY;
+    if (t->cert_file.s && !full_path(path, t->cert_file.s, ret->cert_file, sizeof ret->cert_file))
+        *ret->cert_file = '\0';
+    if (t->key_file.s && !full_path(path, t->key_file.s, ret->key_file, sizeof ret->key_file)) *ret->key_file = '\0';
+}
+
+int o3_web_find_peer(const char *path, struct o3_web_peer *ret, struct o3_err *e) {
+    struct o3_web_config *c = NULL;
+    struct o3_buf text;
+    int r = read_whole(path, O3_WEB_FILE_MAX, &text, e);
+    if (r == 0) r = o3_web_config_parse(o3_buf_str(&text), text.len, &c, e);
+    if (r == 0) peer_of(path, c, ret);
+    o3_web_config_free(c);
+    wipe(&text);
+    return r;
+}
+
 void o3_web_free(struct o3_web *w) {
     if (!w) return;
     o3_web_config_free(w->config);

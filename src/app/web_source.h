@@ -16,6 +16,12 @@ struct o3_web {
 };
 /* Names in the file are relative to its folder. O3_E_CONFIG with the place in the file, or O3_E_NOMEM. */
 O3_MUST_CHECK int o3_web_load(const char *path, struct o3_web **ret, struct o3_err *e);
+/* What a command on this machine needs to reach the sidecar with that web configuration; reads no key. */
+struct o3_web_peer {
+    bool is_tls, is_client_cert_required;
+    char cert_file[O3_WEB_PATH_SIZE], key_file[O3_WEB_PATH_SIZE]; /* "": stands in the file itself */
+};
+O3_MUST_CHECK int o3_web_find_peer(const char *path, struct o3_web_peer *ret, struct o3_err *e);
 void o3_web_free(struct o3_web *w); /* NULL allowed */
 
 #endif
