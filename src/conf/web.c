@@ -91,7 +91,8 @@ static int unknown_key(struct reader *r, struct place at, const char *full) {
     char text[240];
     struct o3_conf_shown shown;
     const struct key *best = NULL;
-    int least = 4;
+    size_t n = strlen(last_word(full));
+    int least = n < 9 ? 1 + (int)n / 3 : 4; /* nearer than this */
     for (size_t i = 0; i < N_KEYS; i++) {
         int distance = o3_edit_distance(last_word(full), last_word(KEYS[i].name));
         if (distance >= least) continue;
