@@ -251,12 +251,14 @@ static bool check_later(struct o3_auth *a, struct o3_request *rq, const char *di
     return wait_for(a, x, rq);
 }
 
-/* Of user, hash and password under the process's key: no password is kept, and a changed hash is another digest. */
-static bool digest_of(const struct o3_auth *a, const struct o3_credentials *c, const char *hash,
+/* Of user, hash and password under the process's key: no password is kept, and a changed hash is another digest. So is
+ * a user that is gone, whose name is now checked against the hash of somebody else. */
+static bool digest_of(const struct o3_auth *a, const struct o3_credentials *c, bool is_known, const char *hash,
                       char out[O3_DIGEST_SIZE]) {
     struct o3_buf b;
-    o3_buf_init(&b, KEY_BYTES + O3_BCRYPT_LEN + 2 + sizeof c->text);
+    o3_buf_init(&b, KEY_BYTES + O3_BCRYPT_LEN + 3 + sizeof c->text);
     o3_buf_add(&b, a->key, KEY_BYTES);
+    o3_buf_add_char(&b, is_known ? '+' : '-');
     o3_buf_add(&b, hash, strlen(hash) + 1);
     o3_buf_add(&b, c->user, strlen(c->user) + 1);
     o3_buf_add(&b, c->password, strlen(c->password));
@@ -271,7 +273,7 @@ static bool check_basic(struct o3_auth *a, struct o3_request *rq, const struct o
     char digest[O3_DIGEST_SIZE];
     bool is_known, is_right;
     const struct o3_web_user *u = user_of(a->daemon->web->config, c->user, &is_known);
-    if (!digest_of(a, c, u->hash, digest)) return refuse_for_now(a, rq, 503, 1);
+    if (!digest_of(a, c, is_known, u->hash, digest)) return refuse_for_now(a, rq, 503, 1);
     if (!o3_findings_find(&a->findings, digest, &is_right)) return check_later(a, rq, digest, u, is_known, c->password);
     if (!is_right) return refuse(a, rq, "wrong", "the name or the password is wrong");
     count(a, "ok");
