@@ -3,14 +3,13 @@
 #include <errno.h>
 #include <limits.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
-#include <arpa/inet.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "io/client.h"
 #include "io/gzip.h"
 #include "io/listen.h"
 #include "o3/buf.h"
@@ -424,20 +423,8 @@ const char *o3_request_body(const struct o3_request *rq, size_t *ret_n) {
 }
 
 void o3_request_client(const struct o3_request *rq, struct o3_client *ret) {
-    *ret = (struct o3_client){.text = "unknown"};
     const union MHD_ConnectionInfo *info = MHD_get_connection_info(rq->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
-    const struct sockaddr *sa = info ? info->client_addr : NULL;
-    if (!sa) return;
-    struct in6_addr a6 = {0};
-    if (sa->sa_family == AF_INET6) {
-        a6 = ((const struct sockaddr_in6 *)(const void *)sa)->sin6_addr;
-    } else if (sa->sa_family == AF_INET) {
-        a6.s6_addr[10] = a6.s6_addr[11] = 0xff;
-        memcpy(&a6.s6_addr[12], &((const struct sockaddr_in *)(const void *)sa)->sin_addr, 4);
-    }
-    bool is_v4 = IN6_IS_ADDR_V4MAPPED(&a6);
-    memcpy(ret->network, &a6, is_v4 ? sizeof ret->network : sizeof ret->network / 2);
-    inet_ntop(is_v4 ? AF_INET : AF_INET6, is_v4 ? &a6.s6_addr[12] : &a6.s6_addr[0], ret->text, sizeof ret->text);
+    o3_client_of(info ? info->client_addr : NULL, ret);
 }
 
 void o3_request_set_tag(struct o3_request *rq, void *tag) {

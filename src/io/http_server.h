@@ -11,6 +11,7 @@
  * - at max_connections a new client pushes out the one that has waited longest without sending a whole request; when
  *   all are being served, the new one is closed at once.
  * A client that ends its side of the connection before its answer is complete counts as gone. */
+#include "io/client.h"
 #include "io/loop.h"
 #include "io/tls.h"
 
@@ -51,10 +52,6 @@ const char *o3_request_path(const struct o3_request *rq);                     /*
 const char *o3_request_query(const struct o3_request *rq, const char *name);  /* decoded; NULL absent */
 const char *o3_request_header(const struct o3_request *rq, const char *name); /* NULL absent */
 const char *o3_request_body(const struct o3_request *rq, size_t *ret_n);
-struct o3_client {
-    char text[48];             /* its address */
-    unsigned char network[16]; /* the same for whom one client may be: an IPv4 address, or an IPv6 network of 64 bits */
-};
 void o3_request_client(const struct o3_request *rq, struct o3_client *ret);
 void o3_request_set_tag(struct o3_request *rq, void *tag);
 

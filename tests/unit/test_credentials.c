@@ -1,7 +1,10 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3_test.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
 #include <stdio.h>
 #include "app/credentials.h"
+#include "io/client.h"
 #include "io/password.h"
 #include "o3/text.h"
 
@@ -149,6 +152,36 @@ static void many_clients_share_a_limit(void **state) {
     free(t);
 }
 
+static struct o3_client client_of(const char *text) {
+    struct o3_client c;
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
+        o3_client_of((struct sockaddr *)&v4, &c);
+    else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1)
+        o3_client_of((struct sockaddr *)&v6, &c);
+    else
+        o3_client_of(NULL, &c);
+    return c;
+}
+
+static bool is_one(const char *a, const char *b) {
+    struct o3_client x = client_of(a), y = client_of(b);
+    return !memcmp(x.network, y.network, sizeof x.network);
+}
+
+static void one_client_is_an_address_or_a_network(void **state) {
+    (void)state;
+    assert_string_equal(client_of("192.0.2.7").text, "192.0.2.7");
+    assert_string_equal(client_of("::ffff:192.0.2.7").text, "192.0.2.7");
+    assert_string_equal(client_of("2001:db8::1").text, "2001:db8::1");
+    assert_string_equal(client_of("?").text, "unknown");
+    assert_true(is_one("192.0.2.7", "::ffff:192.0.2.7"));
+    assert_false(is_one("192.0.2.7", "192.0.2.8"));
+    assert_true(is_one("2001:db8::1", "2001:db8::ffff:1"));
+    assert_false(is_one("2001:db8::1", "2001:db8:0:1::1"));
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(basic_credentials_are_decoded),
@@ -159,6 +192,7 @@ int main(void) {
         cmocka_unit_test(findings_are_remembered_and_bounded),
         cmocka_unit_test(tries_run_out_and_come_back),
         cmocka_unit_test(many_clients_share_a_limit),
+        cmocka_unit_test(one_client_is_an_address_or_a_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
