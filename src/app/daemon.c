@@ -117,6 +117,9 @@ static int start_server(struct o3_daemon *d, struct o3_err *e) {
                                  .handle = o3_daemon_handle,
                                  .on_gone = o3_daemon_request_gone,
                                  .ctx = d};
+    int r = o3_daemon_load_web(d, e);
+    if (r < 0) return r;
+    p.tls = d->web ? d->web->tls : NULL;
     return o3_server_new(d->loop, &p, &d->server, e);
 }
 
@@ -155,6 +158,7 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     if (r == 0) r = o3_daemon_open_store(d, e);
     if (r == 0) r = start_sidecar(d, seed, e);
     if (r < 0) return r;
+    o3_daemon_show_web(d);
     o3_daemon_publish_start(d, seed);
     o3_daemon_watch_config(d);
     struct o3_loop_hooks hooks = {
@@ -181,9 +185,11 @@ static void stop(struct o3_daemon *d) {
     o3_http_free(d->http);
     o3_server_free(d->server);
     if (d->watch) o3_loop_remove_fd(d->loop, o3_file_watch_fd(d->watch));
+    if (d->web_watch) o3_loop_remove_fd(d->loop, o3_file_watch_fd(d->web_watch));
     o3_loop_free(d->loop); /* runs what is left of the jobs */
     o3_daemon_publish_free(d);
     o3_file_watch_free(d->watch);
+    o3_daemon_free_web(d);
     o3_store_close(d->store);
     d->store = NULL;
     o3_sidecar_free(d->sidecar);
