@@ -75,7 +75,7 @@ def test_the_program_in_it_runs(unpacked, tmp_path, simulator):
     serve = harness.Process([program, "serve", "--config.file", config], tmp_path, "serve", env={"STATE_DIRECTORY": str(state)})
     try:
         serve.wait_log(r"event=started\b")
-        wait_for("a preset", lambda: list((state / "o3_results/defaults").glob("*.yaml")))
+        wait_for("a measurement", lambda: list((state / "o3_results/logs").glob("*.jsonl")))
         assert serve.stop() == 0
     finally:
         serve.close()
