@@ -23,12 +23,12 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CTEST_GROUPS = ("unit", "sim", "contract", "torture", "fuzz")
-PYTEST_GROUPS = ("tables", "arch", "helm", "e2e")
+PYTEST_GROUPS = ("tables", "arch", "helm", "e2e", "package")
 GROUPS = ("format",) + CTEST_GROUPS + PYTEST_GROUPS
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
-LONG = ("test_validity", "test_survival", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
+LONG = ("test_container", "test_image", "test_validity", "test_survival", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
 
 
 @dataclasses.dataclass
@@ -127,6 +127,10 @@ def sources():
     return sorted(str(p.relative_to(ROOT)) for top in ("include", "src", "tests") for p in (ROOT / top).rglob("*.[ch]"))
 
 
+def shell_sources():
+    return sorted(str(p.relative_to(ROOT)) for p in [*(ROOT / "src/package").glob("*.sh"), ROOT / "src/package/completions/o3.bash"])
+
+
 def collect(groups, build):
     """[(name, function)] in the order in which to start them."""
     tasks = []
@@ -138,7 +142,7 @@ def collect(groups, build):
             else:
                 skip = Result("format.c", skipped=[("format.c", "clang-format-19 is not in this system's packages")])
                 tasks.append(("format.c", lambda: skip))
-            tasks.append(("format.shell", lambda: run_check("format.shell", ["shellcheck", "dev", ".ci/run"])))
+            tasks.append(("format.shell", lambda: run_check("format.shell", ["shellcheck", "dev", ".ci/run", *shell_sources()])))
         elif group in CTEST_GROUPS:
             run = run_check if group == "fuzz" else run_cmocka
             for name, argv in ctest_programs(build, group):

@@ -8,6 +8,7 @@
 #include <sys/random.h>
 #include <unistd.h>
 #include "app/daemon_internal.h"
+#include "io/memory.h"
 #include "io/file.h"
 #include "o3/rand.h"
 
@@ -214,6 +215,7 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
     int r = d->metrics ? load_config(d, e) : o3_err_set(e, O3_E_NOMEM, "no memory for metrics");
     if (r == 0) {
         r = start(d, e);
+        if (r == 0) o3_memory_settle();
         if (r == 0) o3_loop_run(d->loop);
         int64_t since_ns = o3_now_read().mono_ns;
         if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# What is installed beside the program, and the Debian package: `cpack -G DEB --config build/release/CPackConfig.cmake`.
+set(COMPLETIONS src/package/completions)
+install(FILES ${COMPLETIONS}/o3.bash RENAME o3 DESTINATION ${CMAKE_INSTALL_DATADIR}/bash-completion/completions COMPONENT runtime)
+install(FILES ${COMPLETIONS}/_o3 DESTINATION ${CMAKE_INSTALL_DATADIR}/zsh/vendor-completions COMPONENT runtime)
+install(FILES ${COMPLETIONS}/o3.fish DESTINATION ${CMAKE_INSTALL_DATADIR}/fish/vendor_completions.d COMPONENT runtime)
+install(FILES src/package/o3-sidecar.service DESTINATION lib/systemd/system COMPONENT runtime)
+install(FILES src/package/o3-sidecar.sysusers RENAME o3-sidecar.conf DESTINATION lib/sysusers.d COMPONENT runtime)
+install(FILES src/package/debian/copyright DESTINATION ${CMAKE_INSTALL_DOCDIR} COMPONENT runtime)
+
+# Pages are compressed, as their readers expect them; -n: the same bytes every time.
+find_program(GZIP gzip REQUIRED)
+function(install_compressed source name destination)
+    set(packed ${CMAKE_BINARY_DIR}/packed/${name}.gz)
+    add_custom_command(OUTPUT ${packed} COMMAND ${GZIP} -9nc ${CMAKE_SOURCE_DIR}/${source} > ${packed} DEPENDS ${source} VERBATIM)
+    set_property(GLOBAL APPEND PROPERTY O3_PACKED ${packed})
+    install(FILES ${packed} DESTINATION ${destination} COMPONENT runtime)
+endfunction()
+file(MAKE_DIRECTORY ${CMAKE_BINARY_DIR}/packed)
+install_compressed(src/doc/o3.1 o3.1 ${CMAKE_INSTALL_MANDIR}/man1)
+install_compressed(src/doc/o3.yaml.5 o3.yaml.5 ${CMAKE_INSTALL_MANDIR}/man5)
+install_compressed(CHANGELOG.md changelog ${CMAKE_INSTALL_DOCDIR})
+install_compressed(src/package/debian/changelog changelog.Debian ${CMAKE_INSTALL_DOCDIR})
+get_property(PACKED GLOBAL PROPERTY O3_PACKED)
+add_custom_target(packed ALL DEPENDS ${PACKED})
+
+set(CPACK_PACKAGE_NAME o3-sidecar)
+set(CPACK_PACKAGE_VERSION ${PROJECT_VERSION})
+set(CPACK_DEBIAN_PACKAGE_RELEASE 1)
+set(CPACK_PACKAGE_CONTACT "The O3 Sidecar authors <o3-sidecar@localhost>")
+set(CPACK_PACKAGE_DESCRIPTION_SUMMARY "watches an Ollama server and keeps its presets true")
+set(CPACK_PACKAGING_INSTALL_PREFIX /usr)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_COMPONENTS_ALL runtime)
+set(CPACK_COMPONENTS_GROUPING ALL_COMPONENTS_IN_ONE)
+set(CPACK_DEB_COMPONENT_INSTALL ON)
+set(CPACK_DEBIAN_PACKAGE_NAME o3-sidecar)
+set(CPACK_DEBIAN_FILE_NAME DEB-DEFAULT)
+set(CPACK_DEBIAN_PACKAGE_SECTION net)
+set(CPACK_DEBIAN_PACKAGE_SHLIBDEPS ON)
+set(CPACK_DEBIAN_PACKAGE_DEPENDS "systemd | systemd-standalone-sysusers")
+set(CPACK_DEBIAN_PACKAGE_RECOMMENDS ca-certificates)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_STRICT_PERMISSION ON)
+set(CPACK_DEBIAN_PACKAGE_CONTROL_EXTRA ${CMAKE_SOURCE_DIR}/src/package/debian/postinst ${CMAKE_SOURCE_DIR}/src/package/debian/prerm
+    ${CMAKE_SOURCE_DIR}/src/package/debian/postrm)
+set(CPACK_DEBIAN_PACKAGE_DESCRIPTION "It asks the models that an Ollama server has loaded for a few tokens now
+and then, keeps a baseline of each, and tells with a known rate of false
+alarms when speed, latency, memory or stability has changed, since when and
+probably why. What it measures is served for Prometheus.")
+include(CPack)
