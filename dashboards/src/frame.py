@@ -34,15 +34,14 @@ def quantile(q, histogram, selector, by="", window="$__rate_interval"):
 
 def variable(name, label, ask, multi=True):
     more = {"includeAll": True, "allValue": ".+", "current": {"text": ["All"], "value": ["$__all"]}} if multi else {"includeAll": False}
-    return {"name": name, "label": label, "type": "query", "datasource": DATASOURCE, "definition": ask,
-            "query": {"query": ask, "refId": f"variable-{name}", "qryType": 1}, "refresh": 2, "regex": "", "sort": 1, "multi": multi,
+    return {"name": name, "label": label, "type": "query", "datasource": DATASOURCE, "query": {"query": ask, "refId": f"variable-{name}", "qryType": 1}, "refresh": 2, "regex": "", "sort": 1, "multi": multi,
             "hide": 0, "skipUrlSync": False, "options": [], **more}
 
 
 def variables(*more):
     return {"list": [
         {"name": "datasource", "label": "Data Source", "type": "datasource", "query": "prometheus", "regex": "", "refresh": 1, "hide": 0,
-         "multi": False, "includeAll": False, "skipUrlSync": False, "options": [], "current": {}},
+         "multi": False, "includeAll": False, "skipUrlSync": False, "options": [], "current": {"text": "default", "value": "default"}},
         variable("job", "Job", "label_values(o3_build_info, job)"),
         variable("instance", "Sidecar", 'label_values(o3_build_info{job=~"$job"}, instance)'),
         variable("model", "Model", f"label_values(o3_probe_interval_seconds{{{SIDECAR}}}, model)"),

@@ -5,6 +5,7 @@ The first server slows down, its model is loaded with another context (other pre
 loses its GPU and is away for a while. Waiting is for facts; the times of the events only have to leave room for baselines.
 """
 
+import concurrent.futures
 import contextlib
 import dataclasses
 import time
@@ -21,7 +22,8 @@ QUICK = {
     **FAST,
     "drift.baseline_samples": 8,
     "drift.confirm_samples": 3,
-    "probe.prefill_interval": "3s",
+    "drift.false_alarms": "1 per 1h",
+    "probe.prefill_interval": "4s",
     "probe.decode_tokens": 8,
     "probe.suspect_interval": "1s",
     "ollama.memory_bandwidth": 400,
@@ -115,7 +117,10 @@ def induced(folder):
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
         start = time.time()
         prometheus = run(Prometheus, "prometheus", [f"127.0.0.1:{s.port}" for s in (one, two)])
-        lost_gpu_and_outage(two, second, lambda: run(Simulator, "sim3", seed=3, port=second.port, flags=[*GPU, "--version", "0.33.0"]))
-        slower_and_released(one, first)
+        newer = lambda: run(Simulator, "sim3", seed=3, port=second.port, flags=[*GPU, "--version", "0.33.0"])
+        with concurrent.futures.ThreadPoolExecutor(2) as pool:
+            stories = [pool.submit(slower_and_released, one, first), pool.submit(lost_gpu_and_outage, two, second, newer)]
+            for story in stories:
+                story.result()
         time.sleep(3)  # the last facts are scraped
         yield Induced(prometheus, start, time.time())
