@@ -3,7 +3,7 @@
 
 from frame import *
 
-# (title, signal, expression of what was measured, by model and sidecar; unit, points, what is good, what else to do)
+# (title, signal, expression of what was measured, by model and sidecar; unit, whether it is measured with noise, what to do when it leaves the band)
 SIGNALS = (
     ("Decode rate", "decode_rate", f"o3_probe_decode_tokens_per_second{{{MODEL}}}", "suffix: tok/s", True,
      "below the band for ten probes: expect a verdict; look at the share on the GPU and at the host's pressure."),
@@ -11,7 +11,7 @@ SIGNALS = (
      "below the band with a steady decode rate: another batch size, or a neighbour on the device."),
     ("Time to first token", "ttft",
      f"""sum by ({BY_MODEL}) (rate(o3_probe_time_to_first_token_seconds_sum{{{MODEL}, kind="decode"}}[10m]))
-         / sum by ({BY_MODEL}) (rate(o3_probe_time_to_first_token_seconds_count{{{MODEL}, kind="decode"}}[10m]))""", "s", False,
+         / sum by ({BY_MODEL}) (rate(o3_probe_time_to_first_token_seconds_count{{{MODEL}, kind="decode"}}[10m]))""", "s", True,
      "above the band: requests queue, or the model is loaded before each answer (see 'Loads and unloads')."),
     ("Memory", "memory", f"o3_model_size_bytes{{{MODEL}}}", "bytes", False,
      "a step: another context, or the model was placed differently."),
@@ -22,24 +22,24 @@ SIGNALS = (
 )
 
 
-def band(title, signal, measured, unit, points, todo):
+def band(title, signal, measured, unit, is_noisy, todo):
+    """Of what is measured with noise a band of two standard deviations, of what Ollama merely says the level alone."""
     level, sd = (f'o3_baseline_{x}{{{MODEL}, signal="{signal}"}}' for x in ("value", "stddev"))
-    drawn = {"custom__drawStyle": "points", "custom__showPoints": "always"} if points else {}
-    hidden = {"legend": False, "tooltip": True, "viz": False}
-    return timeseries(f"{title} and its normal band",
-        "What was measured, by sidecar, and the baseline: its level (dashed) with a band of two standard deviations.",
-        "19 of 20 measurements inside the band.", todo,
-        [query(measured, "{{instance}}"),
-         query(f"avg by (model) ({level})", "normal"),
-         query(f"min by (model) ({level} - 2 * {sd})", "lower"),
-         query(f"max by (model) ({level} + 2 * {sd})", "upper")],
-        unit,
+    points = [] if signal == "ttft" or not is_noisy else [{"id": "custom.drawStyle", "value": "points"}, {"id": "custom.showPoints", "value": "always"}]
+    hidden = {"legend": True, "tooltip": True, "viz": False}
+    green = {"mode": "fixed", "fixedColor": "green"}
+    limits = [query(f"min by (model) ({level} - 2 * {sd})", "lower"), query(f"max by (model) ({level} + 2 * {sd})", "upper")]
+    what = "its level (dashed) with a band of two standard deviations" if is_noisy else "its level (dashed)"
+    return timeseries(
+        f"{title} and its normal {'band' if is_noisy else 'level'}", f"What was measured, by sidecar, and the baseline: {what}.",
+        "19 of 20 measurements inside the band." if is_noisy else "on the dashed line.", todo,
+        [query(measured, "{{instance}}"), query(f"avg by (model) ({level})", "normal"), *(limits if is_noisy else ())], unit,
         overrides=[
-            {"matcher": {"id": "byFrameRefID", "options": "A"}, "properties": [{"id": k.replace("__", "."), "value": v} for k, v in drawn.items()]},
-            by_name("normal", color={"mode": "fixed", "fixedColor": "green"}, custom__lineStyle={"fill": "dash", "dash": [8, 6]}),
-            by_name("lower", color={"mode": "fixed", "fixedColor": "green"}, custom__lineWidth=0, custom__hideFrom=hidden),
-            by_name("upper", color={"mode": "fixed", "fixedColor": "green"}, custom__lineWidth=0, custom__fillBelowTo="lower",
-                    custom__fillOpacity=15, custom__hideFrom=hidden)],
+            *([{"matcher": {"id": "byFrameRefID", "options": "A"}, "properties": points}] if points else ()),
+            by_name("normal", color=green, custom__lineStyle={"fill": "dash", "dash": [8, 6]}),
+            *((by_name("lower", color=green, custom__lineWidth=0, custom__hideFrom=hidden),
+               by_name("upper", color=green, custom__lineWidth=0, custom__fillBelowTo="lower", custom__fillOpacity=15, custom__hideFrom=hidden))
+              if is_noisy else ())],
         size=(8, 8))
 
 
