@@ -81,6 +81,8 @@ def slower_and_released(sidecar, simulator):
     """Drift with a cause, other presets, a compared release."""
     signal = {"model": MODEL, "signal": "decode_rate"}
     sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 120, **signal)
+    for slower in ("ttft", "prefill_rate"):
+        sidecar.wait_metric("o3_baseline_value", limit_s=120, model=MODEL, signal=slower)
     before = sidecar.metrics().get("o3_preset_context_tokens", model=MODEL, preset="max_context")
     reload_soon(simulator, num_ctx=2 * CONTEXT)
     sidecar.wait_metric("o3_preset_context_tokens", lambda v: v not in (None, before), 120, model=MODEL, preset="max_context")
@@ -96,9 +98,8 @@ def lost_gpu_and_outage(sidecar, simulator, restart):
     sidecar.wait_metric("o3_ollama_up", lambda v: v == 0)
     time.sleep(AWAY_S)  # long enough to be scraped and to pause probing
     restart()
-    # A model that a probe made Ollama load is probed again under another version. Its baselines are all there at the end.
-    for signal in ("decode_rate", "ttft", "prefill_rate"):
-        sidecar.wait_metric("o3_baseline_value", limit_s=120, model=MODEL, signal=signal)
+    # A model that a probe made Ollama load is probed again under another version.
+    sidecar.wait_metric("o3_release_change_ratio", limit_s=120, model=MODEL, signal="decode_rate")
 
 
 @contextlib.contextmanager

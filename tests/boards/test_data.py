@@ -11,7 +11,6 @@ import expand
 from expand import FILES, fill, load
 from induced import MODEL, induced
 
-# Panels whose answer depends on the machine that runs the test: no answer is right, too.
 STEP_S = 1
 
 
@@ -37,10 +36,7 @@ def ask(world, expression, is_instant):
 
 def complaint(world, expression, is_instant):
     """Why an answer shows nothing; None when it shows something."""
-    try:
-        series = ask(world, expression, is_instant)
-    except AssertionError as e:
-        return str(e)
+    series = ask(world, expression, is_instant)
     if not series:
         return "no series"
     empty = [labels for labels, values in series if all(math.isnan(v) for v in values)]
@@ -50,13 +46,17 @@ def complaint(world, expression, is_instant):
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("name", FILES)
 def test_every_target_returns_data(world, name):
-    asked, wrong = 0, []
+    """What asks for the last moment answers then, or where that is right to be empty (a baseline begun anew) earlier in the run."""
+    asked, earlier, wrong = 0, 0, []
     for panel, target in expand.targets(load(name)):
         asked += 1
         why = complaint(world, target["expr"], target.get("instant", False))
+        if why and target.get("instant"):
+            why = complaint(world, target["expr"], False)
+            earlier += not why
         if why:
             wrong.append(f"{panel['title']} {target['refId']}: {why}\n    {target['expr']}")
-    print(f"measured: {name}: {asked - len(wrong)} of {asked} targets in {len(list(expand.all_panels(load(name))))} panels return data")
+    print(f"measured: {name}: {asked - len(wrong)} of {asked} targets in {len(list(expand.all_panels(load(name))))} panels return data, {earlier} of them not at the end")
     assert not wrong, "\n".join(wrong)
 
 
