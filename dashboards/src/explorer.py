@@ -21,7 +21,7 @@ def verdict_row():
              "wait, or look why samples are kept out.", now(f"min(o3_baseline_samples{{{SIGNAL}}})"), "short", steps(YELLOW, (30, GREEN)), (4, 4)),
         stat("Incidents", "Incidents that were opened in the range shown: changes that began together count as one.", "0.",
              "many small ones: raise drift.min_effect; see the shape of the noise in 'Spread'.",
-             now(f"sum(increase(o3_incidents_total{{{SIDECAR}}}[$__range]))"), thresholds=steps(GREEN, (0.5, YELLOW), (5, RED)), size=(4, 4)))
+             now(f"round(sum(increase(o3_incidents_total{{{SIDECAR}}}[$__range])))"), thresholds=steps(GREEN, (0.5, YELLOW), (5, RED)), size=(4, 4)))
 
 
 def evidence_row():
@@ -44,7 +44,7 @@ def evidence_row():
               {"instance": "Sidecar", "model": "Model", "signal": "Signal", "Value #A": "Change", "Value #B": "Since", "cause": "Cause"},
               hide=("job", "Value #C"), overrides=[by_name("Change", unit="percentunit", decimals=1), by_name("Since", unit="dateTimeAsIso"),
                                                    by_name("Model", links=to_model())], size=(14, 7)),
-        timeseries("Confirmed changes", "Confirmed changes of a day, by signal and direction, as a rate of 24 hours.", "0.",
+        timeseries("Confirmed changes", "Changes that were confirmed, by signal and direction of its value.", "0.",
                    "a signal that alarms day after day without a cause: acknowledge its new level, or raise drift.min_effect.",
                    query(f"sum by (signal, direction) (increase(o3_drift_events_total{{{SIGNAL}}}[$__rate_interval]))", "{{signal}} {{direction}}"), "short",
                    size=(10, 7), stack=True, defaults={"min": 0}))
@@ -52,8 +52,8 @@ def evidence_row():
 
 def baseline_row():
     return row("Baselines",
-        timeseries("Normal level, relative to its start", "Normal level of each signal relative to where it stood at the left of the graph; slow drift of the baseline itself shows here.",
-                   "flat; a step is a new setting or an accepted change.", "a slope: compare with the frozen reference of the detector; see slow changes in its page.",
+        timeseries("Normal level, relative to now", "Normal level of each signal relative to where it stands at the right of the graph: how the baselines themselves moved.",
+                   "flat; a step is a new setting or an accepted change.", "a slope: the machine grows slower or faster over days; the detector tells it as a slow change once it is large enough.",
                    query(f"o3_baseline_value{{{SIGNAL}}} / on ({BY_MODEL}, signal) last_over_time(o3_baseline_value{{{SIGNAL}}}[$__range] @ end()) - 1",
                          "{{model}} {{instance}} {{signal}}"), "percentunit"),
         timeseries("Spread", "Standard deviation of each signal relative to its normal level.", "below 5 %: a change of 5 % is then found within some ten samples.",
@@ -77,14 +77,14 @@ def release_row():
     return row("Releases",
         table("Before and after the latest release", "Levels after the latest change of model, server version, device or setting, relative to before.",
               "rates -5 % or better, times +5 % or better.", "worse: go back, or accept the new level with 'o3 ack'.",
-              [rows_of(f"max by ({BY_MODEL}, signal) (o3_release_change_ratio{{{SIGNAL}}})"),
+              [rows_of(f"max by ({BY_MODEL}, signal, reason) (o3_release_change_ratio{{{SIGNAL}}})"),
                rows_of(f"1000 * max by ({BY_MODEL}) (o3_release_timestamp_seconds{{{MODEL}}})"),
                rows_of(f"""max by (job, instance, version) (o3_ollama_info{{{SIDECAR}}})""")],
-              {"instance": "Sidecar", "model": "Model", "signal": "Signal", "Value #A": "Change", "Value #B": "Released", "version": "Ollama now"},
+              {"instance": "Sidecar", "model": "Model", "signal": "Signal", "reason": "Because of", "Value #A": "Change", "Value #B": "Released", "version": "Ollama now"},
               hide=("job", "Value #C"), overrides=[by_name("Change", unit="percentunit", decimals=1), by_name("Released", unit="dateTimeAsIso")], size=(12, 8)),
         timeseries("Change since the release", "The same over time: it moves with each release that is compared.", "rates around 0 % or above.",
                    "hover over the mark 'Another release' for when it was.",
-                   query(f"o3_release_change_ratio{{{SIGNAL}}}", "{{model}} {{instance}} {{signal}}"), "percentunit", size=(12, 8)))
+                   query(f"o3_release_change_ratio{{{SIGNAL}}}", "{{model}} {{instance}} {{signal}} {{reason}}"), "percentunit", size=(12, 8)))
 
 
 def samples_row():
@@ -115,7 +115,7 @@ def tuning_row():
         timeline("Contexts over time", "Context length of each preset.", "long stretches of one number.",
                  "many changes: the machine's memory changes under it, see the fleet overview.",
                  query(f"max by (instance, model, preset) (o3_preset_context_tokens{{{MODEL}}})", "{{model}} {{instance}} {{preset}}"), (), size=(12, 7),
-                 unit="suffix: tok"),
+                 unit="suffix: tok", color="continuous-BlPu"),
         timeseries("Speed and context", "Decode rate of the latest probes; the marks show when presets changed.", "unchanged or faster after a mark.",
                    "slower after a mark: compare with the `previous` values in the preset file, and go back to them.",
                    query(f"o3_probe_decode_tokens_per_second{{{MODEL}}}", "{{model}} {{instance}}"), "suffix: tok/s", points=True, size=(12, 7),

@@ -83,11 +83,11 @@ def timeseries(title, what, good, todo, targets, unit, thresholds=PLAIN, size=(8
                  defaults={"color": {"mode": "palette-classic"}, "custom": drawn, **(defaults or {})}, **more)
 
 
-def timeline(title, what, good, todo, targets, rows, thresholds=PLAIN, size=(24, 6), unit="short", **more):
+def timeline(title, what, good, todo, targets, rows, thresholds=PLAIN, size=(24, 6), unit="short", color="thresholds", **more):
     options = {"showValue": "auto", "rowHeight": 0.85, "mergeValues": True, "alignValue": "left",
                "legend": {"displayMode": "list", "placement": "bottom", "showLegend": True, "calcs": []},
                "tooltip": {"mode": "single", "sort": "none"}}
-    defaults = {"custom": {"fillOpacity": 80, "lineWidth": 0, "spanNulls": False}}
+    defaults = {"custom": {"fillOpacity": 80, "lineWidth": 0, "spanNulls": False}, "color": {"mode": color}}
     if rows:
         defaults["mappings"] = mapping(rows)
     return panel("state-timeline", title, what, good, todo, targets, unit, thresholds, size, options=options, defaults=defaults, **more)

@@ -44,7 +44,7 @@ def formatted(v, unit):
 
         return time.strftime("%H:%M:%S", time.gmtime(v / 1000))
     suffix = {"cps": " /s", "reqps": " req/s"}.get(unit, unit.removeprefix("suffix:").rstrip() if unit.startswith("suffix:") else "")
-    number = f"{v:.0f}" if abs(v) >= 1000 else f"{v:.3g}"
+    number = f"{v / 1000:.0f}k" if abs(v) >= 1e5 else f"{v:.0f}" if abs(v) >= 1000 else f"{v:.3g}"
     return number + suffix
 
 
@@ -214,7 +214,7 @@ def timeline(panel, answers, w, h, top, span):
     defaults = panel["fieldConfig"]["defaults"]
     room = (h - top - 14) / max(1, len(series))
     plot = Plot(w, h, top, span, 0, 1)
-    plot.left = min(190, w * 0.36)
+    plot.left = min(230, w * 0.45)
     out = []
     for i, (name, points, _) in enumerate(series):
         y = top + i * room
@@ -235,18 +235,18 @@ def timeline(panel, answers, w, h, top, span):
 
 
 def merged_rows(answers, n_targets):
-    """Rows joined as Grafana's `merge` does: equal labels are one row; one with fewer labels is joined to those that agree with it."""
-    found = [(dict(labels), f"Value #{ref}" if n_targets > 1 else "Value", points[-1][1]) for ref, series in answers for _, points, labels in series]
+    """Rows joined as Grafana's `merge` does: by the labels that all answers have; one joins every row that it does not contradict."""
+    frames = [(ref, [(dict(labels), points[-1][1]) for _, points, labels in series]) for ref, series in answers if series]
+    common = set.intersection(*(set(labels) for _, frame in frames for labels, _ in frame)) if frames else set()
     rows = []
-    for labels, column, value in sorted(found, key=lambda f: -len(f[0])):
-        fitting = [r for r in rows if all(r.get(k, v) == v for k, v in labels.items()) and column not in r
-                   and (labels.items() <= r.items() or r["_of"] == set(labels))]
-        if not fitting:
-            fitting = [{"_of": set(labels)}]
-            rows += fitting
-        for r in fitting:
-            r.update(labels)
-            r[column] = value
+    for ref, frame in frames:
+        column = f"Value #{ref}" if n_targets > 1 else "Value"
+        for labels, value in frame:
+            row = {**labels, column: value}
+            fitting = [r for r in rows if all(r[k] == row[k] for k in common) and all(r.get(k, v) == v for k, v in row.items())]
+            for r in fitting:
+                r.update(row)
+            rows += [] if fitting else [row]
     return rows
 
 
@@ -259,23 +259,25 @@ def table(panel, answers, w, h, top):
     if sort:
         key = next(c for c in columns if names[c] == sort[0]["displayName"])
         rows.sort(key=lambda r: -(r.get(key) or 0))
-    width = (w - 8) / len(columns)
+    weights = [max(len(names[c]), *(len(r[c]) if isinstance(r.get(c), str) else 9 for r in rows or [{}])) for c in columns]
+    widths = [min(weight, 24) / sum(min(weight, 24) for weight in weights) * (w - 8) for weight in weights]
+    lefts = [6 + sum(widths[:i]) for i in range(len(columns))]
     out, y = [], top + 9
-    for i, c in enumerate(columns):
-        out.append(text(6 + i * width, y, clip(names[c], width - 4, 8), 8, "#3f7fd9", weight="bold"))
+    for c, x, width in zip(columns, lefts, widths):
+        out.append(text(x, y, clip(names[c], width - 4, 8), 8, "#3f7fd9", weight="bold"))
     for r in rows[: max(1, int((h - top - 14) / 12))]:
         y += 12
         out.append(f'<line x1="4" x2="{w - 4}" y1="{y - 9:.1f}" y2="{y - 9:.1f}" stroke="{FAINT}" stroke-width="0.5"/>')
-        for i, c in enumerate(columns):
+        for c, x, width in zip(columns, lefts, widths):
             v, p = r.get(c), properties(panel["fieldConfig"], names[c], "")
             if isinstance(v, str):
-                out.append(text(6 + i * width, y, clip(v, width - 4, 8), 8))
+                out.append(text(x, y, clip(v, width - 4, 8), 8))
                 continue
             words, color = mapped(v, p.get("mappings")) or (formatted(v, p["unit"]), threshold_color(v, p["thresholds"]))
             if p["custom"]["cellOptions"]["type"] == "color-background":
-                out.append(f'<rect x="{4 + i * width:.1f}" y="{y - 8.5:.1f}" width="{width - 4:.1f}" height="11" fill="{color}"/>')
+                out.append(f'<rect x="{x - 2:.1f}" y="{y - 8.5:.1f}" width="{width - 4:.1f}" height="11" fill="{color}"/>')
                 color = PAPER
-            out.append(text(6 + i * width, y, clip(words, width - 4, 8), 8, color if v is not None else FAINT))
+            out.append(text(x, y, clip(words, width - 4, 8), 8, color if v is not None else FAINT))
     if not rows:
         out.append(text(w / 2, top + (h - top) / 2, "none", 11, "#6b7280", "middle"))
     return "".join(out)

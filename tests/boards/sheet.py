@@ -28,10 +28,12 @@ class Answers:
 
     def __init__(self, world):
         self.world = world
+        self.values = {}
         self.start, self.end = round(world.start), round(world.end)
+        self.instances = sorted({labels["instance"] for labels, _ in self.series("o3_build_info")})
 
     def series(self, expression, is_instant=False):
-        filled = expand.fill(expression, self.end - self.start)
+        filled = expand.fill(expression, self.end - self.start, self.values)
         if is_instant:
             reply = self.world.prometheus.get("query", query=filled, time=self.end)
         else:
@@ -48,12 +50,7 @@ class Answers:
 
     def short(self, labels):
         """Ports that differ from run to run have no place in a picture."""
-        names = sorted(self.instances)
-        return {k: f"ollama-{names.index(v)}" if k == "instance" else v for k, v in labels.items() if k != "__name__"}
-
-    @property
-    def instances(self):
-        return {labels["instance"] for labels, _ in self.series("o3_build_info")}
+        return {k: f"ollama-{self.instances.index(v)}" if k == "instance" else v for k, v in labels.items() if k != "__name__"}
 
     def name(self, legend, labels):
         words = legend if legend != "__auto" else " ".join(str(v) for k, v in self.short(labels).items() if k != "job") or "value"
@@ -111,6 +108,7 @@ def page(world):
     # The row about the sidecar is the same on two of them: once is enough.
     boards[2]["panels"] = [p for p in boards[2]["panels"] if not p.get("collapsed")]
     for i, board in enumerate(boards):
+        answers.values = {"instance": answers.instances[0]} if board["uid"] == "o3-model" else {}
         svg, bottom = board_svg(board, answers)
         columns.append(f'<g transform="translate({MARGIN + i * (WIDTH + 2 * MARGIN)} {MARGIN})">{svg}</g>')
         height = max(height, bottom)
