@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Two sidecars beside two simulated servers to which everything happens that the dashboards are about, and a real Prometheus.
+"""Sidecars beside simulated servers to which everything happens that the dashboards are about, and a real Prometheus.
 
-The first server slows down, its model is loaded with another context (other presets) and it restarts as another version; the second
-loses its GPU and is away for a while. Waiting is for facts; the times of the events only have to leave room for baselines.
+The first server slows down and its model is loaded with another context, which makes other presets; the second loses its GPU, is away
+for a while and comes back as another version; nothing happens to the third. Waiting is for facts; the times of the events only have to
+leave room for baselines.
 """
 
 import concurrent.futures
@@ -23,12 +24,12 @@ QUICK = {
     "drift.baseline_samples": 8,
     "drift.confirm_samples": 3,
     "drift.false_alarms": "1 per 1h",
-    "probe.prefill_interval": "3s",
+    "probe.prefill_interval": "1h",
     "probe.decode_tokens": 8,
     "probe.suspect_interval": "1s",
     "ollama.memory_bandwidth": 400,
 }
-DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 26, 18, 4
+DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 20, 20, 4
 CONTEXT = 8192
 GPU = ["--gpu", "24GiB"]
 
@@ -81,8 +82,6 @@ def slower_and_released(sidecar, simulator):
     """Drift with a cause, other presets, a compared release."""
     signal = {"model": MODEL, "signal": "decode_rate"}
     sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 120, **signal)
-    for slower in ("ttft", "prefill_rate"):
-        sidecar.wait_metric("o3_baseline_value", limit_s=120, model=MODEL, signal=slower)
     before = sidecar.metrics().get("o3_preset_context_tokens", model=MODEL, preset="max_context")
     reload_soon(simulator, num_ctx=2 * CONTEXT)
     sidecar.wait_metric("o3_preset_context_tokens", lambda v: v not in (None, before), 120, model=MODEL, preset="max_context")
@@ -112,17 +111,20 @@ def induced(folder):
 
         first = run(Simulator, "sim1", seed=1, events=[f"at {DECODE_FALLS_S}s decode -40 %"], flags=GPU, load=None)
         second = run(Simulator, "sim2", seed=2, events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
-        with concurrent.futures.ThreadPoolExecutor(2) as pool:
-            list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second)))
+        third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
+        with concurrent.futures.ThreadPoolExecutor(3) as pool:
+            list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second, third)))
         one = run(Sidecar, "one", first.url, QUICK)
         # Looks at the list of models rarely at first, so that a probe is the one that meets the dead runner and waits for the load.
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
+        steady = run(Sidecar, "steady", third.url, {**QUICK, "probe.prefill_interval": "2s"})
         start = time.time()
-        prometheus = run(Prometheus, "prometheus", [f"127.0.0.1:{s.port}" for s in (one, two)])
+        prometheus = run(Prometheus, "prometheus", [f"127.0.0.1:{s.port}" for s in (one, two, steady)])
         newer = lambda: run(Simulator, "sim3", seed=3, port=second.port, flags=[*GPU, "--version", "0.33.0"])
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             stories = [pool.submit(slower_and_released, one, first), pool.submit(lost_gpu_and_outage, two, second, newer)]
             for story in stories:
                 story.result()
+        steady.wait_metric("o3_baseline_value", limit_s=120, model=MODEL, signal="prefill_rate")
         time.sleep(3)  # the last facts are scraped
         yield Induced(prometheus, start, time.time())

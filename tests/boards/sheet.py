@@ -19,8 +19,8 @@ from induced import MODEL, induced
 COLUMN, UNIT, GAP, MARGIN, HEAD = 29, 21, 3, 14, 62
 WIDTH = 24 * COLUMN
 STEP_S = 1
-NOTE = ("Drawn by tests/boards/sheet.py from the dashboards' JSON and a real Prometheus that scraped two real sidecars beside simulated "
-        "servers: a lost GPU and an outage, a slow-down, another context. This is not Grafana's own renderer.")
+NOTE = ("Drawn by tests/boards/sheet.py from the dashboards' JSON and a real Prometheus that scraped real sidecars beside simulated "
+        "servers: a slow-down and another context, a lost GPU and an outage, and one without trouble. This is not Grafana's own renderer.")
 
 
 class Answers:
