@@ -23,7 +23,7 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CTEST_GROUPS = ("unit", "sim", "contract", "torture", "fuzz")
-PYTEST_GROUPS = ("tables", "arch", "e2e")
+PYTEST_GROUPS = ("tables", "arch", "alerts", "e2e")
 GROUPS = ("format",) + CTEST_GROUPS + PYTEST_GROUPS
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
