@@ -23,8 +23,13 @@ def test_hanging_runner(start, watch):
     watch.wait_resolved(waiting, "O3ProbeStale")
 
 
-def test_sidecar(start, watch):
+def test_sidecar(start, watch, tmp_path):
     """A refused configuration, presets that cannot be written, a sidecar that died, and a pause that is no trouble."""
+    in_the_way = tmp_path / "results" / "defaults"
+    in_the_way.parent.mkdir()
+    in_the_way.write_text("not a folder")
+    unable = start(Sidecar, start(Simulator, flags=FLAGS).url, {**QUICK, "results.path": str(in_the_way.parent)})
+    watch.add(unable)
     simulator = start(Simulator, flags=FLAGS)
     config = {**QUICK, "web.listen": f"127.0.0.1:{harness.free_port()}"}
     sidecar = start(Sidecar, simulator.url, config)
@@ -44,3 +49,8 @@ def test_sidecar(start, watch):
     watch.wait_told(sidecar, "O3SidecarDown", "tickets")
     again = start(Sidecar, simulator.url, config)
     watch.wait_resolved(again, "O3SidecarDown")
+
+    # Its writes were tried meanwhile.
+    watch.wait_told(unable, "O3PresetWriteFailing", "tickets")
+    in_the_way.unlink()
+    watch.wait_resolved(unable, "O3PresetWriteFailing")
