@@ -28,7 +28,8 @@ GROUPS = ("format",) + CTEST_GROUPS + PYTEST_GROUPS
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
-LONG = ("test_live", "test_survival", "test_live_gpu", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
+LONG = ("test_survival", "test_live_gpu", "test_demo", "test_preset_files", "test_serve", "test_live_sidecar", "test_live_runner",
+        "test_bad_ollama", "test_slow_clients")
 
 
 @dataclasses.dataclass

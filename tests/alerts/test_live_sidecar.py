@@ -1,26 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Induced trouble, the right alert in a real Prometheus and at the right receiver of a real Alertmanager, and the cure."""
+"""Trouble of the sidecar itself: the right alert in a real Prometheus and at the right receiver of a real Alertmanager, and
+the cure."""
 
 import harness
 from alerts.live import QUICK
 from harness import Sidecar, Simulator
 
-MODEL = Simulator.MODEL
 FLAGS = ["--keep-alive", "-1"]
-
-
-def test_hanging_runner(start, watch):
-    """Probes that fail in time, and one that never ends: each is told by its own alert."""
-    event = ["at 12s hang for 22s"]
-    failing = start(Sidecar, start(Simulator, events=event, flags=FLAGS).url, {**QUICK, "timeouts.base": "1s", "timeouts.first_byte": "1s"})
-    waiting = start(Sidecar, start(Simulator, events=event, flags=FLAGS).url, {**QUICK, "timeouts.base": "1h", "timeouts.first_byte": "1h"})
-    watch.add(failing)
-    watch.add(waiting)
-    watch.wait_told(failing, "O3TokensStopped", "pager")
-    watch.wait_told(waiting, "O3ProbeStale", "tickets")
-    assert watch.told(failing, "O3ProbeStale") == [] and watch.told(waiting, "O3TokensStopped") == []
-    watch.wait_resolved(failing, "O3TokensStopped")
-    watch.wait_resolved(waiting, "O3ProbeStale")
 
 
 def test_sidecar(start, watch, tmp_path):
@@ -41,7 +27,7 @@ def test_sidecar(start, watch, tmp_path):
     sidecar.write_config({**good, "probe.enabled": False})
     sidecar.reload()
     watch.wait_resolved(sidecar, "O3ConfigReloadFailed")
-    sidecar.wait_metric("o3_probe_paused", model=MODEL, reason="paused")
+    sidecar.wait_metric("o3_probe_paused", model=Simulator.MODEL, reason="paused")
     instance = f'instance="127.0.0.1:{sidecar.port}"'
     watch.wait(sidecar, "a stale probe", lambda: watch.query(f"instance_model:o3_probe_age:intervals{{{instance}}} > 10"), 90)
     assert "O3ProbeStale" not in watch.alerts(sidecar) and watch.told(sidecar, "O3ProbeStale") == []
