@@ -23,12 +23,13 @@ import xml.etree.ElementTree
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 CTEST_GROUPS = ("unit", "sim", "contract", "torture", "fuzz")
-PYTEST_GROUPS = ("tables", "arch", "helm", "e2e", "package", "boards")
+PYTEST_GROUPS = ("tables", "arch", "helm", "alerts", "e2e", "package", "boards")
 GROUPS = ("format",) + CTEST_GROUPS + PYTEST_GROUPS
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
-LONG = ("test_container", "test_image", "test_data", "test_validity", "test_survival", "test_demo", "test_preset_files", "test_serve", "test_bad_ollama", "test_slow_clients")
+LONG = ("test_container", "test_image", "test_data", "test_validity", "test_survival", "test_live_gpu", "test_demo",
+        "test_preset_files", "test_serve", "test_live_sidecar", "test_live_runner", "test_bad_ollama", "test_slow_clients")
 
 
 @dataclasses.dataclass
