@@ -68,7 +68,8 @@ static void add_entry(void *ctx, const char *key, const char *value, size_t n) {
 /* True: there was at least one. */
 static bool add_part(struct o3_state_summary *s, const struct part *part, struct list *l, bool is_first) {
     size_t from = s->text.len;
-    *l = (struct list){.part = part};
+    memset(l, 0, sizeof *l); /* too large for a literal, which would lie on the stack */
+    l->part = part;
     if (o3_store_each(s->store, part->prefix, add_entry, l, NULL) < 0) l->n = 0;
     for (size_t i = l->n; i-- > 0;) {
         const struct o3_buf *b = &l->entries[i];
