@@ -93,6 +93,7 @@ struct o3_daemon {
     int n_publishers;
     struct o3_mounted *mounted; /* NULL: none is configured */
     size_t n_restored;          /* states found in the store */
+    bool has_awaited_state;     /* and starts late for it, which is no lag */
     int64_t state_until_ns;     /* the engine waits so long for the summary of another pod; 0: it does not */
 
     /* reload */
