@@ -1,14 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """`o3 serve` beside `o3 sim`, publishing to a ConfigMap of a real API server with a Role of get and patch on one name."""
 
-import time
+import threading
 import uuid
 
 import pytest
 import yaml
 
 import harness
-from cluster import Account, Cluster, Place, make_certificates
+from cluster import Account, Client, Cluster, Place, make_certificates
 from harness import FAST, Sidecar, Simulator
 
 MODEL = Simulator.MODEL
@@ -25,7 +25,10 @@ def attach(start, tmp_path, place):
         sidecar.account = account
         return sidecar
 
-    return run
+    yield run
+    # Whatever happened: nothing but reading and patching this one object was ever asked for.
+    asked = {request[:3] for request in place.audited()}
+    assert asked <= {(verb, "configmaps", place.CONFIGMAP) for verb in ("get", "patch")}, asked
 
 
 def configuration(place, account, **more):
@@ -46,11 +49,6 @@ def wait_written(place, limit_s=180):
 
 def wait_refused(sidecar, reason):
     sidecar.wait_sum("o3_preset_write_errors_total", 1, 180, target="configmap", reason=reason)
-
-
-def tampered(place):
-    """Somebody takes our keys away: the sidecar has something to say again."""
-    place.put_by_other(**{key: None for key in data(place)})
 
 
 def annotations(place):
@@ -77,6 +75,7 @@ def test_presets_reach_the_configmap(simulator, attach, place):
     assert token not in sidecar.log + sidecar.metrics().text + sidecar.get("/config").text + sidecar.get("/api/v1/events").text
 
 
+@pytest.mark.timeout(600)
 def test_drift_is_written(start, attach, place):
     attach(start(Simulator, events=["at 45s decode -40 %"]))
     before = wait_written(place)
@@ -98,16 +97,28 @@ def test_what_belongs_to_others_stays(simulator, attach, place):
     assert place.stored()["metadata"]["labels"] == {"app.kubernetes.io/name": "o3-sidecar"}
 
 
-def test_others_write_all_the_time(simulator, attach, place):
-    """Each write of another moves the resourceVersion under the sidecar's feet."""
-    sidecar = attach(simulator)
-    end = time.monotonic() + 180
-    count = 0
-    while DOCUMENT not in data(place):
-        assert time.monotonic() < end, sidecar.log[-3000:]
-        place.put_by_other(count=str(count))
-        count += 1
-    assert data(place)["count"] == str(count - 1)  # no write of theirs was lost
+def test_conflicts(simulator, attach, place):
+    """Others write all the time, so that the version moves between the sidecar's read and its patch."""
+    is_over, counts = threading.Event(), [0] * 4
+
+    def write(i):
+        admin = Client(place.cluster.url, place.admin.token, place.cluster.ca, "kubectl")
+        while not is_over.is_set():
+            reply = admin.patch(place.path, {"data": {f"count-{i}": str(counts[i] + 1)}})
+            counts[i] += reply.status_code == 200
+
+    threads = [threading.Thread(target=write, args=(i,), daemon=True) for i in range(len(counts))]
+    for thread in threads:
+        thread.start()
+    try:
+        attach(simulator)
+        harness.wait_for("a conflict", lambda: ("patch", "configmaps", place.CONFIGMAP, 409) in place.audited(), 180, 0.5)
+    finally:
+        is_over.set()
+    for thread in threads:
+        thread.join()
+    wait_written(place)
+    assert [data(place)[f"count-{i}"] for i in range(len(counts))] == [str(c) for c in counts]  # no write of theirs was lost
 
 
 def test_lost_permission_and_back(simulator, attach, place):
@@ -151,14 +162,17 @@ def test_another_ca(simulator, attach, place, tmp_path):
     assert data(place) == {}
 
 
-def test_deleted_and_restored(simulator, attach, place):
-    """An object that is not there is never made; once somebody made it anew, everything is in it again."""
+@pytest.mark.timeout(600)
+def test_deleted_and_restored(start, attach, place):
+    """An object that went away is not made; once somebody made it anew, everything is in it again."""
+    sidecar = attach(start(Simulator, events=["at 60s decode -40 %"]))
+    before = wait_written(place)
     assert place.admin.send("DELETE", place.path).status_code == 200
-    sidecar = attach(simulator)
     wait_refused(sidecar, "not_found")
     assert place.admin.get(place.path).status_code == 404
     place.make_configmap()
-    assert f"{STEM}.balanced.num_ctx" in wait_written(place)
+    assert set(wait_written(place)) >= set(before)
+    sidecar.wait_metric("o3_preset_writer", lambda v: v == 1)
 
 
 def test_too_large(simulator, attach, place):
@@ -171,6 +185,7 @@ def test_too_large(simulator, attach, place):
     assert set(data(place)) == {"big.bin"}
 
 
+@pytest.mark.timeout(800)
 def test_api_server_restarts(tmp_path, start):
     """Away before the first write, and killed in the middle: what is wanted is kept until it is there."""
     folder = tmp_path / "own"
@@ -192,6 +207,7 @@ def test_api_server_restarts(tmp_path, start):
         cluster.close()
 
 
+@pytest.mark.timeout(800)
 def test_three_sidecars_on_one_object(simulator, attach, place):
     sidecars = [attach(simulator) for _ in range(3)]
     wait_written(place)
