@@ -62,7 +62,8 @@ static void on_signal(void *ctx, int signo) {
 
 static void on_lag(void *ctx, int64_t lag_ns) {
     struct o3_daemon *d = ctx;
-    o3_sidecar_lag(d->sidecar, lag_ns);
+    if (!d->has_awaited_state) o3_sidecar_lag(d->sidecar, lag_ns);
+    d->has_awaited_state = false;
 }
 
 /* ---- start ---- */

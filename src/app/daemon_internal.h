@@ -91,6 +91,7 @@ struct o3_daemon {
     int n_publishers;
     struct o3_mounted *mounted; /* NULL: none is configured */
     size_t n_restored;          /* states found in the store */
+    bool has_awaited_state;     /* and starts late for it, which is no lag */
     int64_t state_until_ns;     /* the engine waits so long for the summary of another pod; 0: it does not */
 
     /* reload */
@@ -155,7 +156,7 @@ struct o3_state_summary {
     struct o3_store *store;
 };
 bool o3_daemon_summarize(struct o3_state_summary *s); /* daemon, done and ctx are set; false: done is not called */
-/* Nothing is known here, and another pod may have left what it knew: the engine waits for it, a minute at most. */
+/* Nothing is known here, and another pod may have left what it knew: the engine waits for it, half a minute at most. */
 void o3_daemon_await_state(struct o3_daemon *d);
 void o3_daemon_state_came(struct o3_daemon *d, const char *text);
 bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns);

@@ -85,8 +85,10 @@ static void show(struct o3_daemon *d, const struct mounted_job *j) {
 static void done_mounted(void *job) {
     struct mounted_job *j = job;
     struct o3_mounted *m = j->daemon->mounted;
+    int64_t now_ns = o3_now_read().mono_ns;
     m->is_reading = false;
-    if (j->n_offers == m->n_offers) /* else it is about what is not decided any more: the next look is near */
+    if (m->at_ns < now_ns) m->at_ns = now_ns; /* a time long past would look like a late loop */
+    if (j->n_offers == m->n_offers)           /* else it is about what is not decided any more: the next look is near */
         show(j->daemon, j);
     free(j->v);
     free(j);

@@ -9,7 +9,7 @@
 #include "o3/configmap.h"
 
 #define VERSION 1
-#define WAIT_NS (60 * O3_NS_PER_S)
+#define WAIT_NS (30 * O3_NS_PER_S)
 #define LIST_MAX 512
 #define LIST_BYTES_MAX (2u << 20)
 #define TAIL_BYTES 2 /* what closes the text */
@@ -118,7 +118,8 @@ void o3_daemon_await_state(struct o3_daemon *d) {
 bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns) {
     if (d->state_until_ns && now_ns >= d->state_until_ns) {
         d->state_until_ns = 0;
-        O3_DAEMON_EVENT(d, O3_EV_STATE_NOT_FOUND, O3_F_STR("why", "the ConfigMap could not be read within a minute"));
+        d->has_awaited_state = true;
+        O3_DAEMON_EVENT(d, O3_EV_STATE_NOT_FOUND, O3_F_STR("why", "the ConfigMap could not be read in time"));
     }
     return d->state_until_ns != 0;
 }
@@ -156,6 +157,7 @@ void o3_daemon_state_came(struct o3_daemon *d, const char *text) {
     size_t n = 0;
     char time[48] = "";
     d->state_until_ns = 0;
+    d->has_awaited_state = true;
     const char *why = take_all(d, text, &n, time, sizeof time);
     if (why)
         O3_DAEMON_EVENT(d, O3_EV_STATE_NOT_FOUND, O3_F_STR("why", why));

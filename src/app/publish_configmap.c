@@ -31,7 +31,7 @@ struct configmap {
     struct o3_buf body;
     bool keeps_state;
     struct o3_state_summary summary;
-    int64_t summary_at_ns; /* INT64_MIN none yet */
+    int64_t summary_at_ns; /* INT64_MIN none yet; the step that waited for it is due from then on */
 };
 
 /* ---- token and namespace ---- */
@@ -246,7 +246,9 @@ static void configmap_want(struct o3_publisher *p, const struct o3_keys *keys, c
 
 static int64_t configmap_deadline_ns(const struct o3_publisher *p) {
     const struct configmap *m = (const struct configmap *)p;
-    return m->is_busy || m->is_stopped ? INT64_MAX : o3_configmap_deadline_ns(m->talk);
+    int64_t at_ns = o3_configmap_deadline_ns(m->talk);
+    if (m->is_busy || m->is_stopped) return INT64_MAX;
+    return at_ns > m->summary_at_ns ? at_ns : m->summary_at_ns; /* a time long past would look like a late loop */
 }
 
 static void configmap_turn(struct o3_publisher *p, struct o3_now now) {

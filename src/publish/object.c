@@ -25,7 +25,8 @@ static void read_annotations(const json_t *all, struct object *ret) {
     o3_json_copy(all, O3_ANNOTATION_WRITER, text, sizeof text);
     parse_writer(text, ret);
     o3_json_copy(all, O3_ANNOTATION_GENERATION, text, sizeof text);
-    if (!o3_int_parse(text, &ret->generation) || ret->generation < 0) ret->generation = 0;
+    bool is_count = o3_int_parse(text, &ret->generation) && ret->generation >= 0 && ret->generation < INT64_MAX / 2;
+    if (!is_count) ret->generation = 0;
 }
 
 static int read_data(json_t *data, struct object *ret, struct o3_err *e) {

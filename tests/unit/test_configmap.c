@@ -157,6 +157,46 @@ static void test_several_offers_are_one_patch(void **state) {
     assert_string_equal(kube_data(&r->kube, "max_context.num_ctx"), "4096");
 }
 
+/* Answers what is in flight with what the server says. */
+static void give_answer(struct rig *r, const struct o3_configmap_request *rq) {
+    struct o3_configmap_reply reply = {.status = kube_answer(&r->kube, rq)};
+    reply.body = r->kube.body;
+    reply.n = strlen(r->kube.body);
+    o3_configmap_reply(r->c, &reply, r->now, &r->news);
+}
+
+static void test_what_is_wanted_meanwhile_follows(void **state) {
+    struct rig *r = *state;
+    struct o3_configmap_request rq;
+    want(r, 4096);
+    pass(r, O3_NS_PER_S);
+    for (int i = 0; i < 2; i++) { /* the read, then the patch */
+        assert_true(o3_configmap_request(r->c, r->now, &rq));
+        if (i == 1) want(r, 8192);
+        assert_true(o3_configmap_deadline_ns(r->c) == INT64_MAX); /* one at a time */
+        give_answer(r, &rq);
+    }
+    assert_string_equal(kube_data(&r->kube, "max_context.num_ctx"), "4096");
+    run_for(r, 5);
+    assert_string_equal(kube_data(&r->kube, "max_context.num_ctx"), "8192");
+    assert_string_equal(kube_annotation(&r->kube, "generation"), "2");
+}
+
+static void test_only_what_differs_is_sent(void **state) {
+    struct rig *r = *state;
+    struct o3_configmap_request rq;
+    want(r, 4096);
+    run_for(r, 10);
+    want(r, 8192);
+    pass(r, O3_NS_PER_S);
+    assert_true(o3_configmap_request(r->c, r->now, &rq));
+    give_answer(r, &rq);
+    assert_true(o3_configmap_request(r->c, r->now, &rq));
+    assert_string_equal(rq.method, "PATCH");
+    assert_non_null(strstr(rq.body, "\"max_context.num_ctx\":\"8192\""));
+    assert_null(strstr(rq.body, "max_context.batch"));
+}
+
 static void test_budget_holds_and_the_newest_gets_through(void **state) {
     struct rig *r = *state;
     for (int i = 1; i <= 40; i++) {
@@ -567,6 +607,8 @@ int main(void) {
                                        T(test_checksum_is_of_the_whole_data),
                                        T(test_what_is_there_is_not_written),
                                        T(test_several_offers_are_one_patch),
+                                       T(test_what_is_wanted_meanwhile_follows),
+                                       T(test_only_what_differs_is_sent),
                                        T(test_budget_holds_and_the_newest_gets_through),
                                        T(test_place_is_renewed_outside_the_budget),
                                        T(test_what_somebody_changed_is_put_right),
