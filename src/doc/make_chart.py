@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 """What of the Helm chart is made and not written: the table of values in its README, from the comments in values.yaml; the schema of
-the value `config`, from the program's table of keys; and the values by which an Ollama chart takes the sidecar in, from the chart's
+the value `config`, from the program's table of keys, and the descriptions in it; and the values by which an Ollama chart takes the sidecar in, from the chart's
 own templates. `./dev docs` writes them, tests/helm compares.
 
     make_chart.py O3_BINARY HELM_BINARY
@@ -66,8 +66,19 @@ def schema_of(row):
     return {"description": row["help"], **schema}
 
 
+def describe_values(whole):
+    """The comments of values.yaml, for editors that show them."""
+    for key, comment, _ in described_values():
+        node = whole
+        for part in key.split("."):
+            node = node["properties"][part]
+            if "$ref" in node:
+                node = whole["definitions"][node["$ref"].split("/")[-1]]
+        node["description"] = comment
+
+
 def schema(binary):
-    """The chart's schema with that of the program's configuration."""
+    """The chart's schema with that of the program's configuration and the descriptions of the values."""
     tables = json.loads(subprocess.run([binary, "tables", "--json"], capture_output=True, text=True, check=True, env={"LC_ALL": "C"}).stdout)
     config = {"type": "object", "additionalProperties": False, "properties": {}}
     for row in tables["config"]:
@@ -77,6 +88,7 @@ def schema(binary):
         node["properties"][last] = schema_of(row)
     whole = json.loads((CHART / "values.schema.json").read_text())
     whole["definitions"]["config"] = config
+    describe_values(whole)
     return json.dumps(whole, indent=2) + "\n"
 
 

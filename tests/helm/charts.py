@@ -5,6 +5,7 @@ import copy
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import tempfile
 
@@ -115,3 +116,11 @@ def merged(*trees):
 
 def ci_values():
     return {path.name.removesuffix("-values.yaml"): yaml.safe_load(path.read_text()) for path in sorted((CHART / "ci").glob("*-values.yaml"))}
+
+
+def with_fixture(folder):
+    """A copy of the chart with the rules and dashboard of fixture/."""
+    shutil.copytree(CHART, folder, ignore=shutil.ignore_patterns("files"))
+    shutil.copytree(FIXTURE, folder / "files")
+    shutil.copy(CHART / "values.yaml", folder / "files/values.yaml")
+    return folder

@@ -68,3 +68,12 @@ def api_server(*config_maps):
         server.shutdown()
         thread.join()
         server.server_close()
+
+
+def presets_of(release):
+    """The ConfigMap as that release has made it, or None: as somebody has by hand."""
+    meta = {"name": "o3-ai-configs", "namespace": "ollama"}
+    if release:
+        meta["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
+        meta["annotations"] = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "ollama"}
+    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"m.yaml": "model: m\n"}}

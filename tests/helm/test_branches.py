@@ -7,6 +7,7 @@ import pytest
 
 import charts
 from cases import CASES, REFUSED
+from stand_in import api_server, presets_of
 
 TAG = re.compile(r"\{\{(-?)\s*(.*?)\s*(-?)\}\}", re.S)
 REPORT = "{{ range $branch, $_ := .Values.__taken }}\n---\n# taken: {{ $branch }}\n{{ end }}\n"
@@ -51,16 +52,10 @@ def instrumented(name, text):
     return "".join(out) + text[last:], branches
 
 
-# Branches that only an API server's answer takes: tests/helm/test_second_release.py.
-ELSEWHERE = {"configmap-presets.yaml:6:if"}
-
-
 @pytest.fixture(scope="module")
 def marked(tmp_path_factory):
     """(the chart with its marks, the names of all branches)"""
-    import conftest
-
-    chart = conftest.with_fixture(tmp_path_factory.mktemp("marked") / "o3-sidecar")
+    chart = charts.with_fixture(tmp_path_factory.mktemp("marked") / "o3-sidecar")
     every = []
     for path in sorted((chart / "templates").rglob("*")):
         if path.suffix not in (".yaml", ".tpl", ".txt"):
@@ -83,8 +78,8 @@ def marked(tmp_path_factory):
     return chart, every
 
 
-def taken_by(chart, values):
-    done = charts.helm("template", "o3", chart, "--skip-schema-validation", values=values, check=False)
+def taken_by(chart, values, *args):
+    done = charts.helm("template", "o3", chart, "-n", "ollama", "--skip-schema-validation", *args, values=values, check=False)
     return set(re.findall(r"taken: ([-\w.]+:\d+:[a-z ]+)", done.stdout + done.stderr)), done
 
 
@@ -100,7 +95,10 @@ def test_every_branch_is_taken(marked):
         found, done = taken_by(chart, values)
         assert done.returncode != 0, name
         taken |= found
-    print(f"measured: chart branches taken: {len(taken)} of {len(every)}, {len(ELSEWHERE)} more against an API server")
-    missing = sorted(set(every) - taken - ELSEWHERE)
+    with api_server(presets_of("another")) as url:
+        found, _ = taken_by(chart, {}, "--dry-run=server", "--disable-openapi-validation", "--kube-apiserver", url)
+        taken |= found
+    print(f"measured: branches of the chart's templates taken: {len(taken)} of {len(every)}")
+    missing = sorted(set(every) - taken)
     assert not missing, "\n" + "\n".join(missing)
     assert len(every) > 100

@@ -5,15 +5,7 @@ import pytest
 
 import charts
 from cases import BUNDLED, STANDALONE
-from stand_in import api_server
-
-
-def presets_of(release):
-    meta = {"name": "o3-ai-configs", "namespace": "ollama"}
-    if release:
-        meta["labels"] = {"app.kubernetes.io/managed-by": "Helm"}
-        meta["annotations"] = {"meta.helm.sh/release-name": release, "meta.helm.sh/release-namespace": "ollama"}
-    return {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"m.yaml": "model: m\n"}}
+from stand_in import api_server, presets_of
 
 
 def template(url, name, values, major):

@@ -48,7 +48,7 @@ def test_wrong_values_are_refused_with_a_reason(fixed_chart, case, major):
 
 
 def test_each_key_that_the_chart_sets_is_refused_in_config(fixed_chart):
-    for key in ("ollama.url", "web.listen", "web.config_file", "web.token", "publish.configmap", "results.path"):
+    for key in ("ollama.url", "web.listen", "web.config_file", "web.token", "publish.configmap", "publish.mounted", "results.path"):
         message = charts.refused({"config": charts.tree(key.split("."), "x")}, chart=fixed_chart)
         assert f"config.{key}: the chart sets this key" in message
 
@@ -239,7 +239,7 @@ def test_sidecar_publishes_to_that_name_and_reads_it_back(rendered):
     assert config["publish"]["configmap"] == "o3-ai-configs"
     assert volumes(spec_of(objects))["o3-presets"]["configMap"] == {"name": "o3-ai-configs", "optional": True}
     mounts = {m["name"]: m["mountPath"] for m in sidecar(objects)["volumeMounts"]}
-    assert mounts["o3-presets"] == config["publish"].get("mounted", "/etc/o3/presets")
+    assert mounts["o3-presets"] == config["publish"]["mounted"]
 
 
 # ---- volumes, accounts, names ---------------------------------------------------------------------------------------
@@ -269,8 +269,11 @@ def test_claims_that_exist(rendered):
     assert found["models"]["persistentVolumeClaim"] == {"claimName": "theirs"}
 
 
-def test_without_persistence_the_state_is_the_pods(rendered):
+def test_without_persistence_a_summary_is_kept_with_the_presets(rendered):
     assert volumes(spec_of(rendered("bundled")))["o3-state"] == {"name": "o3-state", "emptyDir": {}}
+    for case, is_kept in (("bundled", True), ("attach", True), ("claims", False), ("claims that exist", False)):
+        config = yaml.safe_load(rendered(case)["ConfigMap", "o3-o3-sidecar-config"]["data"]["o3.yaml"])
+        assert config["publish"]["state"] is is_kept, case
 
 
 @pytest.mark.parametrize("case, name, is_made", [
@@ -292,6 +295,11 @@ def test_names(rendered, case, name):
     assert only(objects, "Role")["metadata"]["name"] == name
     namespace = "elsewhere" if case == "names" else "ollama"
     assert {o["metadata"]["namespace"] for o in objects.values()} == {namespace}
+
+
+def test_release_names_with_dots_make_names_without():
+    assert [name for kind, name in charts.render(name="llm.v2") if kind == "Service"] == ["llm-v2-o3-sidecar"]
+    assert [name for kind, name in charts.render(name="o3-sidecar.v2") if kind == "Service"] == ["o3-sidecar-v2"]
 
 
 def test_long_release_names_fit():

@@ -38,7 +38,7 @@ def test_lint(name, major):
 @pytest.mark.parametrize("set_", [
     "podMonitr.enabled=true", "podMonitor.enable=true", "presets.configMap.nam=x", "mode=sidecar", "web.port=0", "web.port=http",
     "image.pullPolicy=Sometimes", "image.digest=latest", "presets.configMap.name=O3", "persistence.type=yes", "service.type=Headless",
-    "attach.podSelector=null", "config.probe.intervall=3s", "config.probe.interval=3 s", "config.probe.max_busy_ratio=2", "config.tune.mode=on",
+    "nameOverride=a.b", "fullnameOverride=2nd", "attach.podSelector=null", "config.probe.intervall=3s", "config.probe.interval=3 s", "config.probe.max_busy_ratio=2", "config.tune.mode=on",
     "config.probes.interval=3s", "prometheusRule.overrides.A.for=soon", "prometheusRule.overrides.A.severity=page",
     "networkPolicy.apiServerPorts={0}", "podMonitor.interval=fast", "ollama.url=ollama:11434"])
 def test_a_wrong_value_is_refused(set_, major):

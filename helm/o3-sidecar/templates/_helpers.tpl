@@ -32,7 +32,7 @@ them: what he took out of them with null stays out. */ -}}
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
 {{- fail "a ServiceMonitor needs the Service: set service.enabled, or use podMonitor" -}}
 {{- end -}}
-{{- $owned := dict "ollama.url" "ollama.url" "web.listen" "web.port" "web.config_file" "web.configSecret" "web.token" "web.tokenSecret" "publish.configmap" "presets.configMap.name" "results.path" "persistence" -}}
+{{- $owned := dict "ollama.url" "ollama.url" "web.listen" "web.port" "web.config_file" "web.configSecret" "web.token" "web.tokenSecret" "publish.configmap" "presets.configMap.name" "publish.mounted" "presets.configMap.name" "results.path" "persistence" -}}
 {{- range $key, $value := $owned -}}
 {{- $path := splitList "." $key -}}
 {{- if hasKey (dig (first $path) dict $.Values.config) (last $path) -}}
@@ -45,15 +45,15 @@ them: what he took out of them with null stays out. */ -}}
 {{- default .Chart.Name .Values.nameOverride | trunc 63 | trimSuffix "-" -}}
 {{- end -}}
 
-{{- /* 40 characters leave room for the suffixes of the objects. */ -}}
+{{- /* 40 characters leave room for the suffixes of the objects; names of Services have no dots. */ -}}
 {{- define "o3-sidecar.fullname" -}}
 {{- $name := include "o3-sidecar.name" . -}}
 {{- if .Values.fullnameOverride -}}
 {{- .Values.fullnameOverride | trunc 40 | trimSuffix "-" -}}
 {{- else if contains $name .Release.Name -}}
-{{- .Release.Name | trunc 40 | trimSuffix "-" -}}
+{{- .Release.Name | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- else -}}
-{{- printf "%s-%s" .Release.Name $name | trunc 40 | trimSuffix "-" -}}
+{{- printf "%s-%s" .Release.Name $name | replace "." "-" | trunc 40 | trimSuffix "-" -}}
 {{- end -}}
 {{- end -}}
 
@@ -116,7 +116,7 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- $config := dict
   "ollama" (dict "url" (default "http://127.0.0.1:11434" .Values.ollama.url))
   "web" (dict "listen" (printf "0.0.0.0:%d" (int .Values.web.port)))
-  "publish" (dict "configmap" .Values.presets.configMap.name)
+  "publish" (dict "configmap" .Values.presets.configMap.name "mounted" "/etc/o3/presets" "state" (eq .Values.persistence.type "none"))
   "results" (dict "path" "/var/lib/o3/o3_results")
 -}}
 {{- if .Values.web.configSecret -}}
