@@ -24,6 +24,13 @@ SERVERS = pathlib.Path(os.environ.get("O3_TEST_K8S", "/nonexistent"))
 ADMIN = "admin-token-of-the-tests"
 ISSUER = "https://kubernetes.default.svc"
 MERGE = "application/merge-patch+json"
+AUDIT = """apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: Metadata, userGroups: ["system:serviceaccounts"]}
+- {level: None}
+"""
 
 
 def free_port():
@@ -96,6 +103,7 @@ class Cluster:
         self.flags = list(flags)
         make_certificates(self.folder)
         (self.folder / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
+        (self.folder / "audit.yaml").write_text(AUDIT)
         self.etcd_port, self.peer_port, self.port = free_port(), free_port(), free_port()
         self.url = f"https://127.0.0.1:{self.port}"
         self.ca = self.folder / "ca.crt"
@@ -119,6 +127,7 @@ class Cluster:
                             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={at('sa.key')}",
                             f"--service-account-signing-key-file={at('sa.key')}", "--service-cluster-ip-range=10.0.0.0/24",
                             "--authorization-mode=RBAC", f"--token-auth-file={at('tokens.csv')}",
+                            f"--audit-policy-file={at('audit.yaml')}", f"--audit-log-path={at('audit.log')}",
                             "--endpoint-reconciler-type=none", "--allow-privileged=true", *self.flags], self.folder, "kube-apiserver")
         self.wait_ready()
 
@@ -222,6 +231,14 @@ class Place:
         reply = self.admin.get(self.path)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+    def audited(self):
+        """[(verb, resource, name, status)] of every request of the account, as the server noted them down."""
+        user = f"system:serviceaccount:{self.namespace}:{self.ACCOUNT}"
+        log = self.cluster.folder / "audit.log"
+        events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")] if log.exists() else []
+        return [(e["verb"], e["objectRef"]["resource"], e["objectRef"].get("name"), e["responseStatus"]["code"])
+                for e in events if e["user"]["username"] == user]
 
     def put_by_other(self, **data):
         """Somebody else's write; moves the resourceVersion."""

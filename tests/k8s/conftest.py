@@ -2,10 +2,13 @@
 import itertools
 import os
 import re
+import uuid
 
 import pytest
 
-from cluster import SERVERS, Cluster, Place
+from cluster import SERVERS, Account, Cluster, Place
+from harness import Sidecar
+from publishing import configuration
 
 
 @pytest.fixture(scope="session")
@@ -42,3 +45,18 @@ def place(cluster, request):
 def is_recording():
     """Whether conversations are written anew rather than compared: O3_RECORD=1 ./dev test k8s"""
     return os.environ.get("O3_RECORD") == "1"
+
+
+@pytest.fixture
+def attach(start, tmp_path, place):
+    """attach(simulator, **configuration): a sidecar with an account of its own, as in a pod."""
+    def run(simulator, token=None, **config):
+        account = Account(tmp_path / f"account-{uuid.uuid4().hex}", place, token)
+        sidecar = start(Sidecar, simulator.url, configuration(place, account, **config))
+        sidecar.account = account
+        return sidecar
+
+    yield run
+    # Whatever happened: nothing but reading and patching this one object was ever asked for.
+    asked = {request[:3] for request in place.audited()}
+    assert asked <= {(verb, "configmaps", place.CONFIGMAP) for verb in ("get", "patch")}, asked

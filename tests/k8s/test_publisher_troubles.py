@@ -1,0 +1,85 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object, the server."""
+
+import pytest
+
+import harness
+from cluster import Account, Cluster, Place, make_certificates
+from harness import Sidecar, Simulator
+from publishing import DOCUMENT, configuration, data, wait_refused, wait_written
+
+
+def test_lost_permission_and_back(simulator, attach, place):
+    place.allow("get")
+    sidecar = attach(simulator)
+    wait_refused(sidecar, "forbidden")
+    assert data(place) == {} and sidecar.get("/-/ready").status_code == 200
+    place.allow()
+    place.allow("get", "patch")
+    wait_written(place)
+
+
+def test_expired_token_is_read_again(simulator, attach, place):
+    """The token in the file is refused; the kubelet writes a new one, and it is taken without a restart."""
+    sidecar = attach(simulator, token=place.expiring_token(-1))
+    wait_refused(sidecar, "unauthorized")
+    sidecar.account.write(place.token())
+    wait_written(place)
+
+
+def test_token_of_a_deleted_pod(simulator, attach, place):
+    token = place.token(place.pod())
+    place.delete_pod()
+    sidecar = attach(simulator, token=token)
+    wait_refused(sidecar, "unauthorized")
+    assert sidecar.is_running() and sidecar.get("/-/healthy").status_code == 200
+
+
+def test_no_token_yet(simulator, attach, place):
+    sidecar = attach(simulator, kubernetes__token_file=str(place.cluster.folder / "not-there"))
+    wait_refused(sidecar, "no_token")
+
+
+def test_another_ca(simulator, attach, place, tmp_path):
+    """A server that the pod's CA does not vouch for gets no token."""
+    other = tmp_path / "other-ca"
+    other.mkdir()
+    make_certificates(other)
+    sidecar = attach(simulator, kubernetes__ca_file=str(other / "ca.crt"))
+    wait_refused(sidecar, "unreachable")
+    assert data(place) == {}
+
+
+@pytest.mark.timeout(600)
+def test_deleted_and_restored(start, attach, place):
+    """An object that went away is not made; once somebody made it anew, everything is in it again."""
+    sidecar = attach(start(Simulator, events=["at 60s decode -40 %"]))
+    before = wait_written(place)
+    assert place.admin.send("DELETE", place.path).status_code == 200
+    wait_refused(sidecar, "not_found")
+    assert place.admin.get(place.path).status_code == 404
+    place.make_configmap()
+    assert set(wait_written(place)) >= set(before)
+    sidecar.wait_metric("o3_preset_writer", lambda v: v == 1)
+
+
+@pytest.mark.timeout(800)
+def test_api_server_restarts(tmp_path, start):
+    """Away before the first write, and killed in the middle: what is wanted is kept until it is there."""
+    folder = tmp_path / "own"
+    folder.mkdir()
+    cluster = Cluster(folder)
+    try:
+        place = Place(cluster, "restart")
+        account = Account(tmp_path / "account", place)
+        cluster.stop_api()
+        sidecar = start(Sidecar, start(Simulator, events=["at 60s decode -40 %"]).url, configuration(place, account))
+        wait_refused(sidecar, "unreachable")
+        cluster.start_api()
+        wait_written(place)
+        cluster.stop_api()
+        harness.wait_for("a preset to publish", lambda: "drift_confirmed" in sidecar.log, 250)
+        cluster.start_api()
+        harness.wait_for("the later preset", lambda: "previous" in data(place)[DOCUMENT], 180, 0.5)
+    finally:
+        cluster.close()
