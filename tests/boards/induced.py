@@ -66,6 +66,7 @@ class Induced:
     prometheus: Prometheus
     start: float
     end: float
+    instances: list  # as Prometheus calls them: the slow one, the one that was away, the one without trouble
 
 
 def reload_soon(simulator, **options):
@@ -114,12 +115,13 @@ def induced(folder):
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second, third)))
-        one = run(Sidecar, "one", first.url, QUICK)
+        one = run(Sidecar, "one", first.url, {**QUICK, "probe.prefill_interval": "6s"})
         # Looks at the list of models rarely at first, so that a probe is the one that meets the dead runner and waits for the load.
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
         steady = run(Sidecar, "steady", third.url, {**QUICK, "probe.prefill_interval": "2s"})
         start = time.time()
-        prometheus = run(Prometheus, "prometheus", [f"127.0.0.1:{s.port}" for s in (one, two, steady)])
+        instances = [f"127.0.0.1:{s.port}" for s in (one, two, steady)]
+        prometheus = run(Prometheus, "prometheus", instances)
         newer = lambda: run(Simulator, "sim3", seed=3, port=second.port, flags=[*GPU, "--version", "0.33.0"])
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             stories = [pool.submit(slower_and_released, one, first), pool.submit(lost_gpu_and_outage, two, second, newer)]
@@ -127,4 +129,4 @@ def induced(folder):
                 story.result()
         steady.wait_metric("o3_baseline_value", limit_s=120, model=MODEL, signal="prefill_rate")
         time.sleep(3)  # the last facts are scraped
-        yield Induced(prometheus, start, time.time())
+        yield Induced(prometheus, start, time.time(), instances)

@@ -30,7 +30,7 @@ class Answers:
         self.world = world
         self.values = {}
         self.start, self.end = round(world.start), round(world.end)
-        self.instances = sorted({labels["instance"] for labels, _ in self.series("o3_build_info")})
+        self.instances = world.instances
 
     def series(self, expression, is_instant=False):
         filled = expand.fill(expression, self.end - self.start, self.values)
