@@ -31,6 +31,9 @@ void o3_gate_init(struct o3_gate *g);
 void o3_gate_sockets(struct o3_gate *g, bool is_readable, int n_established, int n_with_bytes, int64_t now_ns);
 /* A request of somebody else ended at `ended_ns` (estimated), seen now. */
 void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_ns);
+/* A look shows that a model is being loaded, or serves its first request: nothing has ended. is_progress: that is no
+ * sign of a hung runner yet. */
+void o3_gate_at_work(struct o3_gate *g, bool is_progress, int64_t now_ns);
 /* Our own probe was answered: the server is not hung; without queue wait, and when no socket came meanwhile (is_alone),
  * it was idle too. queue_ns < 0: unknown. */
 void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, bool is_alone, int64_t now_ns);

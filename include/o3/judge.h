@@ -61,7 +61,8 @@ struct o3_verdict {
 /* Confirmed changes whose change times agree: within 3 intervals, or with overlapping intervals. A fall that goes on is
  * noticed in one signal hours after the other: while the speed of the model of an open incident goes on changing, what
  * changes for the worse as its members did (or as they for the better) joins it. A change that grows by half, and by
- * the minimum effect at least, is told as CHANGED. */
+ * the minimum effect at least, is told as CHANGED; when it does so in a step, what changes with that joins, and the
+ * causes are those of the step. A member that is confirmed again soon after it was over stands again. */
 #define O3_INCIDENT_MEMBERS_MAX 16
 #define O3_INCIDENT_UNSEEN_MS (7 * INT64_C(86400000)) /* by the clock of the samples */
 enum o3_member_end {
@@ -88,6 +89,7 @@ struct o3_incident {
     bool is_open;
     int64_t opened_wall_ms, closed_wall_ms;     /* 0 while open */
     int64_t since_ms, since_lo_ms, since_hi_ms; /* change time with its interval, of the member with the sharpest */
+    int64_t grown_ms;                           /* when a further step made it clearly larger, the last time; 0 never */
     int n_members;
     int n_left_out; /* members beyond the limit */
     struct o3_incident_member member[O3_INCIDENT_MEMBERS_MAX];
@@ -96,7 +98,13 @@ struct o3_incident {
     char text[640]; /* what changed, since when, by how much, how sure, probably why */
 };
 
-/* The level before and after a change of epoch; one for each signal that both have. */
+/* The level before and after a change of epoch; one for each signal that both have. Kinds, by `reason`: a closed set.
+ */
+#define O3_RELEASE_REASONS 6
+const char *o3_release_reason(int kind);
+struct o3_release;
+/* num_ctx, num_batch or parallel: what somebody chose. */
+bool o3_release_is_setting(const struct o3_release *r);
 struct o3_release {
     char model[O3_MODEL_NAME_SIZE];
     enum o3_signal signal;
@@ -201,7 +209,11 @@ int o3_judge_n_confirmed(const struct o3_judge *j, const char *model);          
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,
                        size_t max);
-/* The last comparison of this signal, saved; false: none. ret_in_force: the setting after it is the present one. */
+/* The last comparison of this signal with this kind of reason, saved; false: none. ret_in_force: what changed then is
+ * still as it was after it, whatever else has changed since. */
+bool o3_judge_release_of(const struct o3_judge *j, const char *model, enum o3_signal sig, int kind,
+                         struct o3_release *ret, bool *ret_in_force);
+/* The newest of all kinds. */
 bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
                       bool *ret_in_force);
 /* The level that an acknowledgement with the next sample would make the reference; NaN: nothing has changed. */

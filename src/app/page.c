@@ -153,9 +153,28 @@ static bool is_in_force(const json_t *release) {
     return json_is_true(json_object_get(release, "in_force"));
 }
 
-static const json_t *release_of(const json_t *signals, int sig) {
-    const json_t *r = json_object_get(json_object_get(signals, o3_signal_name((enum o3_signal)sig)), "release");
-    return is_in_force(r) ? r : NULL;
+/* The comparison of this signal with the change of that time, where what changed then is still so; NULL: none. */
+static const json_t *release_at(const json_t *signals, int sig, const char *since) {
+    size_t i;
+    const json_t *r, *list = json_object_get(json_object_get(signals, o3_signal_name((enum o3_signal)sig)), "releases");
+    json_array_foreach(list, i, r) if (is_in_force(r) && !strcmp(text_of(r, "since"), since)) return r;
+    return NULL;
+}
+
+/* The newest that is in force, older than `before`, which is NULL at first; NULL: there is none. */
+static const json_t *next_release(const json_t *signals, const json_t *before) {
+    const json_t *newest = NULL;
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
+        size_t i;
+        const json_t *r,
+            *list = json_object_get(json_object_get(signals, o3_signal_name((enum o3_signal)sig)), "releases");
+        json_array_foreach(list, i, r) {
+            bool is_older = !before || strcmp(text_of(r, "since"), text_of(before, "since")) < 0;
+            if (!is_in_force(r) || !is_older) continue;
+            if (!newest || strcmp(text_of(r, "since"), text_of(newest, "since")) > 0) newest = r;
+        }
+    }
+    return newest;
 }
 
 /* Beyond chance, and to be seen in print. */
@@ -178,23 +197,17 @@ static void add_release_change(struct o3_buf *out, enum o3_signal sig, const jso
     if (is_worse) o3_buf_adds(out, "</b>");
 }
 
-/* Since the newest release that still runs: "Since server_version 0.32.15 to 0.33.0 (time): decode_rate -24.6 %". */
-static void add_releases(struct o3_buf *out, const json_t *signals) {
-    const json_t *newest = NULL;
+/* "Since server_version 0.32.15 to 0.33.0 (time): decode_rate -24.6 %". */
+static void add_release(struct o3_buf *out, const json_t *signals, const json_t *release) {
     int n_equal = 0, n_changed = 0;
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
-        const json_t *r = release_of(signals, sig);
-        if (r && (!newest || strcmp(text_of(r, "since"), text_of(newest, "since")) > 0)) newest = r;
-    }
-    if (!newest) return;
     o3_buf_adds(out, "<p>Since ");
-    o3_buf_add_html(out, text_of(newest, "reasons"));
+    o3_buf_add_html(out, text_of(release, "reasons"));
     o3_buf_adds(out, " (");
-    add_time(out, text_of(newest, "since"));
+    add_time(out, text_of(release, "since"));
     o3_buf_adds(out, "): ");
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
-        const json_t *r = release_of(signals, sig);
-        if (!r || strcmp(text_of(r, "since"), text_of(newest, "since")) != 0) continue;
+        const json_t *r = release_at(signals, sig, text_of(release, "since"));
+        if (!r) continue;
         n_equal += !has_changed(r);
         if (!has_changed(r)) continue;
         if (n_changed++) o3_buf_adds(out, ", ");
@@ -205,10 +218,18 @@ static void add_releases(struct o3_buf *out, const json_t *signals) {
     o3_buf_adds(out, "</p>");
 }
 
+/* Those that are in force, the newest first. */
+static void add_releases(struct o3_buf *out, const json_t *signals) {
+    int n = 0;
+    for (const json_t *r = NULL; n < O3_RELEASE_REASONS && (r = next_release(signals, r)); n++)
+        add_release(out, signals, r);
+}
+
 static bool is_worse_since(const json_t *m) {
     const json_t *signals = json_object_get(m, "signals");
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        if (json_is_true(json_object_get(release_of(signals, sig), "worse"))) return true;
+    for (const json_t *r = NULL; (r = next_release(signals, r));)
+        for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+            if (json_is_true(json_object_get(release_at(signals, sig, text_of(r, "since")), "worse"))) return true;
     return false;
 }
 

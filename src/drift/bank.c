@@ -13,7 +13,7 @@ const double o3_drift_k[O3_DRIFT_BANK] = {0.25, 0.5, 1.0};
  * overlap, so that fewer alarms come than a sum over them says: the factor is below 1. Interpolated in ln(ARL0). */
 static const struct {
     double arl0, factor;
-} FACTORS[] = {{1440, 0.334}, {10080, 0.345}, {43200, 0.312}, {525600, 0.255}};
+} FACTORS[] = {{1440, 0.334}, {10080, 0.345}, {43200, 0.298}, {525600, 0.255}};
 
 void o3_cusum_add(struct o3_cusum *c, double z, double k, int64_t index) {
     c->sum += z - k;
@@ -54,12 +54,12 @@ void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next) {
             b->side[side][i] = (struct o3_cusum){.start = next};
 }
 
-void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double cap, double z, int64_t index) {
+void o3_drift_bank_add(struct o3_drift_bank *b, const double h[2][O3_DRIFT_BANK], double cap, double z, int64_t index) {
     for (int side = 0; side < 2; side++)
         for (int i = 0; i < O3_DRIFT_BANK; i++) {
             struct o3_cusum *c = &b->side[side][i];
             o3_cusum_add(c, side ? -z : z, o3_drift_k[i], index);
-            c->sum = fmin(c->sum, cap * h[i]);
+            c->sum = fmin(c->sum, cap * h[side][i]);
         }
 }
 

@@ -106,7 +106,7 @@ static void fit_correlation(struct o3_drift_baseline *b, const struct o3_drift_p
 }
 
 void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pair *y, size_t n) {
-    double mean, sd, beyond = 0;
+    double mean, sd, above = 0, below = 0;
     first_guess(y, n, &mean, &sd);
     for (int i = 0; i < FIT_ROUNDS; i++)
         refit(y, n, &mean, &sd);
@@ -114,11 +114,12 @@ void o3_drift_baseline_fit(struct o3_drift_baseline *b, const struct o3_drift_pa
     int64_t n_pairs = 0;
     for (size_t i = 0; i < n; i++) {
         n_pairs += tells_of_rho(&y[i], spacing);
-        beyond += fabs(y[i].now - mean) > O3_DRIFT_CLIP * sd;
+        above += y[i].now - mean > O3_DRIFT_CLIP * sd;
+        below += mean - y[i].now > O3_DRIFT_CLIP * sd;
     }
     *b = (struct o3_drift_baseline){.mean = mean,
                                     .var = sd * sd,
-                                    .beyond = beyond / (double)n,
+                                    .beyond = {above / (double)n, below / (double)n},
                                     .spacing = spacing,
                                     .n = (int64_t)n,
                                     .n_pairs = n_pairs};
@@ -154,7 +155,8 @@ void o3_drift_baseline_learn(struct o3_drift_baseline *b, struct o3_drift_pair y
     b->n++;
     double share = y.has_before ? fmin(1, y.dt / b->spacing) : 1; /* close together they know less each */
     double gain = share / o3_drift_baseline_weight(b);
-    b->beyond += gain * ((fabs(y.now - b->mean) > limit) - b->beyond);
+    b->beyond[0] += gain * ((y.now - b->mean > limit) - b->beyond[0]);
+    b->beyond[1] += gain * ((b->mean - y.now > limit) - b->beyond[1]);
     b->mean += gain * r;
     b->var += gain * (WINSOR_VAR * r * r - b->var);
     learn_pair(b, r * before, &y);

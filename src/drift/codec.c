@@ -4,11 +4,11 @@
 #include "drift/parts.h"
 #include "base/state_text.h"
 
-/* "o3drift 2", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
+/* "o3drift 3", then the fields in the order of put_head(), the ring oldest first, and "end". Words are separated by one
  * space or newline; doubles are hex floats, so that nothing is lost. Thresholds are derived again from the parameters.
  */
 #define MAGIC "o3drift"
-#define VERSION 2
+#define VERSION 3
 #define INDEX_MAX (INT64_C(1) << 60)
 #define HOUR_MAX (INDEX_MAX / O3_DRIFT_HOUR_MS + 1)
 #define LOG_MAX 746.0                /* |ln| of every positive double, subnormals included */
@@ -35,7 +35,8 @@ static void put_head(const struct o3_drift *d, struct o3_buf *out) {
     o3_state_put_double(out, d->base.mean);
     o3_state_put_double(out, d->base.var);
     o3_state_put_double(out, d->base.cov);
-    o3_state_put_double(out, d->base.beyond);
+    o3_state_put_double(out, d->base.beyond[0]);
+    o3_state_put_double(out, d->base.beyond[1]);
     o3_state_put_double(out, d->base.spacing);
     o3_state_put_int(out, d->base.n_pairs);
     o3_state_put_int(out, d->base.n);
@@ -151,7 +152,8 @@ static void read_baseline(struct o3_state_reader *r, struct o3_drift *d) {
     d->base.mean = o3_state_read_double(r, -SHIFT_MAX, SHIFT_MAX);
     d->base.var = o3_state_read_double(r, floor, 4 * SHIFT_MAX * SHIFT_MAX);
     d->base.cov = o3_state_read_double(r, -8 * SHIFT_MAX * SHIFT_MAX, 8 * SHIFT_MAX * SHIFT_MAX);
-    d->base.beyond = o3_state_read_double(r, 0, 1);
+    d->base.beyond[0] = o3_state_read_double(r, 0, 1);
+    d->base.beyond[1] = o3_state_read_double(r, 0, 1);
     d->base.spacing = o3_state_read_double(r, 0.01, 1e9);
     d->base.n_pairs = o3_state_read_int(r, 0, INDEX_MAX);
     d->base.n = o3_state_read_int(r, learning ? 0 : 1, INDEX_MAX);

@@ -14,8 +14,9 @@
 #define CORRELATED 0.2
 #define CORRELATED_MAX 0.3
 #define STRONGLY_CORRELATED 2.0
-#define TAILS 3.3
-#define BEYOND_GAUSS 0.0124
+#define TAILS 4.9
+#define TAILS_MAX 0.0175 /* clipped scores have no longer tails than that */
+#define BEYOND_GAUSS 0.0062
 /* Strong whitening makes every lasting change small: there the member of the bank for small ones gets most of the
  * budget, the more so while the error of a young baseline hides changes. */
 #define SMALL_FROM 0.5 /* correlation */
@@ -38,17 +39,23 @@ static double caution(const struct o3_drift_baseline *b, double rho) {
     double n = (double)(b->n > 1 ? b->n : 1), found = fmin(rho, fmax(0, b->cov / b->var));
     double correlated = CORRELATED * fmin(CORRELATED_MAX, found) +
                         STRONGLY_CORRELATED * fmax(0, rho - O3_DRIFT_STRONG_RHO);
-    return 1 + young(n, rho, found) + correlated + TAILS * fmax(0, b->beyond - BEYOND_GAUSS);
+    return 1 + young(n, rho, found) + correlated;
 }
-
-/* Of the sd, as a lasting shift shows after whitening: where the minimum effect is large against the noise, chance
- * hardly reaches it, and less evidence will do. */
-#define GATE_CLEAR_FROM 1.2
-#define GATE_CLEAR_TO 1.6
-#define GATE_CLEAR 0.1
 
 static double ramp(double x, double from, double to) {
     return fmin(1, fmax(0, (x - from) / (to - from)));
+}
+
+static double tail_of(const struct o3_drift_baseline *b, int side) {
+    return fmax(0, b->beyond[side] - BEYOND_GAUSS);
+}
+
+/* Where the minimum effect is large against the noise (as a lasting shift shows after whitening), chance hardly reaches
+ * it, and less evidence will do; with long tails it does sooner. */
+static double gate_helps(const struct o3_drift *d, double rho) {
+    double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
+    double tail = fmax(tail_of(&d->base, 0), tail_of(&d->base, 1));
+    return 0.04 * ramp(gate, 0.75, 1) + 0.09 * ramp(gate, 1.2, 1.6) * (1 - ramp(tail, 0.004, 0.012));
 }
 
 void o3_drift_evidence_weigh(struct o3_drift *d) {
@@ -56,11 +63,13 @@ void o3_drift_evidence_weigh(struct o3_drift *d) {
     double rho = o3_drift_baseline_rho(&d->base), all = caution(&d->base, rho);
     double n = (double)d->base.n, old = ramp(n, SMALL_AGING, SMALL_OLD);
     double small = ramp(rho, SMALL_FROM, SMALL_TO) * ramp(n, SMALL_NEW, SMALL_YOUNG);
-    double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
-    all *= 1 - GATE_CLEAR * ramp(gate, GATE_CLEAR_FROM, GATE_CLEAR_TO);
-    for (int i = 0; i < O3_DRIFT_BANK; i++) {
-        double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
-        d->needed[i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * (1 + small * (share - 1)));
+    all *= 1 - gate_helps(d, rho);
+    for (int side = 0; side < 2; side++) {
+        double tail = 1 + TAILS * fmin(TAILS_MAX, tail_of(&d->base, side));
+        for (int i = 0; i < O3_DRIFT_BANK; i++) {
+            double share = SMALL_SHARES[0][i] + old * (SMALL_SHARES[1][i] - SMALL_SHARES[0][i]);
+            d->needed[side][i] = d->h[i] * fmin(O3_DRIFT_CAUTION_MAX, all * tail * (1 + small * (share - 1)));
+        }
     }
 }
 
@@ -81,7 +90,7 @@ void o3_drift_evidence_add(struct o3_drift *d) {
 
 struct o3_drift_lead o3_drift_lead(const struct o3_drift *d, int direction) {
     if (o3_drift_rank_judges(d)) return o3_drift_rank_lead(d, direction);
-    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->needed, direction);
+    struct o3_drift_lead lead = o3_drift_bank_lead(&d->bank, d->needed[direction < 0], direction);
     lead.ratio = fmin(O3_DRIFT_CAP, lead.ratio);
     return lead;
 }

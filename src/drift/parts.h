@@ -50,7 +50,7 @@ struct o3_drift_lead {
 };
 void o3_drift_bank_clear(struct o3_drift_bank *b, int64_t next);
 /* S/h stops at cap. */
-void o3_drift_bank_add(struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], double cap, double z, int64_t index);
+void o3_drift_bank_add(struct o3_drift_bank *b, const double h[2][O3_DRIFT_BANK], double cap, double z, int64_t index);
 struct o3_drift_lead o3_drift_bank_lead(const struct o3_drift_bank *b, const double h[O3_DRIFT_BANK], int direction);
 
 /* A value and its predecessor, which a gap takes away. */
@@ -63,7 +63,7 @@ struct o3_drift_pair {
  * consistent again for Gaussian data. */
 struct o3_drift_baseline {
     double mean, var, cov;
-    double beyond;      /* share of the residuals that were clipped; of Gaussian ones 0.0124 are */
+    double beyond[2];   /* share of the residuals that were clipped above and below; of Gaussian ones 0.0062 each */
     double spacing;     /* usual time between two samples, in intervals; cov is that of samples so far apart */
     int64_t n, n_pairs; /* samples; those of them that told of the covariance */
 };
@@ -115,9 +115,9 @@ struct o3_drift_modes {
 
 struct o3_drift {
     struct o3_drift_params params;
-    double gate;                  /* ln(1 + min_effect): the smallest shift worth an alert */
-    double h[O3_DRIFT_BANK];      /* for a known baseline and Gaussian noise */
-    double needed[O3_DRIFT_BANK]; /* with the baseline as it is; not before there is one */
+    double gate;                     /* ln(1 + min_effect): the smallest shift worth an alert */
+    double h[O3_DRIFT_BANK];         /* for a known baseline and Gaussian noise */
+    double needed[2][O3_DRIFT_BANK]; /* for a rise and a fall, with the baseline as it is; not before there is one */
     enum o3_drift_state state;
     int64_t next; /* index of the next sample = samples ever taken */
     int64_t rejected;

@@ -191,6 +191,7 @@ static void rebase(struct o3_drift *d, int16_t was_at_change) {
         d->base.mean = isnan(reference) ? mean - O3_DRIFT_SEASON_UNIT * (is - was_at_change) : reference;
     }
     o3_drift_evidence_clear(d);
+    o3_drift_evidence_weigh(d);
     d->floor = to < d->next ? d->change_index : d->next;
     d->learned = d->resumed = d->next;
 }

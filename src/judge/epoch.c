@@ -54,8 +54,12 @@ static bool numbers_differ(int64_t a, int64_t b) {
     return a >= 0 && b >= 0 && a != b;
 }
 
-const char *const o3_judge_reasons[O3_JUDGE_REASONS] = {"digest",    "server_version", "num_ctx",
+static const char *const REASONS[O3_RELEASE_REASONS] = {"digest",    "server_version", "num_ctx",
                                                         "num_batch", "parallel",       "gpu"};
+
+const char *o3_release_reason(int kind) {
+    return (unsigned)kind < O3_RELEASE_REASONS ? REASONS[kind] : "";
+}
 
 bool o3_judge_differs(const struct identity *from, const struct identity *to, int reason) {
     switch (reason) {
@@ -75,8 +79,8 @@ bool o3_judge_differs(const struct identity *from, const struct identity *to, in
 }
 
 const char *o3_judge_difference(const struct identity *from, const struct identity *to) {
-    for (int i = 0; i < O3_JUDGE_REASONS; i++)
-        if (o3_judge_differs(from, to, i)) return o3_judge_reasons[i];
+    for (int i = 0; i < O3_RELEASE_REASONS; i++)
+        if (o3_judge_differs(from, to, i)) return REASONS[i];
     return NULL;
 }
 

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include "judge/parts.h"
-#include "o3/num.h"
 #include "o3/text.h"
 
 #define TIME_MAX_MS (INT64_C(1) << 60)
@@ -28,6 +27,7 @@ static bool is_near(const struct o3_incident *i, const struct o3_drift_report *r
     int64_t lo, hi;
     when(r, &lo, &hi);
     if (lo < -TIME_MAX_MS || hi > TIME_MAX_MS) return false;
+    if (i->grown_ms && lo <= i->grown_ms + slack_ms && hi >= i->grown_ms - slack_ms) return true;
     return lo <= i->since_hi_ms + slack_ms && hi >= i->since_lo_ms - slack_ms;
 }
 
@@ -37,15 +37,24 @@ static void touch(struct kept_incident *k, enum o3_incident_change change) {
     k->is_touched = true;
 }
 
+/* It changed when the incident grew, not when it began. */
+static bool is_of_growth(const struct o3_incident *i, const struct o3_incident_member *x) {
+    double at = (double)x->verdict.report.change_wall_ms;
+    return i->grown_ms && fabs(at - (double)i->grown_ms) < fabs(at - (double)i->since_ms);
+}
+
 /* Change time of the member that tells it sharpest, of those that stand if any does. */
 static void set_since(struct o3_incident *i) {
     int64_t best = INT64_MAX;
-    bool any_stands = false;
-    for (int n = 0; n < i->n_members; n++)
+    bool any_stands = false, any_began = false, of_growth[O3_INCIDENT_MEMBERS_MAX];
+    for (int n = 0; n < i->n_members; n++) {
+        of_growth[n] = is_of_growth(i, &i->member[n]);
         any_stands |= !i->member[n].is_over;
+        any_began |= !i->member[n].is_over && !of_growth[n];
+    }
     for (int n = 0; n < i->n_members; n++) {
         const struct o3_incident_member *x = &i->member[n];
-        if (any_stands && x->is_over) continue;
+        if ((any_stands && x->is_over) || (any_began && of_growth[n])) continue;
         int64_t lo, hi;
         when(&x->verdict.report, &lo, &hi);
         if (hi - lo >= best) continue;
@@ -117,6 +126,67 @@ static struct kept_incident *creeping_incident(const struct o3_judge *j, const s
     return NULL;
 }
 
+/* It got clearly larger at that time: what it was before is the past that explains it. */
+static void note_growth(struct kept_incident *k, int64_t wall_ms) {
+    k->i.grown_ms = wall_ms;
+    k->before = (struct o3_circumstances){.n_samples = 0};
+    k->has_evidence = k->is_growing = true;
+}
+
+/* A change that stands has become larger just when this one began: in another signal the second step may be the first
+ * that can be told. */
+static struct kept_incident *grown_incident(const struct o3_judge *j, const struct o3_verdict *v, int64_t slack_ms) {
+    const struct model *model = o3_judge_find(j, v->model);
+    for (int n = j->n_incidents - 1; model && n >= 0; n--) {
+        struct kept_incident *k = j->incidents[n];
+        if (!k->i.is_open || !o3_judge_is_main(&k->i, v->model)) continue;
+        for (int m = 0; m < k->i.n_members; m++) {
+            const struct o3_incident_member *x = &k->i.member[m];
+            struct o3_drift_report grown = {.change_wall_ms = 0};
+            if (x->is_over || strcmp(x->verdict.model, v->model) != 0 || is_worse(&x->verdict) != is_worse(v)) continue;
+            if (!o3_judge_growth(j, model, x, &grown.change_wall_ms)) continue;
+            if (!o3_judge_is_near(&grown, &v->report, slack_ms)) continue;
+            note_growth(k, grown.change_wall_ms);
+            return k;
+        }
+    }
+    return NULL;
+}
+
+/* The level was back, and soon afterwards it is not: by chance, or for a moment. */
+static struct o3_incident_member *find_recovered(const struct o3_judge *j, const struct o3_verdict *v, int64_t setting,
+                                                 int64_t interval_ms, struct kept_incident **ret) {
+    for (int n = j->n_incidents - 1; n >= 0; n--) {
+        struct o3_incident *i = &j->incidents[n]->i;
+        double soon_ms = (double)interval_ms * (i->is_open ? O3_REJOIN_OPEN_INTERVALS : O3_REJOIN_INTERVALS);
+        for (int k = 0; k < i->n_members; k++) {
+            struct o3_incident_member *x = &i->member[k];
+            bool is_it = is_of(x, v, setting) && x->end == O3_MEMBER_RECOVERED &&
+                         x->verdict.report.direction == v->report.direction;
+            if (!is_it || fabs((double)v->report.change_wall_ms - (double)x->seen_ms) > soon_ms) continue;
+            *ret = j->incidents[n];
+            return x;
+        }
+    }
+    return NULL;
+}
+
+/* It is the same change, which began when it did. */
+static void rejoin(struct kept_incident *k, struct o3_incident_member *x, const struct o3_verdict *v, int64_t wall_ms) {
+    struct o3_drift_report r = v->report;
+    r.change_wall_ms = x->verdict.report.change_wall_ms;
+    r.change_lo_ms = x->verdict.report.change_lo_ms;
+    r.change_hi_ms = x->verdict.report.change_hi_ms;
+    x->verdict = *v;
+    x->verdict.report = r;
+    x->is_over = false;
+    x->end = O3_MEMBER_STANDS;
+    x->seen_ms = wall_ms;
+    k->i.is_open = true;
+    k->i.closed_wall_ms = 0;
+    touch(k, O3_INCIDENT_CHANGED);
+}
+
 static void join(struct kept_incident *k, const struct o3_verdict *v, int64_t setting, int64_t wall_ms) {
     struct o3_incident *i = &k->i;
     touch(k, O3_INCIDENT_CHANGED);
@@ -139,7 +209,12 @@ static void confirmed(struct o3_judge *j, const struct o3_verdict *v, int64_t se
         k->has_evidence = true;
         return;
     }
+    if ((x = find_recovered(j, v, setting, interval_ms, &k))) {
+        rejoin(k, x, v, s->wall_ms);
+        return;
+    }
     k = near_incident(j, v, slack_ms);
+    if (!k) k = grown_incident(j, v, slack_ms);
     if (!k) k = creeping_incident(j, v);
     if (!k) k = open_incident(j, v, s->wall_ms);
     if (k) join(k, v, setting, s->wall_ms);
@@ -250,13 +325,6 @@ void o3_judge_follow_settings(struct o3_judge *j, const struct model *m, int64_t
     }
 }
 
-/* By as much as is worth an alarm, and by half of what was told. */
-static bool has_grown(const struct o3_judge *j, double told, double now) {
-    double before = o3_log1p(fmax(told, -1 + 1e-9)), since = o3_log1p(fmax(now, -1 + 1e-9));
-    double step = fmax(o3_log1p(j->p.min_effect), 0.5 * fabs(before));
-    return before * since > 0 && fabs(since) >= fabs(before) + step;
-}
-
 /* A change that grows is the same change: what is told of it follows. */
 static bool follow_growth(const struct o3_judge *j, const struct model *m, struct kept_incident *k) {
     bool any = false;
@@ -265,9 +333,12 @@ static bool follow_growth(const struct o3_judge *j, const struct model *m, struc
         struct o3_verdict *v = &x->verdict;
         const struct setting *g = o3_judge_setting(m, v->signal);
         struct o3_drift_report now;
+        int64_t at_ms;
         bool is_its = !x->is_over && !strcmp(v->model, m->name) && g && g->id == x->setting;
         if (!is_its || !o3_series_change(&g->series[v->signal][v->stratum], v->signal, &now)) continue;
-        if (now.direction != v->report.direction || !has_grown(j, v->report.change_ratio, now.change_ratio)) continue;
+        if (now.direction != v->report.direction || !o3_judge_has_grown(j, v->report.change_ratio, now.change_ratio))
+            continue;
+        if (o3_judge_growth(j, m, x, &at_ms)) note_growth(k, at_ms);
         v->report = now;
         any = true;
     }
@@ -304,7 +375,7 @@ static void settle(struct o3_judge *j, struct kept_incident *k, int64_t wall_ms)
     i->closed_wall_ms = is_open ? 0 : wall_ms;
     set_since(i);
     if (is_open && k->has_evidence) o3_judge_find_causes(j, k);
-    k->has_evidence = false;
+    k->has_evidence = k->is_growing = false;
     if (is_in_figures(i)) o3_incident_text(i, i->text, sizeof i->text);
 }
 

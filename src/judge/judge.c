@@ -30,6 +30,9 @@ void o3_judge_free_settings(struct model *m) {
         o3_judge_free_setting(m->epochs[i]);
     for (int i = 0; i < O3_JUDGE_DIGESTS; i++)
         o3_judge_free_setting(m->digests[i]);
+    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
+        for (int kind = 0; kind < O3_RELEASE_REASONS; kind++)
+            free(m->releases[sig][kind]);
 }
 
 static void free_model(struct model *m) {

@@ -20,9 +20,11 @@
 #define O3_JUDGE_SAVE_NS (3600 * INT64_C(1000000000)) /* what a process that is killed forgets, at most, */
 #define O3_JUDGE_SAVE_STABLE 4                        /* times as much of what is stable, and of the trail */
 #define O3_JUDGE_INTERVAL_MS 60000
-#define O3_JUDGE_SHARE_FLOOR 0.01 /* a detector judges logarithms: nothing on the GPU counts as 1 % */
-#define O3_NEAR_INTERVALS 3       /* changes that are no further apart began together */
-#define O3_JUDGE_RETHINK 10       /* samples after which the causes of an open incident are looked at again */
+#define O3_JUDGE_SHARE_FLOOR 0.01   /* a detector judges logarithms: nothing on the GPU counts as 1 % */
+#define O3_NEAR_INTERVALS 3         /* changes that are no further apart began together */
+#define O3_REJOIN_INTERVALS 15      /* a change that is confirmed again so soon after it was over is the same one, */
+#define O3_REJOIN_OPEN_INTERVALS 60 /* and while others of its incident stand */
+#define O3_JUDGE_RETHINK 10         /* samples after which the causes of an open incident are looked at again */
 
 /* What must be equal for two samples to be comparable; "" and -1 are unknown and equal to everything. */
 struct identity {
@@ -62,13 +64,6 @@ struct pending {
     struct level before;
 };
 
-/* The last comparison that was told. */
-struct kept_release {
-    bool is_set;
-    int64_t to_id; /* of the setting after it */
-    struct o3_release r;
-};
-
 struct model {
     char name[O3_MODEL_NAME_SIZE], hash[33];
     int64_t used;    /* number of its last sample among all */
@@ -88,8 +83,8 @@ struct model {
     struct setting *epochs[O3_JUDGE_EPOCHS], *digests[O3_JUDGE_DIGESTS];
     struct setting *epoch, *digest; /* the present ones; NULL before the first sample that tells */
     struct pending pending[O3_SIGNAL_COUNT];
-    struct kept_release releases[O3_SIGNAL_COUNT];
-    struct o3_sample *trail; /* oldest first */
+    struct o3_release *releases[O3_SIGNAL_COUNT][O3_RELEASE_REASONS]; /* the last of each kind; NULL: none */
+    struct o3_sample *trail;                                          /* oldest first */
     size_t n_trail;
 };
 
@@ -98,6 +93,7 @@ struct kept_incident {
     struct o3_circumstances before; /* the change; kept, because the trail forgets them */
     bool is_unsaved;                /* changed by this sample */
     bool is_seen_unsaved;           /* when its models were measured last */
+    bool is_growing;                /* this sample showed a further step */
     bool has_evidence;              /* this sample brought a member, or a reason to think again */
     bool is_touched;                /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
@@ -140,8 +136,6 @@ struct setting *o3_judge_setting(const struct model *m, enum o3_signal sig);
 struct setting *o3_judge_compared_setting(const struct model *m, enum o3_signal sig);
 /* NULL, or the reason: a new or another epoch was entered. */
 const char *o3_judge_enter(struct o3_judge *j, struct model *m, const struct o3_sample *s);
-#define O3_JUDGE_REASONS 6
-extern const char *const o3_judge_reasons[O3_JUDGE_REASONS]; /* the closed set, in this order */
 bool o3_judge_differs(const struct identity *from, const struct identity *to, int reason);
 const char *o3_judge_difference(const struct identity *from, const struct identity *to); /* the first; NULL: none */
 void o3_judge_free_setting(struct setting *g);
@@ -174,6 +168,8 @@ void o3_series_glance(const struct series *x, struct o3_drift_view *ret); /* wit
 bool o3_series_is_in(const struct series *x, enum o3_drift_state state);
 /* A confirmed change as it is now, for people; false: there is none, or none that can be told. */
 bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drift_report *ret);
+/* A confirmed change whose newest values are nearer to the reference than to the level that it has had. */
+bool o3_series_is_returning(const struct series *x);
 void o3_series_mark_gap(struct series *x);
 bool o3_series_acknowledge(struct series *x, double *ret_level); /* false: it has no baseline yet */
 double o3_series_acceptable(const struct series *x);             /* the level that would make; NaN: none */
@@ -207,6 +203,13 @@ void o3_judge_rethink_incidents(struct o3_judge *j, const struct model *m);
 void o3_judge_tell_incidents(struct o3_judge *j, int64_t wall_ms);
 void o3_judge_drop_incident(struct o3_judge *j, int n);
 bool o3_judge_is_near(const struct o3_drift_report *a, const struct o3_drift_report *b, int64_t slack_ms);
+
+/* growth.c */
+/* By as much as is worth an alarm, and by half of what was told. */
+bool o3_judge_has_grown(const struct o3_judge *j, double told, double now);
+/* A further step in the same direction since the change; ret_ms: its first sample. */
+bool o3_judge_growth(const struct o3_judge *j, const struct model *m, const struct o3_incident_member *x,
+                     int64_t *ret_ms);
 
 /* recall.c */
 /* A change that was told before: its member of an incident has its setting again. */

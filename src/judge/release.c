@@ -5,6 +5,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "judge/parts.h"
 #include "o3/num.h"
@@ -141,19 +142,33 @@ static void put_reasons(const struct identity *from, const struct identity *to, 
     char before[96], after[96];
     int n_left = 0;
     size_t len = 0;
-    for (int i = 0; i < O3_JUDGE_REASONS; i++)
+    for (int i = 0; i < O3_RELEASE_REASONS; i++)
         n_left += o3_judge_differs(from, to, i);
-    for (int i = 0; i < O3_JUDGE_REASONS && len < size; i++) {
+    for (int i = 0; i < O3_RELEASE_REASONS && len < size; i++) {
         if (!o3_judge_differs(from, to, i)) continue;
         n_left--;
-        put_value(from, o3_judge_reasons[i], before, sizeof before);
-        put_value(to, o3_judge_reasons[i], after, sizeof after);
-        int n = snprintf(out + len, size - len, "%s %s to %s%s", o3_judge_reasons[i], before, after,
+        put_value(from, o3_release_reason(i), before, sizeof before);
+        put_value(to, o3_release_reason(i), after, sizeof after);
+        int n = snprintf(out + len, size - len, "%s %s to %s%s", o3_release_reason(i), before, after,
                          n_left > 1    ? ", "
                          : n_left == 1 ? " and "
                                        : "");
         if (n > 0) len += (size_t)n;
     }
+}
+
+static int kind_of(const char *reason) {
+    int kind = 0;
+    while (kind + 1 < O3_RELEASE_REASONS && strcmp(reason, o3_release_reason(kind)) != 0)
+        kind++;
+    return kind;
+}
+
+/* Without memory the one before stays. */
+static void keep(struct model *m, const struct o3_release *r) {
+    struct o3_release **kept = &m->releases[r->signal][kind_of(r->reason)];
+    if (!*kept) *kept = calloc(1, sizeof **kept);
+    if (*kept) **kept = *r;
 }
 
 static void tell(struct o3_judge *j, struct model *m, enum o3_signal sig, const struct pending *p,
@@ -175,7 +190,7 @@ static void tell(struct o3_judge *j, struct model *m, enum o3_signal sig, const 
         compare_shares(&p->before, after, &r);
     else
         compare_means(&p->before, after, &r);
-    m->releases[sig] = (struct kept_release){.is_set = true, .to_id = to->id, .r = r};
+    keep(m, &r);
     if (j->ops.release && !j->is_muted) j->ops.release(j->ops.ctx, &r);
 }
 
@@ -193,12 +208,36 @@ void o3_judge_compare(struct o3_judge *j, struct model *m) {
     }
 }
 
+bool o3_release_is_setting(const struct o3_release *r) {
+    return strcmp(r->reason, "digest") != 0 && strcmp(r->reason, "server_version") != 0 &&
+           strcmp(r->reason, "gpu") != 0;
+}
+
+static bool is_in_force(const struct model *m, const struct o3_release *r) {
+    const struct setting *present = m->epoch ? m->epoch : o3_judge_compared_setting(m, r->signal);
+    char is[sizeof r->to];
+    if (!present) return false;
+    put_value(&present->key, r->reason, is, sizeof is);
+    return !strcmp(is, r->to);
+}
+
+bool o3_judge_release_of(const struct o3_judge *j, const char *model, enum o3_signal sig, int kind,
+                         struct o3_release *ret, bool *ret_in_force) {
+    const struct model *m = o3_judge_find(j, model);
+    const struct o3_release *r = m ? m->releases[sig][kind] : NULL;
+    if (!r) return false;
+    *ret = *r;
+    *ret_in_force = is_in_force(m, r);
+    return true;
+}
+
 bool o3_judge_release(const struct o3_judge *j, const char *model, enum o3_signal sig, struct o3_release *ret,
                       bool *ret_in_force) {
     const struct model *m = o3_judge_find(j, model);
-    const struct setting *present = m ? o3_judge_compared_setting(m, sig) : NULL;
-    if (!m || !m->releases[sig].is_set) return false;
-    *ret = m->releases[sig].r;
-    *ret_in_force = present && present->id == m->releases[sig].to_id;
-    return true;
+    int newest = -1;
+    for (int kind = 0; m && kind < O3_RELEASE_REASONS; kind++) {
+        const struct o3_release *r = m->releases[sig][kind];
+        if (r && (newest < 0 || r->wall_ms > m->releases[sig][newest]->wall_ms)) newest = kind;
+    }
+    return newest >= 0 && o3_judge_release_of(j, model, sig, newest, ret, ret_in_force);
 }

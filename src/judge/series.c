@@ -5,6 +5,8 @@
 #include <stdio.h>
 #include <string.h>
 #include "judge/parts.h"
+#include "o3/num.h"
+#include "o3/stat.h"
 
 #define STATE_BYTES_MAX (64 * 1024)
 #define N0_EXACT 10    /* exact readings, and loads, which are rare */
@@ -101,6 +103,19 @@ bool o3_series_change(const struct series *x, enum o3_signal sig, struct o3_drif
     o3_drift_report_now(x->drift, ret);
     o3_shown_report(sig, ret);
     return true;
+}
+
+#define N_NEWEST 5
+
+bool o3_series_is_returning(const struct series *x) {
+    struct o3_drift_report told;
+    double v[N_NEWEST];
+    if (!x->drift || !o3_series_is_in(x, O3_DRIFT_CONFIRMED)) return false;
+    size_t n = o3_drift_recent(x->drift, v, N_NEWEST);
+    o3_drift_report_now(x->drift, &told);
+    if (!n || !(told.reference > 0) || !(told.level > 0)) return false;
+    double now = o3_log(o3_median(v, n) / told.reference), change = o3_log(told.level / told.reference);
+    return now * change <= 0 || fabs(now) < 0.5 * fabs(change);
 }
 
 void o3_series_mark_gap(struct series *x) {

@@ -11,8 +11,8 @@
 #include "o3/text.h"
 
 #define VERSION 1
-#define MODEL_VERSION 2
-#define INCIDENT_VERSION 2 /* 1 is read, too: without is_unproven */
+#define MODEL_VERSION 3
+#define INCIDENT_VERSION 3 /* 1 and 2 are read, too: without is_unproven, without grown_ms */
 #define STATE_BYTES_MAX (256 * 1024)
 #define ANY INT64_MIN, INT64_MAX
 #define COUNT_MAX (INT64_C(1) << 60)
@@ -100,22 +100,18 @@ static void pending(struct codec *c, struct pending *p) {
     level(c, &p->before);
 }
 
-static void reason(struct codec *c, const char **v) {
-    int64_t at = 0;
-    while (c->out && at + 1 < O3_JUDGE_REASONS && strcmp(*v, o3_judge_reasons[at]) != 0)
-        at++;
-    o3_codec_int(c, &at, 0, O3_JUDGE_REASONS - 1);
-    *v = o3_judge_reasons[at];
-}
-
-static void release(struct codec *c, const struct model *m, enum o3_signal sig, struct kept_release *k) {
-    struct o3_release *r = &k->r;
-    O3_CODEC(c, k->is_set, 0, 1);
-    if (!k->is_set) return;
+static void release(struct codec *c, struct model *m, enum o3_signal sig, int kind) {
+    struct o3_release *r = m->releases[sig][kind];
+    bool is_set = r != NULL;
+    O3_CODEC(c, is_set, 0, 1);
+    if (!is_set || c->r.is_bad) return;
+    if (!r && !(r = m->releases[sig][kind] = calloc(1, sizeof *r))) {
+        c->r.is_bad = true;
+        return;
+    }
     if (!c->out) o3_str_copy(r->model, sizeof r->model, m->name);
     r->signal = sig;
-    o3_codec_int(c, &k->to_id, 1, COUNT_MAX);
-    reason(c, &r->reason);
+    r->reason = o3_release_reason(kind);
     o3_codec_text(c, r->from, sizeof r->from);
     o3_codec_text(c, r->to, sizeof r->to);
     o3_codec_text(c, r->reasons, sizeof r->reasons);
@@ -146,7 +142,8 @@ static void model(struct codec *c, struct model *m) {
     for (int i = 0; i < O3_SIGNAL_COUNT; i++)
         pending(c, &m->pending[i]);
     for (int i = 0; i < O3_SIGNAL_COUNT; i++)
-        release(c, m, (enum o3_signal)i, &m->releases[i]);
+        for (int kind = 0; kind < O3_RELEASE_REASONS; kind++)
+            release(c, m, (enum o3_signal)i, kind);
     o3_codec_name(c, "end");
 }
 
@@ -377,6 +374,7 @@ static void incident(struct codec *c, struct kept_incident *k) {
     }
     o3_codec_text(c, i->text, sizeof i->text);
     circumstances(c, &k->before);
+    if (version > 2) o3_codec_int(c, &i->grown_ms, ANY);
     o3_codec_name(c, "end");
 }
 

@@ -133,7 +133,7 @@ static void put_budget(struct line *l, double budget_ms) {
     char text[64];
     int64_t whole_s = (int64_t)(budget_ms / 1000) * 1000;
     o3_duration_format(whole_s ? whole_s : (int64_t)budget_ms, text, sizeof text);
-    put(l, "; of all its verdicts one in %s may be false", text);
+    put(l, "; this sidecar expects one false alarm in %s", text);
 }
 
 static void put_conditions(struct line *l, enum o3_stratum st) {
@@ -141,13 +141,18 @@ static void put_conditions(struct line *l, enum o3_stratum st) {
     if (st == O3_STRATUM_THROTTLED) put(l, " while throttled");
 }
 
-static void put_confirmed(struct line *l, const struct o3_verdict *v) {
+/* grown_ms: of the incident, 0 none. */
+static void put_confirmed(struct line *l, const struct o3_verdict *v, int64_t grown_ms) {
     const struct o3_drift_report *r = &v->report;
     struct change c = {r->reference, r->level, r->change_ratio, r->change_lo, r->change_hi};
     put_change(l, v->signal, &c);
     put(l, ", ");
     put_since(l, r->change_wall_ms, r->change_lo_ms, r->change_hi_ms);
-    put(l, ", %s%d samples", r->is_slow ? "slowly, by " : "confirmed by ", r->n_since);
+    if (grown_ms) {
+        put(l, ", further since ");
+        put_time(l, grown_ms);
+    }
+    put(l, ", %sconfirmed by %d samples", r->is_slow ? "a slow change, " : "", r->n_since);
     put_budget(l, v->budget_ms);
 }
 
@@ -170,18 +175,18 @@ static void put_event(struct line *l, const struct o3_verdict *v) {
         put(l, ", %d samples so far", r->n_since);
         break;
     case O3_DRIFT_EV_CONFIRMED:
-        put_confirmed(l, v);
+        put_confirmed(l, v, 0);
         break;
     case O3_DRIFT_EV_WENT_AWAY:
-        put(l, "suspected change healed by itself or is too small, level ");
+        put(l, "the suspected change did not last or is too small to matter, now ");
         put_value(l, v->signal, r->level);
         break;
     case O3_DRIFT_EV_RECOVERED:
-        put(l, "back at ");
+        put(l, "back to normal at ");
         put_value(l, v->signal, r->level);
-        put(l, ", the reference is ");
+        put(l, " (normal is ");
         put_value(l, v->signal, r->reference);
-        put(l, ", ");
+        put(l, "), ");
         put_since(l, r->change_wall_ms, r->change_lo_ms, r->change_hi_ms);
         break;
     case O3_DRIFT_EV_NONE:
@@ -214,8 +219,9 @@ void o3_release_text(const struct o3_release *r, char *out, size_t size) {
     put(&l, ", %" PRId64 " samples before and %" PRId64 " after", r->n_before, r->n_after);
     if (!is_sure && is_in_print(r->change_ratio)) put(&l, "; this may be chance");
     if (isfinite(r->drifted)) {
-        put(&l, "; before is the normal level then, it had drifted to ");
+        put(&l, "; compared with the normal level, which had drifted to ");
         put_value(&l, r->signal, r->drifted);
+        put(&l, " before the switch");
     }
     o3_str_copy(out, size, l.p);
 }
@@ -241,7 +247,7 @@ static void order_members(const struct o3_incident *i, const struct o3_incident_
 }
 
 static void put_others(struct line *l, const struct o3_incident *i, const struct o3_incident_member *const *v_of) {
-    static const char *const ENDS[] = {"", " (back)", " (accepted)", " (another setting runs)", " (not measured)"};
+    static const char *const ENDS[] = {"", " (back)", " (accepted)", " (with the old setting)", " (not measured)"};
     const struct o3_incident_member *lead = v_of[0];
     for (int n = 1; n < i->n_members && n < NAMED_MAX; n++) {
         const struct o3_incident_member *x = v_of[n];
@@ -258,8 +264,10 @@ static void put_others(struct line *l, const struct o3_incident *i, const struct
 }
 
 static void put_end(struct line *l, const struct o3_incident *i, const struct o3_incident_member *lead) {
-    static const char *const ENDS[] = {"", "the old level is back", "accepted as the normal level",
-                                       "another setting runs now, which heals nothing", "not measured since "};
+    static const char *const ENDS[] = {
+        "", "the old level is back", "accepted as the normal level",
+        "the model runs with another setting now; with the old one the change would still be there",
+        "not measured since "};
     if (i->is_open && lead->is_unproven)
         put(l, "; the samples that are kept do not reach back to it, so its end cannot be seen: accept the level");
     if (i->is_open) return;
@@ -288,7 +296,7 @@ void o3_incident_text(const struct o3_incident *i, char *out, size_t size) {
     put(&l, "%s of %s", o3_signal_name(v->signal), v->model);
     put_conditions(&l, v->stratum);
     put(&l, " ");
-    put_confirmed(&l, v);
+    put_confirmed(&l, v, i->grown_ms);
     put_others(&l, i, members);
     put_cause(&l, i);
     put_end(&l, i, lead);

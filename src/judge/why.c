@@ -115,9 +115,9 @@ bool o3_judge_is_main(const struct o3_incident *i, const char *model) {
 }
 
 /* What is told of server, model and device since a change is as it was when it began: what came later is no cause. */
-static void take_then(const struct model *m, const struct o3_incident *i, size_t to, struct o3_circumstances *since) {
+static void take_then(const struct model *m, int64_t hi_ms, size_t to, struct o3_circumstances *since) {
     size_t at = to, n = m->n_trail;
-    while (at + 1 < n && (m->trail[at].wall_ms <= i->since_hi_ms || at < to + O3_NEAR_INTERVALS))
+    while (at + 1 < n && (m->trail[at].wall_ms <= hi_ms || at < to + O3_NEAR_INTERVALS))
         at++;
     struct o3_circumstances then;
     o3_circumstances_of(m->trail + to, at + 1 - to, &then);
@@ -126,17 +126,24 @@ static void take_then(const struct model *m, const struct o3_incident *i, size_t
     memcpy(since->gpu, then.gpu, sizeof since->gpu);
 }
 
-/* What lies in the interval of the change time belongs to neither side, but the change time itself is since. */
+static size_t first_since(const struct model *m, size_t from, int64_t wall_ms) {
+    while (m && from < m->n_trail && m->trail[from].wall_ms < wall_ms)
+        from++;
+    return from;
+}
+
+/* What lies in the interval of the change time belongs to neither side, but the change time itself is since. Of one
+ * that grew, the two sides are those of the growth. */
 static void split(const struct model *m, const struct o3_incident *i, struct o3_circumstances *before,
                   struct o3_circumstances *since) {
     size_t n = m ? m->n_trail : 0, from = 0, to;
-    while (from < n && m->trail[from].wall_ms < i->since_lo_ms)
-        from++;
-    for (to = from; to < n && m->trail[to].wall_ms < i->since_ms;)
-        to++;
-    o3_circumstances_of(n ? m->trail : NULL, from, before);
+    size_t end = first_since(m, 0, i->grown_ms ? i->grown_ms : i->since_lo_ms);
+    if (i->grown_ms) from = first_since(m, 0, i->since_hi_ms);
+    if (from >= end) from = 0;
+    to = first_since(m, end, i->grown_ms ? i->grown_ms : i->since_ms);
+    o3_circumstances_of(n ? m->trail + from : NULL, end - from, before);
     o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
-    if (to < n) take_then(m, i, to, since);
+    if (to < n) take_then(m, i->grown_ms ? i->grown_ms : i->since_hi_ms, to, since);
     since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
 }
 
@@ -159,11 +166,28 @@ static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cau
     return o3_cause_rank(member, n, &k->before, &since, out);
 }
 
+/* Something of it is back at its old level, or its newest values are nearer to that than to what was told: what is seen
+ * since comes from the end of the change. */
+static bool is_ending(const struct o3_judge *j, const struct o3_incident *i, const char *name) {
+    const struct model *m = o3_judge_find(j, name);
+    for (int n = 0; m && n < i->n_members; n++) {
+        const struct o3_incident_member *x = &i->member[n];
+        const struct setting *g = o3_judge_setting(m, x->verdict.signal);
+        if (strcmp(x->verdict.model, name) != 0) continue;
+        if (x->end == O3_MEMBER_RECOVERED) return true;
+        if (x->is_over || !g || g->id != x->setting) continue;
+        if (o3_series_is_returning(&g->series[x->verdict.signal][x->verdict.stratum])) return true;
+    }
+    return false;
+}
+
 void o3_judge_find_causes(const struct o3_judge *j, struct kept_incident *k) {
     struct o3_cause_found found[O3_CAUSES_MAX];
     int n = rank(j, k, found);
     bool is_known = k->i.n_causes && k->i.cause[0].cause != O3_CAUSE_UNKNOWN;
     if (!n || (is_known && found[0].cause == O3_CAUSE_UNKNOWN)) return;
+    bool is_other = is_known && found[0].cause != k->i.cause[0].cause;
+    if (is_other && !k->is_growing && is_ending(j, &k->i, main_model(&k->i))) return;
     memcpy(k->i.cause, found, sizeof *found * (size_t)n);
     k->i.n_causes = n;
 }
@@ -181,5 +205,7 @@ bool o3_judge_rethink(const struct o3_judge *j, struct kept_incident *k) {
     enum o3_cause old = k->i.cause[0].cause;
     int n = rank(j, k, found);
     if (!n || found[0].cause == old || found[0].cause == O3_CAUSE_UNKNOWN) return false;
+    bool is_better = old == O3_CAUSE_UNKNOWN || found[0].weight > k->i.cause[0].weight;
+    if (!is_better || is_ending(j, &k->i, main_model(&k->i))) return false;
     return found[0].weight >= clearly * weight_of(found, n, old);
 }

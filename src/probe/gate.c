@@ -63,6 +63,12 @@ void o3_gate_request_finished(struct o3_gate *g, int64_t ended_ns, int64_t now_n
     g->busy_since_ns = now_ns;
 }
 
+void o3_gate_at_work(struct o3_gate *g, bool is_progress, int64_t now_ns) {
+    g->last_activity_ns = now_ns;
+    g->finished_ns = INT64_MIN;
+    if (is_progress) g->busy_since_ns = now_ns;
+}
+
 void o3_gate_own_finished(struct o3_gate *g, int64_t queue_ns, bool is_alone, int64_t now_ns) {
     g->busy_since_ns = now_ns;
     if (queue_ns > O3_GATE_QUEUE_WAIT_NS)

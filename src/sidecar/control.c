@@ -13,7 +13,9 @@
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
 #define PS_TEXT_MAX (64u << 10)      /* of /api/ps, kept to know the same list again */
 #define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
-#define SESSION_SLACK_MS 1500        /* between a reply's end and Ollama's own stamp */
+#define IN_USE_SLACK_MS 200          /* between a look and Ollama's clock in its answer */
+#define LONG_LOAD_NS (600LL * O3_NS_PER_S)
+#define SESSION_SLACK_MS 1500 /* between a reply's end and Ollama's own stamp */
 
 static void set_error(struct o3_sidecar *s, const char *text) {
     o3_str_copy(s->last_error, sizeof s->last_error, text);
@@ -203,6 +205,23 @@ static void note_user(struct o3_sidecar *s, struct model *m, int64_t ended_wall_
                   (double)m->last_user_wall_ms / 1000.0);
 }
 
+/* Until the first request to a runner has ended, its keep-alive is listed as if it began at that look. */
+static bool is_in_use(const struct model *m, const struct o3_ollama_model *ps, struct o3_now now) {
+    int64_t moved_ms, elapsed_ms = now.wall_ms - m->listed_wall_ms, off_ms;
+    if (__builtin_sub_overflow(ps->expires_stamp_ms, m->ps.expires_stamp_ms, &moved_ms)) return false;
+    return !__builtin_sub_overflow(moved_ms, elapsed_ms, &off_ms) && off_ms >= -IN_USE_SLACK_MS &&
+           off_ms <= IN_USE_SLACK_MS;
+}
+
+/* It loads, or its first request is at work. */
+static void note_in_use(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    if (!m->is_in_use) m->in_use_since_ns = now.mono_ns;
+    m->is_in_use = true;
+    m->last_user_ns = now.mono_ns;
+    m->last_user_wall_ms = now.wall_ms;
+    o3_gate_at_work(&s->gate, now.mono_ns - m->in_use_since_ns < LONG_LOAD_NS, now.mono_ns);
+}
+
 /* "For ever" is listed as the end of the last request + the longest duration that Ollama knows: it moves with each
  * request, and tells when that ended. */
 static void note_endless_expiry(struct o3_sidecar *s, struct model *m, int64_t stamp_ms, struct o3_now now) {
@@ -216,7 +235,18 @@ static void note_endless_expiry(struct o3_sidecar *s, struct model *m, int64_t s
  * session time learned from one of them tells later moves apart. */
 static void note_expiry(struct o3_sidecar *s, struct model *m, const struct o3_ollama_model *ps, struct o3_now now) {
     int64_t expires_ms = ps->expires_at_ms;
-    if (expires_ms < 0 || ps->expires_stamp_ms == m->ps.expires_stamp_ms) return;
+    bool was_in_use = m->is_in_use;
+    m->is_in_use = false;
+    if (expires_ms < 0) return;
+    if (ps->expires_stamp_ms == m->ps.expires_stamp_ms) {
+        /* It was a request that ended just before the look. */
+        if (was_in_use) note_user(s, m, m->listed_wall_ms, now);
+        return;
+    }
+    if (!m->own_finished_wall_ms && is_in_use(m, ps, now)) {
+        note_in_use(s, m, now);
+        return;
+    }
     if (expires_ms == O3_TIME_NEVER_MS && m->ps.expires_at_ms == O3_TIME_NEVER_MS) {
         note_endless_expiry(s, m, ps->expires_stamp_ms, now);
         return;
@@ -353,7 +383,7 @@ static void model_appeared(struct o3_sidecar *s, struct model *m, struct o3_now 
 
 static void model_vanished(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     o3_sc_version_wanted(s, now.mono_ns);
-    m->is_loaded = false;
+    m->is_loaded = m->is_in_use = false;
     m->unloaded_ns = now.mono_ns;
     /* A load that our request began is given up with it: the model that was loaded before is gone. */
     if (m->has_timed_out && !m->runner_died && !m->is_runner_gone) o3_sc_strike(s, m, 0);
@@ -396,6 +426,7 @@ static void model_listed(struct o3_sidecar *s, const struct o3_ollama_model *ps,
     bool is_same = was_loaded && !memcmp(&m->ps, ps, sizeof *ps); /* both from cleared memory, padding too */
     if (m->ps.expires_at_ms != ps->expires_at_ms) m->expires_shift_ms = 0;
     m->ps = *ps;
+    m->listed_wall_ms = now.wall_ms;
     if (is_new || is_other_digest) {
         m->show_state = SHOW_WANTED;
         o3_sc_forget_library(s, m);

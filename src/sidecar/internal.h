@@ -83,6 +83,9 @@ struct model {
     bool has_timed_out;  /* the last probe did: did it wait for a load? */
 
     /* user activity */
+    bool is_in_use; /* at the last look it was loading, or served the first request after that */
+    int64_t in_use_since_ns;
+    int64_t listed_wall_ms;       /* when `ps` was read */
     int64_t expires_shift_ms;     /* jumps of the wall clock since Ollama stamped expires_at */
     int64_t session_ms;           /* keep-alive in force, inferred; -1 unknown */
     int64_t own_finished_wall_ms; /* our last probe's end, while its move of expires_at is still expected; 0 none */

@@ -115,24 +115,15 @@ static json_t *series_json(const struct o3_sidecar *s, const struct model *m, en
 }
 
 /* What came with other software or another device, not with a setting that somebody chose. */
-static bool is_of_release(const struct o3_release *r) {
-    static const char *const REASONS[] = {"digest", "server_version", "gpu"};
-    for (size_t i = 0; i < sizeof REASONS / sizeof *REASONS; i++)
-        if (!r->is_ours && !strcmp(r->reason, REASONS[i])) return true;
-    return false;
-}
-
 static bool is_worse(const struct o3_sidecar *s, const struct o3_release *r) {
     int good = o3_signal_good_direction(r->signal);
     bool is_sure = r->change_lo > 0 || r->change_hi < 0;
-    return is_of_release(r) && is_sure && good * r->change_ratio <= -s->config->drift_min_effect;
+    return !r->is_ours && !o3_release_is_setting(r) && is_sure &&
+           good * r->change_ratio <= -s->config->drift_min_effect;
 }
 
-/* The last comparison of the signal; NULL: none. */
-static json_t *release_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
-    struct o3_release r;
-    bool is_in_force;
-    if (!o3_judge_release(s->judge, m->ps.name, sig, &r, &is_in_force)) return NULL;
+static json_t *release_json(const struct o3_sidecar *s, const struct o3_release *compared, bool is_in_force) {
+    const struct o3_release r = *compared;
     char text[640];
     o3_release_text(&r, text, sizeof text);
     json_t *o = json_object();
@@ -155,6 +146,19 @@ static json_t *release_json(const struct o3_sidecar *s, const struct model *m, e
     return o;
 }
 
+/* `release`: the last comparison; `releases`: the last of each kind. */
+static void put_releases(json_t *o, const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
+    struct o3_release r;
+    bool is_in_force;
+    if (!o3_judge_release(s->judge, m->ps.name, sig, &r, &is_in_force)) return;
+    json_object_set_new(o, "release", release_json(s, &r, is_in_force));
+    json_t *list = json_array();
+    for (int kind = 0; kind < O3_RELEASE_REASONS; kind++)
+        if (o3_judge_release_of(s->judge, m->ps.name, sig, kind, &r, &is_in_force))
+            json_array_append_new(list, release_json(s, &r, is_in_force));
+    json_object_set_new(o, "releases", list);
+}
+
 /* Without users at the top; under other conditions below `strata`. NULL: there is none. */
 static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
     json_t *o = NULL, *strata = NULL;
@@ -170,11 +174,12 @@ static json_t *signal_json(const struct o3_sidecar *s, const struct model *m, en
         json_object_set_new(strata, o3_stratum_name((enum o3_stratum)st),
                             series_json(s, m, sig, (enum o3_stratum)st, &v));
     }
-    json_t *release = release_json(s, m, sig);
-    if (!o && (strata || release)) o = json_object();
+    if (!o) o = json_object();
     if (strata) json_object_set_new(o, "strata", strata);
-    if (release) json_object_set_new(o, "release", release);
-    return o;
+    put_releases(o, s, m, sig);
+    if (json_object_size(o)) return o;
+    json_decref(o);
+    return NULL;
 }
 
 static json_t *signals_json(const struct o3_sidecar *s, const struct model *m) {

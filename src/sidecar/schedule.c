@@ -79,6 +79,13 @@ static bool has_budget(struct o3_sidecar *s, const struct model *m, bool is_extr
                                   now.wall_ms);
 }
 
+/* A model is being loaded, or serves the first request after that: what is asked of the server meanwhile waits. */
+static bool is_any_in_use(const struct o3_sidecar *s) {
+    for (int i = 0; i < s->n_models; i++)
+        if (s->models[i]->is_in_use) return true;
+    return false;
+}
+
 static enum skip skip_reason(struct o3_sidecar *s, const struct model *m, bool is_extra, struct o3_now now) {
     if (!s->config->probe_enabled) return SKIP_PAUSED;
     if (!m->is_loaded || m->is_runner_gone) return SKIP_NOT_LOADED;
@@ -89,6 +96,7 @@ static enum skip skip_reason(struct o3_sidecar *s, const struct model *m, bool i
         expires_ms + m->expires_shift_ms - now.wall_ms < EXPIRY_GUARD_MS)
         return SKIP_EXPIRING;
     if (!has_budget(s, m, is_extra, now)) return SKIP_BUDGET;
+    if (is_any_in_use(s)) return SKIP_BUSY;
     if (!o3_gate_is_idle(&s->gate, now.mono_ns, s->config->probe_idle_for_ms * O3_NS_PER_MS)) return SKIP_BUSY;
     if (now.mono_ns < o3_sc_conversation_until_ns(s, m)) return SKIP_CONVERSATION;
     return SKIP_NONE;

@@ -79,16 +79,36 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_TIMESTAMP_SECONDS, l);
 }
 
-/* The last comparison of each signal; of the model the newest of them. */
+/* The newest that came with other software or another device, as long as that is in force; else the newest setting that
+ * somebody chose: one series a signal, and no setting takes the place of an upgrade. The others are in the events. */
+static bool shown_release(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig,
+                          struct o3_release *ret) {
+    bool any = false, has_release = false;
+    for (int kind = 0; kind < O3_RELEASE_REASONS; kind++) {
+        struct o3_release r;
+        bool is_in_force;
+        if (!o3_judge_release_of(s->judge, m->ps.name, sig, kind, &r, &is_in_force)) continue;
+        bool is_release = is_in_force && !o3_release_is_setting(&r);
+        bool is_newer = !any || r.wall_ms > ret->wall_ms;
+        if (is_release == has_release ? !is_newer : has_release) continue;
+        *ret = r;
+        any = true;
+        has_release = is_release;
+    }
+    return any;
+}
+
 static void show_releases(struct o3_sidecar *s, const struct model *m) {
     int64_t newest_ms = INT64_MIN;
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
         struct o3_release r;
         bool is_in_force;
+        const char *name = o3_signal_name((enum o3_signal)sig);
         if (!o3_judge_release(s->judge, m->ps.name, (enum o3_signal)sig, &r, &is_in_force)) continue;
-        const char *const *l = O3_L(m->ps.name, o3_signal_name((enum o3_signal)sig));
-        o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, l, r.change_ratio);
         if (r.wall_ms > newest_ms) newest_ms = r.wall_ms;
+        if (!shown_release(s, m, (enum o3_signal)sig, &r)) continue;
+        o3_metric_drop_matching(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(m->ps.name, name), 2);
+        o3_metric_set(s->metrics, O3_M_RELEASE_CHANGE_RATIO, O3_L(m->ps.name, name, r.reason), r.change_ratio);
     }
     if (newest_ms != INT64_MIN)
         o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)newest_ms / 1000.0);

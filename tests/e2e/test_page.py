@@ -100,8 +100,12 @@ def test_a_release_that_cost_speed_is_the_headline(start):
     assert "1 model is worse since a release" in said and "and unchanged from then on" in said and "Ollama 0.33.0" in said
     assert '<b class="bad">decode_rate -2' in sidecar.get("/").text
     metrics = sidecar.metrics()
-    assert -0.3 < metrics.get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate") < -0.2
+    assert -0.3 < metrics.get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate", reason="server_version") < -0.2
     assert metrics.get("o3_incidents_open") == 0 and metrics.sum("o3_drift_events_total") == 0
     simulator.load(num_ctx=16384)  # a setting of the users' own: the release that runs is the same
     harness.wait_for("the next comparison", lambda: series().get("release", {}).get("reason") == "num_ctx", 100, 0.5)
-    assert "worse since" not in headline(sidecar)
+    upgrade = next(r for r in series()["releases"] if r["reason"] == "server_version")
+    assert upgrade["worse"] and upgrade["in_force"]  # the headline tells of the context, which has changed, first
+    assert -0.3 < sidecar.metrics().get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate", reason="server_version") < -0.2
+    page = sidecar.get("/").text
+    assert page.index("<p>Since num_ctx") < page.index("<p>Since server_version")

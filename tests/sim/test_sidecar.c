@@ -676,7 +676,8 @@ static void test_upgrade_is_compared_and_no_drift(void **state) {
     assert_non_null(e);
     assert_string_equal(e->reason, "server_version");
     O3_ASSERT_NEAR(e->change_ratio, -0.2, 0.02);
-    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), e->change_ratio, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate", "server_version")),
+                   e->change_ratio, 0);
     assert_true(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL)) > 0);
     assert_int_equal(rig_count_events(r, O3_EV_DRIFT_CONFIRMED), 0);
     rig_free(r);
@@ -736,12 +737,12 @@ static void test_a_release_is_shown_for_good(void **state) {
     rig_run_until(r, 31 * RIG_MINUTE_MS);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 60 * RIG_MINUTE_MS);
-    double ratio = rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate"));
+    double ratio = rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate", "server_version"));
     double at = rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL));
     rig_restart_sidecar(r);
     assert_true(isnan(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL))));
     rig_run_until(r, 62 * RIG_MINUTE_MS);
-    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate")), ratio, 0);
+    O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_CHANGE_RATIO, O3_L(MODEL, "decode_rate", "server_version")), ratio, 0);
     O3_ASSERT_NEAR(rig_metric(r, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(MODEL)), at, 0);
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1 << 20);

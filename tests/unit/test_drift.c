@@ -554,7 +554,7 @@ static void damaged_state_is_refused(void **state) {
         text[i] = was;
     }
     free(text);
-    assert_int_equal(o3_drift_decode("o3drift 3\n", 10, &d, &e), O3_E_STORE_NEWER);
+    assert_int_equal(o3_drift_decode("o3drift 4\n", 10, &d, &e), O3_E_STORE_NEWER);
     assert_int_equal(o3_drift_decode("o3drift 1\n", 10, &d, &e), O3_E_PARSE); /* never released */
     rig_done(&rig);
 }

@@ -662,9 +662,24 @@ static void test_the_last_comparison_is_kept(void **state) {
     O3_ASSERT_NEAR(r.change_lo, told.change_lo, 0);
     assert_int_equal(r.wall_ms, told.wall_ms);
     assert_true(isnan(r.drifted));
+    /* A change of another kind has a place of its own, and leaves the version as it was. */
     w.num_ctx = 8192;
-    feed(j, &w, 2);
+    w.tps *= 1.1;
+    feed(j, &w, 60);
+    o3_judge_free(j);
+    j = judge_new(t, params());
+    o3_judge_expect(j, w.model);
     assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
+    assert_true(is_in_force);
+    assert_string_equal(r.reason, "num_ctx");
+    assert_string_equal(o3_release_reason(1), "server_version");
+    assert_true(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 1, &r, &is_in_force));
+    assert_true(is_in_force);
+    O3_ASSERT_NEAR(r.change_ratio, told.change_ratio, 0);
+    assert_false(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 0, &r, &is_in_force));
+    w.version = "0.30.1";
+    feed(j, &w, 2);
+    assert_true(o3_judge_release_of(j, w.model, O3_SIGNAL_DECODE_RATE, 1, &r, &is_in_force));
     assert_false(is_in_force);
     o3_judge_free(j);
     told_free(t);
@@ -836,7 +851,7 @@ static void test_a_change_in_one_of_two_settings(void **state) {
     w.version = "0.31.0";
     feed(j, &w, 15);
     assert_int_equal(t->n_incidents[O3_INCIDENT_CLOSED], 1);
-    assert_non_null(strstr(t->incident.text, "another setting runs now"));
+    assert_non_null(strstr(t->incident.text, "runs with another setting now"));
     w.version = "0.30.1"; /* back, and not healed */
     feed(j, &w, 1);
     assert_true(t->incident.is_open);
@@ -1289,7 +1304,7 @@ static void test_texts(void **state) {
     assert_string_equal(text,
                         "decode_rate of qwen3:8b fell by 38.0 % (95 % interval 35.8 to 40.2 %), 45.2 to 28.0 tokens/s, "
                         "since 2026-09-21T14:13:20Z (2026-09-21T14:12:20Z to 2026-09-21T14:14:20Z), confirmed by "
-                        "10 samples; of all its verdicts one in 30d may be false");
+                        "10 samples; this sidecar expects one false alarm in 30d");
     v.signal = O3_SIGNAL_GPU_RATIO;
     v.report.reference = 1;
     v.report.level = 0;
