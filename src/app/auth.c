@@ -80,6 +80,11 @@ void o3_auth_free(struct o3_auth *a) {
     free(a);
 }
 
+bool o3_auth_is_checking(const struct o3_auth *a) {
+    const struct attempt *x = a ? TAILQ_FIRST(&a->attempts) : NULL;
+    return x && x->is_running;
+}
+
 void o3_auth_request_gone(struct o3_auth *a, const struct o3_request *rq) {
     struct waiter *w;
     if (!a) return;

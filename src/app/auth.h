@@ -18,6 +18,7 @@ void o3_auth_free(struct o3_auth *a); /* after the loop, whose jobs refer to it;
 
 /* True: go on and answer. False: it was answered, or waits for a check, after which o3_daemon_handle sees it again. */
 bool o3_auth_admits(struct o3_auth *a, struct o3_request *rq);
+bool o3_auth_is_checking(const struct o3_auth *a); /* the helper thread is busy with a password; a may be NULL */
 void o3_auth_request_gone(struct o3_auth *a, const struct o3_request *rq);
 
 #endif

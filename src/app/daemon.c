@@ -15,6 +15,7 @@
 #define SERIES_PER_MODEL 300
 #define NS_PER_MS 1000000LL
 #define STOP_WITHIN_MS 900
+#define STOP_CHECK_MS 4000 /* more while a costly password is checked: what is to be stored waits behind it */
 
 void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     int64_t wall_ms = o3_now_read().wall_ms;
@@ -219,7 +220,7 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
         if (r == 0) o3_memory_settle();
         if (r == 0) o3_loop_run(d->loop);
         int64_t since_ns = o3_now_read().mono_ns;
-        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);
+        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS + (o3_auth_is_checking(d->auth) ? STOP_CHECK_MS : 0), 0);
         stop(d);
         o3_loop_end_within(0, 0);
         if (r == 0)

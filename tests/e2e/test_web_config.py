@@ -475,3 +475,11 @@ def test_chosen_ciphers_are_the_only_ones(start, simulator, pki):
 
     assert cipher("ALL") == ("TLSv1.2", "ECDHE-ECDSA-AES256-GCM-SHA384")
     assert cipher("ECDHE-ECDSA-AES128-GCM-SHA256") is None
+
+
+def test_a_tls_1_3_handshake_needs_one_round(start, simulator, pki):
+    """Another first choice of curve than the clients' makes them begin again, at ten times the price."""
+    sidecar = start_guarded(start, simulator, write_web(pki, tls_server_config=TLS))
+    done = subprocess.run(["openssl", "s_client", "-connect", f"127.0.0.1:{sidecar.port}", "-CAfile", pki / "ca.pem", "-msg"],
+                          stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=harness.LIMIT_S)
+    assert "TLSv1.3" in done.stdout and done.stdout.count("ServerHello") == 1, done.stdout
