@@ -50,9 +50,9 @@ def is_recording():
 @pytest.fixture
 def attach(start, tmp_path, place):
     """attach(simulator, **configuration): a sidecar with an account of its own, as in a pod."""
-    def run(simulator, token=None, **config):
+    def run(simulator, token=None, env=None, **config):
         account = Account(tmp_path / f"account-{uuid.uuid4().hex}", place, token)
-        sidecar = start(Sidecar, simulator.url, configuration(place, account, **config))
+        sidecar = start(Sidecar, simulator.url, configuration(place, account, **config), env=env)
         sidecar.account = account
         return sidecar
 

@@ -32,6 +32,13 @@ def test_presets_reach_the_configmap(simulator, attach, place):
     assert token not in sidecar.log + sidecar.metrics().text + sidecar.get("/config").text + sidecar.get("/api/v1/events").text
 
 
+def test_the_server_is_where_the_environment_says(simulator, attach, place):
+    """As Kubernetes tells every pod; the namespace stands beside the token."""
+    host, port = place.cluster.url.removeprefix("https://").split(":")
+    attach(simulator, env={"KUBERNETES_SERVICE_HOST": host, "KUBERNETES_SERVICE_PORT": port}, kubernetes__url="")
+    wait_written(place)
+
+
 @pytest.mark.timeout(600)
 def test_drift_is_written(start, attach, place):
     attach(start(Simulator, events=["at 45s decode -40 %"]))
