@@ -128,7 +128,7 @@ printf '%s\\n' "${{COMPREPLY[@]}}\""""
 def complete_fish(*words):
     line = " ".join(words[:-1]) + " " + words[-1]
     script = f"source {SHELLS / 'o3.fish'}; complete -C '{line}'"
-    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, cwd=ROOT, env={"HOME": "/nonexistent", "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
+    done = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, cwd=ROOT, env={"HOME": str(ROOT / "build"), "PATH": "/usr/bin:/bin", "LC_ALL": "C.UTF-8"})
     assert done.returncode == 0, done
     return [row.split("\t")[0] for row in done.stdout.splitlines()]
 
