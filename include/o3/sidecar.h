@@ -51,6 +51,15 @@ struct o3_sidecar_presets {
     size_t all_len;
 };
 
+/* All presets that are decided, for what is published beside the files. */
+struct o3_sidecar_offer {
+    const struct o3_preset_doc *const *docs;
+    size_t n;
+    int primary;              /* index of the primary model's; -1: it is not known yet, or there is none: */
+    bool has_primary_setting; /* the configuration names one */
+    const char *reason;
+};
+
 /* What the sidecar asks of its surroundings. None may call back into the sidecar. */
 struct o3_sidecar_ops {
     void *ctx;
@@ -70,6 +79,9 @@ struct o3_sidecar_ops {
     /* Presets of one model changed: write defaults/<model>.yaml and, when `file` is set, the configured preset file.
      * The answer comes as o3_sidecar_preset_written with the same ticket. False: it cannot even begin now. */
     bool (*write_presets)(void *ctx, const struct o3_sidecar_presets *w);
+    /* Whenever one of them changes, and once all that is known at the start. Borrowed for the call. NULL: not wanted.
+     */
+    void (*offer)(void *ctx, const struct o3_sidecar_offer *o);
     /* Keeps a small named state: whole old or whole new. n = 0 deletes. */
     void (*save_state)(void *ctx, const char *key, const char *value, size_t n);
 };

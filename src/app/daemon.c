@@ -35,14 +35,16 @@ static int64_t min64(int64_t a, int64_t b) {
 
 static int64_t deadline_ns(void *ctx) {
     struct o3_daemon *d = ctx;
-    int64_t t = o3_sidecar_deadline_ns(d->sidecar);
+    int64_t t = d->state_until_ns ? d->state_until_ns : o3_sidecar_deadline_ns(d->sidecar);
+    t = min64(t, o3_daemon_publish_deadline_ns(d));
     return min64(t, min64(min64(d->flush_at_ns, d->store_at_ns), d->check_file_at_ns));
 }
 
 static void turn(void *ctx, struct o3_now now) {
     struct o3_daemon *d = ctx;
     if (d->is_stopping) return;
-    o3_sidecar_turn(d->sidecar, now);
+    if (!o3_daemon_awaits_state(d, now.mono_ns)) o3_sidecar_turn(d->sidecar, now);
+    o3_daemon_publish_turn(d, now);
     o3_daemon_flush_turn(d, now.mono_ns);
     o3_daemon_reload_turn(d, now.mono_ns);
 }
@@ -60,7 +62,8 @@ static void on_signal(void *ctx, int signo) {
 
 static void on_lag(void *ctx, int64_t lag_ns) {
     struct o3_daemon *d = ctx;
-    o3_sidecar_lag(d->sidecar, lag_ns);
+    if (!d->has_awaited_state) o3_sidecar_lag(d->sidecar, lag_ns);
+    d->has_awaited_state = false;
 }
 
 /* ---- start ---- */
@@ -124,6 +127,7 @@ static int start_sidecar(struct o3_daemon *d, uint64_t seed, struct o3_err *e) {
     p.ops.event = on_sidecar_event;
     o3_daemon_fill_ollama_ops(d, &p.ops);
     o3_daemon_fill_results_ops(d, &p.ops);
+    o3_daemon_fill_publish_ops(d, &p.ops);
     int r = o3_sidecar_new(&p, o3_now_read(), &d->sidecar, e);
     if (r == 0) o3_daemon_restore(d);
     return r;
@@ -152,6 +156,7 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     if (r == 0) r = o3_daemon_open_store(d, e);
     if (r == 0) r = start_sidecar(d, seed, e);
     if (r < 0) return r;
+    o3_daemon_publish_start(d, seed);
     o3_daemon_watch_config(d);
     struct o3_loop_hooks hooks = {
         .deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .on_lag = on_lag, .ctx = d};
@@ -173,10 +178,12 @@ static void stop(struct o3_daemon *d) {
     o3_store_hurry(d->store);
     if (d->sidecar) o3_sidecar_stop(d->sidecar, o3_now_read());
     if (d->sidecar) o3_daemon_flush(d);
+    o3_daemon_publish_stop(d);
     o3_http_free(d->http);
     o3_server_free(d->server);
     if (d->watch) o3_loop_remove_fd(d->loop, o3_file_watch_fd(d->watch));
     o3_loop_free(d->loop); /* runs what is left of the jobs */
+    o3_daemon_publish_free(d);
     o3_file_watch_free(d->watch);
     o3_store_close(d->store);
     d->store = NULL;

@@ -86,6 +86,14 @@ struct o3_daemon {
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
     int64_t store_at_ns;              /* prune it, or try again to open it */
 
+    /* what is published beside the files of the results folder; fixed at the start */
+    struct o3_publisher *publishers[2];
+    int n_publishers;
+    struct o3_mounted *mounted; /* NULL: none is configured */
+    size_t n_restored;          /* states found in the store */
+    bool has_awaited_state;     /* and starts late for it, which is no lag */
+    int64_t state_until_ns;     /* the engine waits so long for the summary of another pod; 0: it does not */
+
     /* reload */
     struct o3_file_watch *watch;
     bool is_reloading, is_reload_again;
@@ -122,6 +130,7 @@ void o3_daemon_restore(struct o3_daemon *d);
 void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
 O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /* fails only on O3_E_LOCKED */
 void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e);
+void o3_daemon_save_state(void *daemon, const char *key, const char *value, size_t n);
 void o3_daemon_free_waiting(struct o3_daemon *d);
 void o3_daemon_flush_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_flush(struct o3_daemon *d);
@@ -129,6 +138,28 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
                            size_t n);
 /* Replaces a file as a whole and makes its folder first. Blocking: inside jobs. */
 O3_MUST_CHECK int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct o3_err *e);
+
+/* daemon_publish.c */
+void o3_daemon_fill_publish_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+void o3_daemon_publish_start(struct o3_daemon *d, uint64_t seed);
+int64_t o3_daemon_publish_deadline_ns(const struct o3_daemon *d);
+void o3_daemon_publish_turn(struct o3_daemon *d, struct o3_now now);
+void o3_daemon_publish_stop(struct o3_daemon *d); /* before the client and the loop end */
+void o3_daemon_publish_free(struct o3_daemon *d); /* after the loop ended */
+
+/* daemon_state.c: the summary of states that a ConfigMap keeps */
+struct o3_state_summary {
+    struct o3_daemon *daemon;
+    void (*done)(struct o3_state_summary *s); /* on the loop; text.len 0: there is nothing to keep */
+    void *ctx;
+    struct o3_buf text;
+    struct o3_store *store;
+};
+bool o3_daemon_summarize(struct o3_state_summary *s); /* daemon, done and ctx are set; false: done is not called */
+/* Nothing is known here, and another pod may have left what it knew: the engine waits for it, half a minute at most. */
+void o3_daemon_await_state(struct o3_daemon *d);
+void o3_daemon_state_came(struct o3_daemon *d, const char *text);
+bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns);
 
 /* host_metrics.c */
 void o3_daemon_set_host_metrics(struct o3_daemon *d);

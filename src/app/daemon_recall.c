@@ -20,6 +20,7 @@
 
 static void restore_one(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_daemon *d = ctx;
+    d->n_restored++;
     o3_sidecar_restore(d->sidecar, key, value, n, o3_now_read());
 }
 

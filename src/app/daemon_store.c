@@ -252,7 +252,7 @@ static void add_sample(void *ctx, const struct o3_sample *s) {
     if (d->flush_at_ns == INT64_MAX) flush_later(d);
 }
 
-static void save_state(void *ctx, const char *key, const char *value, size_t n) {
+void o3_daemon_save_state(void *ctx, const char *key, const char *value, size_t n) {
     struct o3_daemon *d = ctx;
     if (!d->store) return;
     struct o3_store_state x = {.key = strdup(key), .value = o3_daemon_copy_bytes(n ? value : "", n), .n = n};
@@ -377,7 +377,7 @@ void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops)
     (void)d;
     ops->sample = add_sample;
     ops->write_presets = o3_daemon_write_presets;
-    ops->save_state = save_state;
+    ops->save_state = o3_daemon_save_state;
 }
 
 int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {

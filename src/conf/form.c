@@ -106,13 +106,25 @@ static const char *check_token(const char *s) {
     return strlen(s) <= TOKEN_MAX && is_graphic(s) ? NULL : "at most 1024 printable ASCII characters without blanks";
 }
 
+/* A name that Kubernetes gives an object: it becomes part of a path. */
+static const char *check_object(const char *s) {
+    size_t n = strlen(s), n_good = strspn(s, "abcdefghijklmnopqrstuvwxyz0123456789-.");
+    bool is_good = n_good == n && n <= 253 && !strchr("-.", s[0]) && !strchr("-.", s[n - 1]) && !strstr(s, "..");
+    return is_good ? NULL : "a name of small letters, digits, '-' and '.', as Kubernetes has them";
+}
+
+/* A token goes there: never in the clear. */
+static const char *check_https(const char *s) {
+    return !strncmp(s, "https://", 8) && !check_url(s) ? NULL : "https://HOST:PORT";
+}
+
 const char *o3_conf_check_form(const char *form, const char *text) {
     static const struct {
         const char *name;
         const char *(*check)(const char *s);
-    } FORMS[] = {{"text", check_text},   {"path", check_text},     {"file", check_file},
-                 {"url", check_url},     {"rate", check_rate},     {"listen", check_listen},
-                 {"model", check_model}, {"models", check_models}, {"token", check_token}};
+    } FORMS[] = {{"text", check_text},   {"path", check_text},     {"file", check_file},   {"url", check_url},
+                 {"rate", check_rate},   {"listen", check_listen}, {"model", check_model}, {"models", check_models},
+                 {"token", check_token}, {"object", check_object}, {"https", check_https}};
     for (size_t i = 0; i < sizeof FORMS / sizeof *FORMS; i++)
         if (!strcmp(FORMS[i].name, form)) return FORMS[i].check(text);
     bool is_form_known = false; /* a form that the table names is missing above */

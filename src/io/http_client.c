@@ -72,7 +72,7 @@ struct o3_xfer {
     enum xfer_state state;
     struct o3_http_cb cb;
     char *body;
-    struct curl_slist *pin;
+    struct curl_slist *pin, *headers; /* headers: of a body that is not JSON */
     char host[HOST_SIZE];
     long port;
     int64_t resolve_deadline_ns, first_byte_deadline_ns; /* INT64_MAX none */
@@ -200,6 +200,7 @@ static CURL *take_handle(struct o3_http *h) {
 static void free_xfer(struct o3_xfer *x) {
     if (x->easy) give_handle(x->http, x->easy);
     curl_slist_free_all(x->pin);
+    curl_slist_free_all(x->headers);
     free(x->body);
     free(x);
 }
@@ -225,6 +226,9 @@ static void finish(struct o3_xfer *x, int code, const char *text, int64_t now_ns
     long status = 0;
     if (x->state == RUNNING) curl_easy_getinfo(x->easy, CURLINFO_RESPONSE_CODE, &status);
     r.status = (int)status;
+    curl_off_t after_s = 0;
+    if (x->state == RUNNING && curl_easy_getinfo(x->easy, CURLINFO_RETRY_AFTER, &after_s) == CURLE_OK && after_s > 0)
+        r.retry_after_s = (int64_t)after_s;
     o3_str_copy(r.text, sizeof r.text, text);
     detach(x);
     TAILQ_REMOVE(&x->http->xfers, x, link);
@@ -443,16 +447,41 @@ static int64_t or_default(int64_t v, int64_t fallback) {
     return v > 0 ? v : fallback;
 }
 
+static bool add_header(struct curl_slist **list, const char *text);
+
+static bool set_headers(struct o3_xfer *x, const struct o3_http_req *rq, bool has_body) {
+    struct curl_slist *list = has_body ? x->http->post_headers : x->http->get_headers;
+    if (has_body && rq->content_type) {
+        char type[160];
+        snprintf(type, sizeof type, "Content-Type: %.120s", rq->content_type);
+        if (!add_header(&x->headers, "Accept: application/json") || !add_header(&x->headers, type) ||
+            !add_header(&x->headers, "Expect:"))
+            return false;
+        list = x->headers;
+    }
+    return curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, list) == CURLE_OK;
+}
+
+/* The file is read anew for each connection: authorities change while the process lives. */
+static unsigned set_trust(struct o3_xfer *x, const char *ca_file) {
+    if (!ca_file) return 0;
+    unsigned bad = curl_easy_setopt(x->easy, CURLOPT_CAINFO, ca_file);
+    bad |= curl_easy_setopt(x->easy, CURLOPT_CAPATH, NULL);
+    bad |= curl_easy_setopt(x->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
+    return bad;
+}
+
 static unsigned set_method(struct o3_xfer *x, const struct o3_http_req *rq) {
-    bool is_post = !strcmp(rq->method, "POST");
-    unsigned bad = curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER,
-                                    is_post ? x->http->post_headers : x->http->get_headers);
+    bool is_patch = !strcmp(rq->method, "PATCH");
+    bool is_post = is_patch || !strcmp(rq->method, "POST");
+    unsigned bad = !set_headers(x, rq, is_post);
     bad |= curl_easy_setopt(x->easy, CURLOPT_XOAUTH2_BEARER, rq->bearer);
     bad |= curl_easy_setopt(x->easy, CURLOPT_HTTPAUTH, rq->bearer ? CURLAUTH_BEARER : CURLAUTH_NONE);
     if (is_post) {
         bad |= curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
         bad |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, x->body ? x->body : "");
         bad |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body_len);
+        if (is_patch) bad |= curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, "PATCH");
     } else if (!strcmp(rq->method, "HEAD")) {
         bad |= curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
     } else if (strcmp(rq->method, "GET") != 0) {
@@ -512,7 +541,7 @@ static int set_up(struct o3_xfer *x, const struct o3_http_req *rq) {
         memcpy(x->body, rq->body, rq->body_len);
     }
     if (curl_easy_setopt(x->easy, CURLOPT_URL, rq->url) || set_manners(x->easy) || set_callbacks(x) ||
-        set_method(x, rq) || set_limits(x, rq))
+        set_method(x, rq) || set_trust(x, rq->ca_file) || set_limits(x, rq))
         return O3_E_NOMEM;
     x->state = READY;
     if (!is_known_without_lookup(x->host)) return resolve(x);

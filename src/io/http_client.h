@@ -14,20 +14,23 @@ O3_MUST_CHECK int o3_http_new(struct o3_loop *l, struct o3_http **ret, struct o3
 void o3_http_free(struct o3_http *h); /* cancels all; before the loop is freed, not from a callback */
 
 struct o3_http_req {
-    const char *method; /* "GET", "POST" */
+    const char *method; /* "GET", "POST", "PATCH" */
     const char *url;
     const char *body;
-    size_t body_len;               /* copied; JSON */
-    const char *bearer;            /* token of an Authorization header; NULL none */
+    size_t body_len;          /* copied */
+    const char *content_type; /* of the body; NULL: JSON */
+    const char *ca_file;      /* of https: these certificates and no others vouch for the server; NULL: the system's */
+    const char *bearer;       /* token of an Authorization header; NULL none */
     int64_t connect_timeout_ms;    /* 0: 5 s; also bounds the name lookup */
     int64_t first_byte_timeout_ms; /* of the body, from the start; 0: none */
     int64_t total_timeout_ms;      /* 0: 10 min */
     size_t max_bytes;              /* of the reply body; more ends the transfer with O3_E_LIMIT */
 };
 struct o3_http_result {
-    int code;   /* 0 complete; O3_E_UNREACHABLE (no connection, or none in time), O3_E_TIMEOUT, O3_E_LIMIT,
-                   O3_E_HTTP (cut in the middle, or not HTTP), O3_E_NOMEM */
-    int status; /* 0: no status line */
+    int code;              /* 0 complete; O3_E_UNREACHABLE (no connection, or none in time), O3_E_TIMEOUT, O3_E_LIMIT,
+                              O3_E_HTTP (cut in the middle, or not HTTP), O3_E_NOMEM */
+    int status;            /* 0: no status line */
+    int64_t retry_after_s; /* as the answer's header says, a date too; 0: it does not */
     char text[160];
 };
 struct o3_http_cb {

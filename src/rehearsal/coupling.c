@@ -139,6 +139,11 @@ static int write_file(struct o3_coupling *c, const char *path, const char *bytes
     return r;
 }
 
+static void on_offer(void *ctx, const struct o3_sidecar_offer *o) {
+    struct o3_coupling *c = ctx;
+    if (c->hooks.offer && !c->is_killed) c->hooks.offer(c->hooks.ctx, o);
+}
+
 static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct o3_coupling *c = ctx;
     if (c->is_killed) return true; /* nobody is left to hear an answer */
@@ -213,6 +218,7 @@ int o3_coupling_start(struct o3_coupling *c, struct o3_err *e) {
                                     .event = on_event,
                                     .sample = on_sample,
                                     .write_presets = write_presets,
+                                    .offer = on_offer,
                                     .save_state = save_state};
     int r = o3_sidecar_new(&p, o3_coupling_now(c), &c->sidecar, e);
     for (int i = 0; r == 0 && i < c->n_states; i++)

@@ -23,6 +23,7 @@ struct o3_coupling_hooks { /* each may be NULL */
     void (*sample)(void *ctx, const struct o3_sample *s);
     /* An answer of the world to a request that is not the sidecar's. */
     void (*output)(void *ctx, const struct o3_world_output *o);
+    void (*offer)(void *ctx, const struct o3_sidecar_offer *o);
     /* A sidecar is about to go, with its metrics. */
     void (*before_restart)(void *ctx);
 };

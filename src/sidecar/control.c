@@ -322,6 +322,7 @@ static void forget_model(struct o3_sidecar *s, int i) {
     o3_metrics_drop_label(s->metrics, "model", m->ps.name);
     s->models[i] = s->models[--s->n_models];
     o3_sc_free_model(m);
+    o3_sc_offer_soon(s, "a model was forgotten");
 }
 
 static void evict_oldest_unloaded(struct o3_sidecar *s) {

@@ -200,6 +200,8 @@ struct o3_sidecar {
     int64_t ps_at_ns; /* of the last good answer; INT64_MIN none */
     int64_t ps_at_wall_ms;
     bool is_none_told;
+    bool is_offer_due;
+    char offer_reason[320];
     int n_over_limit;
     struct control_call control;
     struct o3_buf ps_text; /* the list of loaded models as it came last */
@@ -362,6 +364,7 @@ void o3_sc_restore_acknowledged(struct model *m, const char *value);
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,
                         struct o3_now now);
+void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason); /* at the end of this turn */
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m);

@@ -4,6 +4,7 @@
  * on disk stays whole. */
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include "sidecar/internal.h"
 
@@ -144,19 +145,47 @@ static const char *primary_model(const struct o3_sidecar *s) {
     return s->config->models_include.n ? s->config->models_include.v[0] : "";
 }
 
+static bool is_primary(const struct o3_sidecar *s, const struct model *m) {
+    struct o3_conf_list primary = {.n = 1, .v = {primary_model(s)}}, none = {0};
+    return primary.v[0][0] && o3_model_is_selected(m->ps.name, &primary, &none);
+}
+
 static void add_doc(const struct o3_preset_doc *d, struct o3_buf *out) {
     if (out->len) o3_buf_adds(out, "---\n");
     (void)o3_preset_doc_encode_yaml(d, out);
 }
 
 static void encode_all(const struct o3_sidecar *s, struct o3_buf *out) {
-    struct o3_conf_list primary = {.n = 1, .v = {primary_model(s)}}, none = {0};
     for (int pass = 0; pass < 2; pass++)
         for (int i = 0; i < s->n_models; i++) {
             const struct o3_preset_doc *d = newest_doc(s->models[i]);
-            bool is_primary = primary.v[0][0] && o3_model_is_selected(s->models[i]->ps.name, &primary, &none);
-            if (d && is_primary == (pass == 0)) add_doc(d, out);
+            if (d && is_primary(s, s->models[i]) == (pass == 0)) add_doc(d, out);
         }
+}
+
+/* ---- what is published beside the files ---- */
+
+void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason) {
+    if (!s->is_offer_due) o3_str_copy(s->offer_reason, sizeof s->offer_reason, reason); /* the first of several */
+    s->is_offer_due = true;
+}
+
+static void offer(struct o3_sidecar *s) {
+    struct o3_sidecar_offer o = {
+        .primary = -1, .has_primary_setting = primary_model(s)[0] != '\0', .reason = s->offer_reason};
+    s->is_offer_due = false;
+    if (!s->ops.offer || s->config->tune_mode == TUNE_OFF) return;
+    const struct o3_preset_doc **docs = calloc((size_t)s->n_models + 1, sizeof *docs);
+    if (!docs) return;
+    for (int i = 0; i < s->n_models; i++) {
+        const struct o3_preset_doc *d = newest_doc(s->models[i]);
+        if (!d) continue;
+        if (o.primary < 0 && is_primary(s, s->models[i])) o.primary = (int)o.n;
+        docs[o.n++] = d;
+    }
+    o.docs = docs;
+    if (o.n) s->ops.offer(s->ops.ctx, &o);
+    free(docs);
 }
 
 static void set_preset_metrics(struct o3_sidecar *s, const struct model *m) {
@@ -194,6 +223,7 @@ static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now
     m->is_write_wanted = false;
     m->is_writing = true;
     m->ticket = s->next_ticket++;
+    o3_sc_offer_soon(s, m->write_reason);
     struct o3_sidecar_presets w = {.ticket = m->ticket,
                                    .model = m->ps.name,
                                    .reason = m->write_reason,
@@ -214,6 +244,7 @@ void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now) {
         struct model *m = s->models[i];
         if (m->is_write_wanted && !m->is_writing && now.mono_ns >= m->write_at_ns) start_write(s, m, now);
     }
+    if (s->is_offer_due) offer(s);
 }
 
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s) {
@@ -231,6 +262,7 @@ void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
 
 static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
     o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L(target, is_done ? "written" : "failed"), 1);
+    if (!is_done) o3_metric_add(s->metrics, O3_M_PRESET_WRITE_ERRORS, O3_L(target, "io"), 1);
     if (is_done)
         o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(target),
                       (double)now.wall_ms / 1000.0);
@@ -271,6 +303,7 @@ void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m) {
     if (o3_preset_doc_decode_yaml(o3_buf_str(&text), text.len, &m->published, &e) < 0) return;
     m->has_published = true;
     set_preset_metrics(s, m);
+    o3_sc_offer_soon(s, "what was known at the start");
 }
 
 void o3_sc_restore_wanted(struct o3_sidecar *s, struct model *m, const char *text, size_t n, struct o3_now now) {

@@ -28,6 +28,10 @@ struct rig {
     uint64_t show_id; /* of rig_show_runner */
     struct o3_ollama_show show;
 
+    int n_offers;
+    size_t n_offered;
+    struct o3_preset_doc offered; /* the last document of the last offer */
+    char offer_primary[O3_MODEL_NAME_SIZE], offer_reason[320];
     struct rig_event events[RIG_EVENTS_MAX];
     int n_events;
     struct o3_sample last_sample, last_look;
@@ -73,6 +77,19 @@ static inline void rig_on_sample(void *ctx, const struct o3_sample *s) {
     r->n_flagged += (s->flags & O3_SAMPLE_REJECTED) != 0;
 }
 
+static inline void rig_on_offer(void *ctx, const struct o3_sidecar_offer *o) {
+    struct rig *r = ctx;
+    assert_true(o->n >= 1 && o->n < 8 && o->primary < (int)o->n);
+    r->n_offers++;
+    r->n_offered = o->n;
+    r->offered = *o->docs[o->n - 1];
+    snprintf(r->offer_primary, sizeof r->offer_primary, "%s",
+             o->primary >= 0          ? o->docs[o->primary]->model
+             : o->has_primary_setting ? "unknown"
+                                      : "");
+    snprintf(r->offer_reason, sizeof r->offer_reason, "%s", o->reason);
+}
+
 /* Answers to the users and to rig_show_runner. */
 static inline void rig_on_output(void *ctx, const struct o3_world_output *o) {
     struct rig *r = ctx;
@@ -97,7 +114,7 @@ static inline struct rig *rig_new(const char *config, const struct o3_world_para
     struct o3_world_params wp = world ? *world : (struct o3_world_params){.seed = 1, .noise_cv = 0.03};
     wp.start_wall_ms = RIG_START_WALL_MS;
     struct o3_coupling_hooks hooks = {
-        .ctx = r, .event = rig_on_event, .sample = rig_on_sample, .output = rig_on_output};
+        .ctx = r, .event = rig_on_event, .sample = rig_on_sample, .output = rig_on_output, .offer = rig_on_offer};
     assert_int_equal(o3_coupling_new(values, o3_world_new(&wp), 7, RIG_START_WALL_MS, &hooks, &r->c, &e), 0);
     return r;
 }

@@ -251,12 +251,39 @@ static void test_failed_write_is_tried_again(void **state) {
     rig_free(r);
 }
 
+/* What is published beside the files: with every preset that is decided, and after a restart what was known. */
+static void test_presets_are_offered(void **state) {
+    (void)state;
+    struct rig *r = rig_new(
+        FAST "models: {include: [\"none:1b\", \"sim-*\"]}\npublish: {primary_model: \"" MODEL "\"}\n", NULL);
+    rig_world_event(r, "at 30m decode -40 %");
+    rig_preload(r, MODEL, 8192);
+    rig_run_until(r, 25 * RIG_MINUTE_MS);
+    int n = r->n_offers;
+    assert_true(n >= 1 && n <= r->c->n_writes);
+    assert_string_equal(r->offered.model, MODEL);
+    assert_string_equal(r->offer_primary, MODEL);
+    assert_int_equal(r->offered.presets[O3_PRESET_BALANCED].num_ctx, 8192);
+    rig_run_until(r, 60 * RIG_MINUTE_MS);
+    assert_true(r->n_offers > n);
+    assert_true(r->offered.presets[0].performance.tokens_per_sec < r->offered.presets[0].previous.tokens_per_sec);
+    struct o3_preset_doc before = r->offered;
+    n = r->n_offers;
+    rig_restart_sidecar(r);
+    rig_run_until(r, 61 * RIG_MINUTE_MS);
+    assert_true(r->n_offers > n);
+    assert_string_equal(r->offer_reason, "what was known at the start");
+    assert_true(o3_preset_doc_equal(&before, &r->offered));
+    rig_free(r);
+}
+
 static void test_mode_off_writes_no_preset(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST "tune: {mode: 'off'}\n", NULL);
     rig_preload(r, MODEL, 4096);
     rig_run_until(r, 30 * RIG_MINUTE_MS);
     assert_int_equal(r->c->n_writes, 0);
+    assert_int_equal(r->n_offers, 0);
     assert_true(r->n_samples > 100);
     rig_free(r);
 }
@@ -956,6 +983,7 @@ int main(void) {
         cmocka_unit_test(test_server_that_comes_and_goes),
         cmocka_unit_test(test_restart_keeps_baselines),
         cmocka_unit_test(test_failed_write_is_tried_again),
+        cmocka_unit_test(test_presets_are_offered),
         cmocka_unit_test(test_mode_off_writes_no_preset),
         cmocka_unit_test(test_clock_jump_taints_nothing_else),
         cmocka_unit_test(test_budget_stops_probing),

@@ -467,10 +467,9 @@ static void unused_keys_are_named(void **state) {
     (void)state;
     O3_AUTO_BUF keys;
     o3_buf_init(&keys, 4096);
-    struct o3_config *c = load_yaml(
-        "publish: {configmap: x}\nprobe: {linger: 1m}\nthresholds: {max_ram_percent: 80}\n");
+    struct o3_config *c = load_yaml("publish: {alias: true}\nprobe: {linger: 1m}\nthresholds: {max_ram_percent: 80}\n");
     o3_config_each_unused(c, collect, &keys);
-    assert_string_equal(o3_buf_str(&keys), "thresholds.max_ram_percent publish.configmap ");
+    assert_string_equal(o3_buf_str(&keys), "thresholds.max_ram_percent publish.alias ");
     o3_config_free(c);
     o3_buf_clear(&keys);
     c = load_yaml("tune: {mode: canary}\n");

@@ -88,11 +88,13 @@ static void test_table(void **state) {
 /* At most 300 series per model; a model generates (decode, prefill) or embeds, never both. */
 /* Of a model, at the same time: one kind of usual probe and the prefill probe, the detector that is configured, one
  * reason of a pause, the likeliest cause of an incident. gpu_ratio and context go on when the setting changes; readings
- * (these and memory, and the share of successes) have no spread. */
+ * (these and memory, and the share of successes) have no spread. No version tunes yet, in windows or at all; only a
+ * usual probe finds a runner stuck. */
 static size_t values_at_once(enum o3_metric id, const char *label, size_t n_values) {
     if (!strcmp(label, "kind")) return 2;
     if (!strcmp(label, "detector") || !strcmp(label, "cause") || id == O3_M_PROBE_PAUSED) return 1;
     if (id == O3_M_RELEASE_CHANGE_RATIO) return strcmp(label, "signal") ? 1 : n_values - 2;
+    if (id == O3_M_PROBES_SKIPPED) return n_values - 2;
     return id == O3_M_BASELINE_STDDEV ? n_values - 4 : n_values;
 }
 
@@ -108,7 +110,7 @@ static void test_series_per_model(void **state) {
             if (!o3_label_values((enum o3_metric)id, row->labels[i], &values)) continue;
             n *= values_at_once((enum o3_metric)id, row->labels[i], values);
         }
-        total += n;
+        total += id == O3_M_PROBES ? n - 1 : n;
     }
     print_message("at most %zu series per model\n", total);
     assert_true(total <= 300);

@@ -1,0 +1,166 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* The summary of states that a ConfigMap keeps for the next pod: what is small and matters most of what the store
+ * holds, as one JSON text of bounded size. */
+#include <jansson.h>
+#include <stdlib.h>
+#include <string.h>
+#include "app/daemon_internal.h"
+#include "base/json.h"
+#include "o3/configmap.h"
+
+#define VERSION 1
+#define WAIT_NS (30 * O3_NS_PER_S)
+#define LIST_MAX 512
+#define LIST_BYTES_MAX (2u << 20)
+#define TAIL_BYTES 2 /* what closes the text */
+
+/* In this order, as long as there is room; of what has numbers in its name the newest first. */
+static const struct part {
+    const char *prefix, *with;
+    size_t max_bytes;
+} PARTS[] = {
+    {"acknowledged/", "", 2048},
+    {"preset/", "", 8192},
+    {"strike/", "", 1024},
+    {"budget", "", 256},
+    {"judge/model/", "", 10240},
+    {"sizes/", "", 2048},
+    {"judge/incident/", "", 4096},
+    {"judge/series/", "/decode_rate/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/ttft/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/success/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/prefill_rate/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/memory/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/load_time/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/gpu_ratio/", O3_CONFIGMAP_STATE_MAX},
+    {"judge/series/", "/context/", O3_CONFIGMAP_STATE_MAX},
+};
+enum { N_PARTS = sizeof PARTS / sizeof *PARTS };
+
+/* ---- made ---- */
+
+struct list {
+    const struct part *part;
+    struct o3_buf entries[LIST_MAX]; /* "key":"value" */
+    size_t n, bytes;
+};
+
+static void add_entry(void *ctx, const char *key, const char *value, size_t n) {
+    struct list *l = ctx;
+    if (l->n == LIST_MAX || l->bytes + n > LIST_BYTES_MAX || n >= O3_CONFIGMAP_STATE_MAX) return;
+    if (!strstr(key, l->part->with) || memchr(value, '\0', n)) return;
+    char *text = o3_daemon_copy_bytes(value, n);
+    struct o3_buf *b = &l->entries[l->n];
+    o3_buf_init(b, O3_CONFIGMAP_STATE_MAX);
+    o3_buf_add_quoted(b, key);
+    o3_buf_add_char(b, ':');
+    o3_buf_add_quoted(b, text ? text : "");
+    bool is_good = text && !b->err;
+    free(text);
+    if (!is_good) {
+        o3_buf_done(b);
+        return;
+    }
+    l->bytes += b->len;
+    l->n++;
+}
+
+/* True: there was at least one. */
+static bool add_part(struct o3_state_summary *s, const struct part *part, struct list *l, bool is_first) {
+    size_t from = s->text.len;
+    *l = (struct list){.part = part};
+    if (o3_store_each(s->store, part->prefix, add_entry, l, NULL) < 0) l->n = 0;
+    for (size_t i = l->n; i-- > 0;) {
+        const struct o3_buf *b = &l->entries[i];
+        bool fits = s->text.len + b->len + 1 + TAIL_BYTES <= O3_CONFIGMAP_STATE_MAX &&
+                    s->text.len - from + b->len <= part->max_bytes;
+        if (!fits) continue;
+        if (!is_first) o3_buf_add_char(&s->text, ',');
+        o3_buf_add(&s->text, b->p, b->len);
+        is_first = false;
+    }
+    for (size_t i = 0; i < l->n; i++)
+        o3_buf_done(&l->entries[i]);
+    return !is_first;
+}
+
+static void run_summary(void *job) {
+    struct o3_state_summary *s = job;
+    struct list *l = calloc(1, sizeof *l);
+    char time[32];
+    bool has_any = false;
+    o3_rfc3339_format(o3_now_read().wall_ms, time, sizeof time);
+    o3_buf_addf(&s->text, "{\"version\":%d,\"saved_at\":\"%s\",\"by\":\"%s\",\"states\":{", VERSION, time, O3_VERSION);
+    for (int i = 0; l && i < N_PARTS; i++)
+        has_any = add_part(s, &PARTS[i], l, !has_any);
+    o3_buf_adds(&s->text, "}}");
+    if (!has_any || s->text.err) o3_buf_clear(&s->text);
+    free(l);
+}
+
+static void done_summary(void *job) {
+    struct o3_state_summary *s = job;
+    s->done(s);
+}
+
+bool o3_daemon_summarize(struct o3_state_summary *s) {
+    s->store = s->daemon->store;
+    o3_buf_init(&s->text, O3_CONFIGMAP_STATE_MAX);
+    return s->store && o3_loop_submit(s->daemon->loop, run_summary, done_summary, s) == 0;
+}
+
+/* ---- taken up ---- */
+
+void o3_daemon_await_state(struct o3_daemon *d) {
+    if (!d->n_restored) d->state_until_ns = o3_now_read().mono_ns + WAIT_NS;
+}
+
+bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns) {
+    if (d->state_until_ns && now_ns >= d->state_until_ns) {
+        d->state_until_ns = 0;
+        d->has_awaited_state = true;
+        O3_DAEMON_EVENT(d, O3_EV_STATE_NOT_FOUND, O3_F_STR("why", "the ConfigMap could not be read in time"));
+    }
+    return d->state_until_ns != 0;
+}
+
+/* Only what a summary may hold: the text is as trusted as the object that holds it. */
+static size_t take_part(struct o3_daemon *d, const struct part *part, json_t *states) {
+    const char *key;
+    json_t *value;
+    size_t n = 0;
+    json_object_foreach(states, key, value) {
+        const char *text = json_string_value(value);
+        if (!text || strncmp(key, part->prefix, strlen(part->prefix)) != 0 || !strstr(key, part->with)) continue;
+        if (strlen(key) > 500) continue;
+        size_t len = json_string_length(value);
+        o3_sidecar_restore(d->sidecar, key, text, len, o3_now_read());
+        o3_daemon_save_state(d, key, text, len); /* so that the next summary has it, too */
+        n++;
+    }
+    return n;
+}
+
+static const char *take_all(struct o3_daemon *d, const char *text, size_t *ret_n, char *ret_time, size_t size) {
+    O3_AUTO_JSON *o = NULL;
+    struct o3_err e;
+    if (!*text) return "the ConfigMap holds none";
+    if (o3_json_load_object(text, strlen(text), &o, &e) < 0) return "what the ConfigMap holds is damaged";
+    if (o3_json_count(o, "version") != VERSION) return "what the ConfigMap holds is of another version";
+    o3_json_copy(o, "saved_at", ret_time, size);
+    for (int i = 0; i < N_PARTS; i++)
+        *ret_n += take_part(d, &PARTS[i], json_object_get(o, "states"));
+    return *ret_n ? NULL : "what the ConfigMap holds is empty";
+}
+
+void o3_daemon_state_came(struct o3_daemon *d, const char *text) {
+    size_t n = 0;
+    char time[48] = "";
+    d->state_until_ns = 0;
+    d->has_awaited_state = true;
+    const char *why = take_all(d, text, &n, time, sizeof time);
+    if (why)
+        O3_DAEMON_EVENT(d, O3_EV_STATE_NOT_FOUND, O3_F_STR("why", why));
+    else
+        O3_DAEMON_EVENT(d, O3_EV_STATE_TAKEN_OVER, O3_F_INT("states", (int64_t)n), O3_F_STR("saved_at", time));
+}

@@ -1,0 +1,181 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+/* A folder as Kubernetes mounts a ConfigMap: swapped as a whole, whenever the writer dies. */
+#include "o3_test.h"
+#include <dirent.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+#include "io/layout.h"
+
+static char dir[64];
+
+static int set_up(void **state) {
+    (void)state;
+    snprintf(dir, sizeof dir, "/tmp/o3_layout_XXXXXX");
+    return mkdtemp(dir) ? 0 : -1;
+}
+
+static int tear_down(void **state) {
+    (void)state;
+    char command[128];
+    snprintf(command, sizeof command, "rm -rf '%s'", dir);
+    return system(command);
+}
+
+static struct o3_keys keys_of(const char *a, const char *b, const char *c) {
+    struct o3_keys k = {.n = 0};
+    if (a) assert_int_equal(o3_keys_set(&k, "a.yaml", a, strlen(a)), 0);
+    if (b) assert_int_equal(o3_keys_set(&k, "b", b, strlen(b)), 0);
+    if (c) assert_int_equal(o3_keys_set(&k, "c", c, strlen(c)), 0);
+    return k;
+}
+
+static void put(const char *a, const char *b, const char *c) {
+    struct o3_keys k = keys_of(a, b, c);
+    struct o3_err e = {0};
+    if (o3_layout_replace(dir, &k, NULL, &e) < 0) fail_msg("%s", e.text);
+    o3_keys_free(&k);
+}
+
+static void assert_holds(const char *a, const char *b, const char *c) {
+    struct o3_keys want = keys_of(a, b, c), have;
+    struct o3_err e = {0};
+    if (o3_layout_read(dir, &have, &e) < 0) fail_msg("%s", e.text);
+    assert_true(o3_keys_equal(&want, &have));
+    o3_keys_free(&want);
+    o3_keys_free(&have);
+}
+
+static int count_entries(const char *prefix) {
+    DIR *d = opendir(dir);
+    int n = 0;
+    for (struct dirent *e; (e = readdir(d));)
+        n += strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0 && !strncmp(e->d_name, prefix, strlen(prefix));
+    closedir(d);
+    return n;
+}
+
+static void path_of(const char *name, char *out, size_t size) {
+    snprintf(out, size, "%s/%s", dir, name);
+}
+
+static void test_keys_are_links_and_old_versions_go(void **state) {
+    (void)state;
+    char path[128], to[128] = "";
+    put("1", "2", NULL);
+    assert_holds("1", "2", NULL);
+    path_of("a.yaml", path, sizeof path);
+    assert_true(readlink(path, to, sizeof to - 1) > 0);
+    assert_string_equal(to, "..data/a.yaml");
+    put("3", NULL, "4");
+    assert_holds("3", NULL, "4");
+    path_of("b", path, sizeof path);
+    assert_int_equal(access(path, F_OK), -1);
+    assert_int_equal(count_entries("..o3-"), 1);
+    assert_int_equal(count_entries(""), 4); /* two keys, ..data and its folder */
+    struct stat st;
+    path_of("..data/", path, sizeof path);
+    assert_int_equal(stat(path, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0755);
+}
+
+/* A key that goes, even when nothing else changes. */
+static void test_absent_keys_are_not_written(void **state) {
+    (void)state;
+    struct o3_keys k = keys_of("1", NULL, NULL);
+    assert_int_equal(o3_keys_set(&k, "b", NULL, 0), 0);
+    assert_int_equal(o3_layout_replace(dir, &k, NULL, NULL), 0);
+    o3_keys_free(&k);
+    assert_holds("1", NULL, NULL);
+}
+
+static void test_what_is_not_ours_stays(void **state) {
+    (void)state;
+    char path[128];
+    path_of("README", path, sizeof path);
+    FILE *f = fopen(path, "w");
+    fputs("mine", f);
+    fclose(f);
+    path_of("elsewhere", path, sizeof path);
+    assert_int_equal(symlink("/etc/hostname", path), 0);
+    put("1", NULL, NULL);
+    put("2", NULL, NULL);
+    assert_int_equal(count_entries("README") + count_entries("elsewhere"), 2);
+    path_of("b", path, sizeof path);
+    f = fopen(path, "w");
+    fputs("a user's", f);
+    fclose(f);
+    struct o3_keys k = keys_of("3", "ours", NULL);
+    struct o3_err e = {0};
+    assert_int_equal(o3_layout_replace(dir, &k, NULL, &e), O3_E_IO);
+    assert_non_null(strstr(e.text, "/b"));
+    o3_keys_free(&k);
+    char text[16] = "";
+    f = fopen(path, "r");
+    assert_non_null(fgets(text, sizeof text, f));
+    fclose(f);
+    assert_string_equal(text, "a user's");
+}
+
+static void test_plain_folder_is_read_too(void **state) {
+    (void)state;
+    char path[128];
+    path_of("b", path, sizeof path);
+    FILE *f = fopen(path, "w");
+    fputs("2", f);
+    fclose(f);
+    assert_holds(NULL, "2", NULL);
+    struct o3_keys none;
+    assert_int_equal(o3_layout_read("/nonexistent/o3", &none, NULL), O3_E_NOT_FOUND);
+}
+
+static void die(void *ctx, const char *name) {
+    int *left = ctx;
+    (void)name;
+    if ((*left)-- == 0) _exit(9);
+}
+
+/* Killed before any of its steps: whole old or whole new, and the next write is clean. */
+static void test_death_at_every_step(void **state) {
+    (void)state;
+    bool is_over = false;
+    int n_old = 0, n_new = 0;
+    for (int nth = 0; !is_over; nth++) {
+        put("old", "old", NULL);
+        fflush(NULL);
+        pid_t pid = fork();
+        if (pid == 0) {
+            struct o3_file_ops ops = {.ctx = &nth, .step = die};
+            struct o3_keys k = keys_of("new", NULL, "new");
+            int r = o3_layout_replace(dir, &k, &ops, NULL);
+            _exit(r == 0 ? 0 : 1);
+        }
+        int status = 0;
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        is_over = WEXITSTATUS(status) == 0;
+        assert_true(is_over || WEXITSTATUS(status) == 9);
+        struct o3_keys have;
+        assert_int_equal(o3_layout_read(dir, &have, NULL), 0);
+        bool is_old = !strcmp(o3_keys_find(&have, "a.yaml")->value, "old");
+        o3_keys_free(&have);
+        if (is_old)
+            assert_holds("old", "old", NULL);
+        else
+            assert_holds("new", NULL, "new");
+        n_old += is_old;
+        n_new += !is_old;
+        put("next", NULL, NULL);
+        assert_holds("next", NULL, NULL);
+        assert_int_equal(count_entries("..o3-"), 1);
+        assert_int_equal(count_entries(""), 3);
+    }
+    assert_true(n_old >= 2 && n_new >= 3);
+}
+
+#define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void) {
+    const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go), T(test_absent_keys_are_not_written),
+                                       T(test_what_is_not_ours_stays), T(test_plain_folder_is_read_too),
+                                       T(test_death_at_every_step)};
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
