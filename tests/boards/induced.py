@@ -118,7 +118,9 @@ def induced(folder):
         one = run(Sidecar, "one", first.url, {**QUICK, "probe.prefill_interval": "6s"})
         # Looks at the list of models rarely at first, so that a probe is the one that meets the dead runner and waits for the load.
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
-        steady = run(Sidecar, "steady", third.url, {**QUICK, "probe.prefill_interval": "2s"})
+        # Publishes to a folder that looks like a mounted ConfigMap, and to a file whose folder is not there.
+        publish = {"publish.folder": str(folder / "mounted"), "publish.file": str(folder / "no-such" / "presets.yaml")}
+        steady = run(Sidecar, "steady", third.url, {**QUICK, **publish, "probe.prefill_interval": "2s"})
         start = time.time()
         instances = [f"127.0.0.1:{s.port}" for s in (one, two, steady)]
         prometheus = run(Prometheus, "prometheus", instances)
