@@ -44,6 +44,8 @@ int o3_edit_distance(const char *a, const char *b);
 /* Strict whole-string numbers. */
 bool o3_int_parse(const char *s, int64_t *ret);
 bool o3_double_parse(const char *s, double *ret);
+/* Compares in a time that tells nothing about where the two differ; only the length of `got` can be told from it. */
+bool o3_secret_equal(const char *got, size_t n_got, const char *want, size_t n_want);
 /* sha256 as 64 hex digits + NUL. */
 void o3_sha256_hex(const void *bytes, size_t n, char out[65]);
 

@@ -36,8 +36,8 @@ static void reply_buf(struct o3_daemon *d, struct o3_request *rq, const char *ty
     reply(d, rq, (struct o3_reply){.status = 200, .content_type = type, .bytes = o3_buf_str(b), .n = b->len});
 }
 
-static void reply_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
-                             const struct o3_header *header) {
+void o3_daemon_reply_json_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
+                                     const struct o3_header *header) {
     json_t *root = json_pack("{s:s}", "error", text);
     char *body = root ? json_dumps(root, JSON_COMPACT) : NULL;
     json_decref(root);
@@ -53,7 +53,7 @@ static void reply_error_with(struct o3_daemon *d, struct o3_request *rq, int sta
 }
 
 void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text) {
-    reply_error_with(d, rq, status, text, NULL);
+    o3_daemon_reply_json_error_with(d, rq, status, text, NULL);
 }
 
 /* ---- pages from memory ---- */
@@ -275,27 +275,21 @@ static void get_events(struct o3_daemon *d, struct o3_request *rq) {
 
 /* ---- reload ---- */
 
-/* In constant time, so that the answer's delay tells nothing about the token. */
-static bool is_token_right(const struct o3_daemon *d, const struct o3_request *rq) {
+bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq) {
     const char *want = d->values->web_token, *got = o3_request_header(rq, "Authorization");
     if (!want[0]) return true;
     if (!got || strncmp(got, "Bearer ", 7)) return false;
-    got += 7;
-    size_t n_want = strlen(want), n_got = strlen(got);
-    unsigned char diff = n_want != n_got;
-    for (size_t i = 0; i < n_got; i++)
-        diff |= (unsigned char)(got[i] ^ want[i % n_want]);
-    return diff == 0;
+    return o3_secret_equal(got + 7, strlen(got + 7), want, strlen(want));
 }
 
 static void refuse_token(struct o3_daemon *d, struct o3_request *rq) {
     bool is_wrong = o3_request_header(rq, "Authorization") != NULL;
-    reply_error_with(d, rq, 401, is_wrong ? "the bearer token is wrong" : "a bearer token is needed",
-                     &(struct o3_header){"WWW-Authenticate", "Bearer"});
+    o3_daemon_reply_json_error_with(d, rq, 401, is_wrong ? "the bearer token is wrong" : "a bearer token is needed",
+                                    &(struct o3_header){"WWW-Authenticate", "Bearer"});
 }
 
 static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
-    if (!is_token_right(d, rq)) {
+    if (!o3_daemon_is_token_right(d, rq)) {
         refuse_token(d, rq);
         return;
     }
@@ -315,7 +309,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
         o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
         return;
     }
-    if (!is_token_right(d, rq)) {
+    if (!o3_daemon_is_token_right(d, rq)) {
         refuse_token(d, rq);
         return;
     }
@@ -353,6 +347,7 @@ void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag) {
     struct o3_daemon *d = daemon;
     struct stored_job *j = tag;
     if (j) j->rq = NULL;
+    o3_auth_request_gone(d->auth, rq);
     for (int i = 0; i < d->n_reloaders; i++)
         if (d->reloaders[i] == rq) forget_reloader(d, i--);
 }
@@ -382,10 +377,8 @@ static const struct route *find_route(const char *path) {
     return NULL;
 }
 
-void o3_daemon_handle(void *daemon, struct o3_request *rq) {
-    struct o3_daemon *d = daemon;
+static void dispatch(struct o3_daemon *d, struct o3_request *rq, const struct route *route) {
     const char *method = o3_request_method(rq);
-    const struct route *route = find_route(o3_request_path(rq));
     if (!route) {
         o3_daemon_reply_json_error(d, rq, 404, "no such page; see /");
         return;
@@ -395,6 +388,14 @@ void o3_daemon_handle(void *daemon, struct o3_request *rq) {
     if (is_allowed)
         route->fn(d, rq);
     else
-        reply_error_with(d, rq, 405, is_get ? "only GET and HEAD here" : "only POST here",
-                         &(struct o3_header){"Allow", is_get ? "GET, HEAD" : "POST"});
+        o3_daemon_reply_json_error_with(d, rq, 405, is_get ? "only GET and HEAD here" : "only POST here",
+                                        &(struct o3_header){"Allow", is_get ? "GET, HEAD" : "POST"});
+}
+
+void o3_daemon_handle(void *daemon, struct o3_request *rq) {
+    struct o3_daemon *d = daemon;
+    const struct route *route = find_route(o3_request_path(rq));
+    /* Health is asked for by what has no password (kubelet, load balancers, o3 healthcheck), and says only "ok". */
+    bool is_open = route && route->fn == get_fine;
+    if (is_open || o3_auth_admits(d->auth, rq)) dispatch(d, rq, route);
 }

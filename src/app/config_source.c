@@ -174,7 +174,11 @@ static int unknown_flag(const struct arg *arg, struct o3_err *e) {
 /* Sets *taken to the number of arguments that were ours: 0, 1 or 2. */
 static int take_arg(struct o3_config_args *a, const struct arg *arg, int *taken, struct o3_err *e) {
     static const char CONFIG_FILE[] = "config.file", NO[] = "no-";
-    const struct o3_conf_row *row = find_row(arg->name, arg->n);
+    /* As Prometheus and its exporters call it. */
+    static const char WEB_CONFIG_FILE[] = "web.config.file", WEB_CONFIG_KEY[] = "web.config_file";
+    bool is_web = arg->n == strlen(WEB_CONFIG_FILE) && !memcmp(arg->name, WEB_CONFIG_FILE, arg->n);
+    const struct o3_conf_row *row = is_web ? find_row(WEB_CONFIG_KEY, strlen(WEB_CONFIG_KEY))
+                                           : find_row(arg->name, arg->n);
     *taken = 1;
     if (row) return take_key(a, row, arg, taken, e);
     if (arg->n == strlen(CONFIG_FILE) && !memcmp(arg->name, CONFIG_FILE, arg->n)) {

@@ -14,6 +14,7 @@
 #define SERIES_PER_MODEL 300
 #define NS_PER_MS 1000000LL
 #define STOP_WITHIN_MS 900
+#define STOP_CHECK_MS 4000 /* more while a costly password is checked: what is to be stored waits behind it */
 
 void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     int64_t wall_ms = o3_now_read().wall_ms;
@@ -115,6 +116,9 @@ static int start_server(struct o3_daemon *d, struct o3_err *e) {
                                  .handle = o3_daemon_handle,
                                  .on_gone = o3_daemon_request_gone,
                                  .ctx = d};
+    int r = o3_daemon_load_web(d, e);
+    if (r < 0) return r;
+    p.tls = d->web ? d->web->tls : NULL;
     return o3_server_new(d->loop, &p, &d->server, e);
 }
 
@@ -152,6 +156,7 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
     if (r == 0) r = o3_daemon_open_store(d, e);
     if (r == 0) r = start_sidecar(d, seed, e);
     if (r < 0) return r;
+    o3_daemon_show_web(d);
     o3_daemon_watch_config(d);
     struct o3_loop_hooks hooks = {
         .deadline_ns = deadline_ns, .turn = turn, .on_signal = on_signal, .on_lag = on_lag, .ctx = d};
@@ -176,8 +181,10 @@ static void stop(struct o3_daemon *d) {
     o3_http_free(d->http);
     o3_server_free(d->server);
     if (d->watch) o3_loop_remove_fd(d->loop, o3_file_watch_fd(d->watch));
+    if (d->web_watch) o3_loop_remove_fd(d->loop, o3_file_watch_fd(d->web_watch));
     o3_loop_free(d->loop); /* runs what is left of the jobs */
     o3_file_watch_free(d->watch);
+    o3_daemon_free_web(d);
     o3_store_close(d->store);
     d->store = NULL;
     o3_sidecar_free(d->sidecar);
@@ -204,7 +211,7 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
         r = start(d, e);
         if (r == 0) o3_loop_run(d->loop);
         int64_t since_ns = o3_now_read().mono_ns;
-        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);
+        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS + (o3_auth_is_checking(d->auth) ? STOP_CHECK_MS : 0), 0);
         stop(d);
         o3_loop_end_within(0, 0);
         if (r == 0)

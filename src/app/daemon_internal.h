@@ -2,7 +2,9 @@
 #ifndef O3_APP_DAEMON_INTERNAL_H
 #define O3_APP_DAEMON_INTERNAL_H
 /* What the files of the daemon share. All of it lives on the loop thread, except the inside of a running job. */
+#include "app/auth.h"
 #include "app/daemon.h"
+#include "app/web_source.h"
 #include "io/host_proc.h"
 #include "io/http_client.h"
 #include "io/http_server.h"
@@ -91,6 +93,11 @@ struct o3_daemon {
     bool is_reloading, is_reload_again;
     struct o3_err rejected;                  /* why, while the last reload was a bad one; else its code is 0 */
     int64_t check_file_at_ns, changed_at_ns; /* changed: the first notification not yet looked into; 0 none */
+    char web_path[O3_WEB_PATH_SIZE];         /* of the web configuration; "" none */
+    struct o3_web *web;                      /* NULL: plain HTTP without passwords */
+    struct o3_auth *auth;
+    struct o3_file_watch *web_watch;
+    struct o3_err web_rejected;
     struct o3_request *reloaders[O3_DAEMON_RELOADERS_MAX];
     int n_reloaders, n_served; /* the first n_served wait for the reload that runs, the others for the next one */
 };
@@ -139,16 +146,35 @@ void o3_daemon_write_env(struct o3_daemon *d, const char *ollama_version);
 /* daemon_reload.c */
 void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_changed);
 void o3_daemon_watch_config(struct o3_daemon *d);
+void o3_daemon_files_changed(struct o3_daemon *d); /* a notification of a file that is part of the configuration */
 void o3_daemon_reload_turn(struct o3_daemon *d, int64_t now_ns);
 void o3_daemon_set_config(struct o3_daemon *d, struct o3_config *take_config, const char sha256[65], int64_t wall_ms);
 void o3_daemon_collect_warning(void *buf,
                                const char *text); /* an o3_conf_warn_fn: one line each into a struct o3_buf */
 void o3_daemon_tell_warnings(struct o3_daemon *d, const struct o3_buf *lines);
 
+/* daemon_web.c: the web configuration */
+O3_MUST_CHECK int o3_daemon_load_web(struct o3_daemon *d, struct o3_err *e);
+void o3_daemon_show_web(struct o3_daemon *d); /* once the server runs */
+void o3_daemon_free_web(struct o3_daemon *d);
+struct o3_web_reading { /* of a reload's job */
+    struct o3_web *web;
+    struct o3_err err;
+    int result;
+};
+void o3_daemon_read_web(const struct o3_daemon *d, struct o3_web_reading *ret); /* in the job */
+bool o3_daemon_is_web_news(const struct o3_daemon *d, const struct o3_web_reading *r);
+/* Takes what was read. False: it is wrong, and `why` says so. */
+bool o3_daemon_take_web(struct o3_daemon *d, struct o3_web_reading *r, const char *trigger, struct o3_buf *why);
+
 /* api.c, page.c */
 void o3_daemon_handle(void *daemon, struct o3_request *rq);
 void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag);
 void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text);
+void o3_daemon_reply_json_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
+                                     const struct o3_header *header);
+/* In constant time, so that the answer's delay tells nothing about the token. */
+bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq);
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error);
 int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out);
 

@@ -21,6 +21,7 @@ struct reload_job {
     struct o3_buf warnings;
     struct o3_err err;
     int result;
+    struct o3_web_reading web;
 };
 
 void o3_daemon_collect_warning(void *buf, const char *text) {
@@ -56,6 +57,7 @@ static bool is_pipe(const char *path) {
 
 static void run_reload(void *job) {
     struct reload_job *j = job;
+    o3_daemon_read_web(j->daemon, &j->web);
     const struct o3_config_args *a = j->daemon->params.args;
     const char *path = o3_config_source_path(a->file);
     if (is_pipe(path)) {
@@ -85,17 +87,13 @@ static void accept_config(struct o3_daemon *d, struct reload_job *j) {
     o3_config_free(old);
     o3_daemon_tell_warnings(d, &j->warnings);
     O3_DAEMON_EVENT(d, O3_EV_CONFIG_RELOADED, O3_F_STR("trigger", j->trigger));
-    answer_reloaders(d, NULL);
 }
 
-static void reject_config(struct o3_daemon *d, const struct reload_job *j) {
-    O3_AUTO_BUF text;
-    o3_buf_init(&text, 1024);
-    (void)o3_config_format_error(o3_config_source_path(d->params.args->file), &j->err, &text);
+static void reject_config(struct o3_daemon *d, const struct reload_job *j, struct o3_buf *text) {
+    (void)o3_config_format_error(o3_config_source_path(d->params.args->file), &j->err, text);
     d->rejected = j->err;
     o3_metric_set(d->metrics, O3_M_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS, 0);
-    O3_DAEMON_EVENT(d, O3_EV_CONFIG_REJECTED, O3_F_STR("error", o3_buf_str(&text)), O3_F_STR("trigger", j->trigger));
-    answer_reloaders(d, o3_buf_str(&text));
+    O3_DAEMON_EVENT(d, O3_EV_CONFIG_REJECTED, O3_F_STR("error", o3_buf_str(text)), O3_F_STR("trigger", j->trigger));
 }
 
 /* The file says what is in force, or is wrong in the way that was told already. The good old file put back after a bad
@@ -106,17 +104,26 @@ static bool is_no_news(const struct o3_daemon *d, const struct reload_job *j) {
     return b->code && a->line == b->line && a->col == b->col && !strcmp(a->text, b->text);
 }
 
+/* The two are taken or refused one without the other: a bad certificate does not hold back a setting. */
+static void take(struct o3_daemon *d, struct reload_job *j) {
+    O3_AUTO_BUF why, web_why;
+    o3_buf_init(&why, 1024);
+    o3_buf_init(&web_why, 1024);
+    bool is_good = j->result == 0, is_news = !j->only_if_changed || !is_no_news(d, j), is_web_good = true;
+    if (is_news && is_good) accept_config(d, j);
+    if (is_news && !is_good) reject_config(d, j, &why);
+    if (d->web && (!j->only_if_changed || o3_daemon_is_web_news(d, &j->web)))
+        is_web_good = o3_daemon_take_web(d, &j->web, j->trigger, &web_why);
+    answer_reloaders(d, !is_good ? o3_buf_str(&why) : is_web_good ? NULL : o3_buf_str(&web_why));
+}
+
 static void done_reload(void *job) {
     struct reload_job *j = job;
     struct o3_daemon *d = j->daemon;
     d->is_reloading = false;
-    if (!d->is_stopping && !(j->only_if_changed && is_no_news(d, j))) {
-        if (j->result == 0)
-            accept_config(d, j);
-        else
-            reject_config(d, j);
-    }
+    if (!d->is_stopping) take(d, j);
     o3_config_free(j->config);
+    o3_web_free(j->web.web);
     o3_buf_done(&j->warnings);
     free(j);
     if (d->is_reload_again && !d->is_stopping) {
@@ -149,20 +156,25 @@ void o3_daemon_reload(struct o3_daemon *d, const char *trigger, bool only_if_cha
     d->n_served = d->n_reloaders;
 }
 
-static void on_watch(void *ctx, int fd) {
-    struct o3_daemon *d = ctx;
-    (void)fd;
-    o3_file_watch_drain(d->watch);
+void o3_daemon_files_changed(struct o3_daemon *d) {
     int64_t now_ns = o3_now_read().mono_ns;
     if (!d->changed_at_ns) d->changed_at_ns = now_ns;
     d->check_file_at_ns = now_ns + SETTLE_NS; /* several notifications make one swap */
     if (d->check_file_at_ns > d->changed_at_ns + SETTLE_MAX_NS) d->check_file_at_ns = d->changed_at_ns + SETTLE_MAX_NS;
 }
 
+static void on_watch(void *ctx, int fd) {
+    struct o3_daemon *d = ctx;
+    (void)fd;
+    o3_file_watch_drain(d->watch);
+    o3_daemon_files_changed(d);
+}
+
 void o3_daemon_watch_config(struct o3_daemon *d) {
     const char *file = o3_config_source_path(d->params.args->file);
-    if (!file || is_pipe(file)) return;
-    d->check_file_at_ns = o3_now_read().mono_ns + CHECK_EVERY_NS;
+    bool is_watched = file && !is_pipe(file);
+    if (is_watched || d->web) d->check_file_at_ns = o3_now_read().mono_ns + CHECK_EVERY_NS;
+    if (!is_watched) return;
     if (o3_file_watch_new(file, &d->watch, NULL) < 0) return;
     if (o3_loop_add_fd(d->loop, o3_file_watch_fd(d->watch), on_watch, d) < 0) {
         o3_file_watch_free(d->watch);

@@ -294,3 +294,10 @@ void o3_sha256_hex(const void *bytes, size_t n, char out[65]) {
     for (size_t i = 0; i < sizeof digest; i++)
         snprintf(out + 2 * i, 3, "%02x", digest[i]);
 }
+
+bool o3_secret_equal(const char *got, size_t n_got, const char *want, size_t n_want) {
+    volatile unsigned char differs = n_got != n_want;
+    for (size_t i = 0; i < n_got; i++)
+        differs |= (unsigned char)(got[i] ^ (n_want ? want[i % n_want] : 1));
+    return !differs;
+}

@@ -88,7 +88,7 @@ static int tell(const char *url, const struct o3_exchange *x, bool is_json) {
     return status;
 }
 
-static int send_word(const char *url, const char *token, bool is_json) {
+static int send_word(const char *url, const struct o3_http_peer *peer, const char *token, bool is_json) {
     struct o3_exchanger x;
     struct o3_err e;
     if (o3_exchanger_init(&x, &e) < 0) {
@@ -97,6 +97,7 @@ static int send_word(const char *url, const char *token, bool is_json) {
     }
     struct o3_http_req rq = {.method = "POST",
                              .url = url,
+                             .peer = peer,
                              .bearer = *token ? token : NULL,
                              .connect_timeout_ms = 2000,
                              .total_timeout_ms = 10000,
@@ -147,10 +148,16 @@ static int take_arguments(struct arguments *a, int argc, char **argv) {
 
 static int ack(const struct arguments *a, const struct o3_config_values *v) {
     O3_AUTO_BUF url;
-    char base[400];
-    o3_own_url(v->web_listen, "", base, sizeof base);
+    struct o3_own own = {0};
+    struct o3_err e = {0};
     o3_buf_init(&url, 4096);
-    const char *root = a->url ? a->url : base;
+    if (!a->url && o3_own_find(v, "", &own, &e) < 0) {
+        fprintf(stderr, "o3 ack: web.config_file: %s\n", e.text);
+        return 2;
+    }
+    if (own.peer_or_null && !own.peer.cert_file)
+        return usage("web.config_file holds the certificate itself: name the sidecar by --url https://NAME:PORT");
+    const char *root = a->url ? a->url : own.url;
     size_t n = strlen(root);
     while (n > 0 && root[n - 1] == '/')
         n--;
@@ -158,7 +165,7 @@ static int ack(const struct arguments *a, const struct o3_config_values *v) {
     o3_buf_adds(&url, "/api/v1/ack?model=");
     add_escaped(&url, a->model);
     if (a->signal) o3_buf_addf(&url, "&signal=%s", a->signal);
-    return url.err ? usage("--url: too long") : send_word(o3_buf_str(&url), v->web_token, a->is_json);
+    return url.err ? usage("--url: too long") : send_word(o3_buf_str(&url), own.peer_or_null, v->web_token, a->is_json);
 }
 
 int o3_cmd_ack(int argc, char **argv) {

@@ -3,13 +3,15 @@
 #include <jansson.h>
 #include <stdio.h>
 #include "app/config_source.h"
+#include "app/web_source.h"
 #include "cli/commands.h"
 
 static const char HELP[] =
     "usage: o3 check-config [FILE | --config.file FILE] [--json] [--KEY VALUE ...]\n"
     "\n"
     "Checks a configuration as \"o3 serve\" would read it, with the environment and the flags on top, and lists the\n"
-    "keys that this version accepts but does not use. Without FILE: $O3_CONFIG_FILE, else " O3_CONFIG_DEFAULT_FILE ",\n"
+    "keys that this version accepts but does not use. The file of web.config_file, its certificates and its keys are\n"
+    "checked as well. Without FILE: $O3_CONFIG_FILE, else " O3_CONFIG_DEFAULT_FILE ",\n"
     "else the built-in values.\n"
     "\n"
     "  --json   the result as one JSON object\n"
@@ -54,13 +56,23 @@ static void report_bad(const char *file, const struct o3_err *err, int is_json) 
 
 static void report_good(const char *file, const struct o3_config *c, int is_json) {
     if (!is_json) {
+        const char *web = o3_config_values(c)->web_config_file;
         printf("%s is valid\n", file ? file : "the built-in configuration");
+        if (*web) printf("%s is valid\n", web);
         o3_config_each_unused(c, print_unused, NULL);
         return;
     }
     json_t *unused = json_array();
     o3_config_each_unused(c, append_unused, unused);
     print_json(json_pack("{s:b, s:s?, s:o}", "valid", 1, "file", file, "not_used", unused));
+}
+
+/* With the certificates and keys that it names. */
+static int check_web(const char *path, struct o3_err *e) {
+    struct o3_web *web = NULL;
+    int r = *path ? o3_web_load(path, &web, e) : 0;
+    o3_web_free(web);
+    return r;
 }
 
 static int check(const char *file, const struct o3_config_args *args, int is_json) {
@@ -72,9 +84,14 @@ static int check(const char *file, const struct o3_config_args *args, int is_jso
         report_bad(path, &err, is_json);
         return o3_error_row(r)->exit_status;
     }
-    report_good(path, c, is_json);
+    const char *web_path = o3_config_values(c)->web_config_file;
+    r = check_web(web_path, &err);
+    if (r < 0)
+        report_bad(web_path, &err, is_json);
+    else
+        report_good(path, c, is_json);
     o3_config_free(c);
-    return 0;
+    return r < 0 ? o3_error_row(r)->exit_status : 0;
 }
 
 int o3_cmd_check_config(int argc, char **argv) {

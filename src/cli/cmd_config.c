@@ -9,9 +9,11 @@
 static const char HELP[] =
     "usage: o3 config dump [--origin] [--json] [--config.file FILE] [--KEY VALUE ...]\n"
     "       o3 config example\n"
+    "       o3 config check ...\n"
     "\n"
     "dump      prints the configuration in force: built-in < file < environment < flag; secrets as \"***\"\n"
     "example   prints the example file: every key with its default and its help\n"
+    "check     the same as o3 check-config\n"
     "\n"
     "  --origin   say where each value comes from: default, file, environment, flag\n"
     "  --json     the same as one JSON object\n"
@@ -75,6 +77,7 @@ int o3_cmd_config(int argc, char **argv) {
     struct o3_config_args args;
     struct o3_err err;
     bool with_origin = false, is_json = false;
+    if (argc > 1 && !strcmp(argv[1], "check")) return o3_cmd_check_config(argc - 1, argv + 1);
     if (o3_config_args_parse(&argc, argv, &args, &err) < 0) return usage(err.text);
     optind = 0; /* start over: the caller may have used getopt before */
     for (int option; (option = getopt_long(argc, argv, "", OPTIONS, NULL)) != -1;) {
@@ -86,8 +89,8 @@ int o3_cmd_config(int argc, char **argv) {
         with_origin |= option == 'o';
         is_json |= option == 'j';
     }
-    if (optind + 1 != argc) return usage("say what to do: dump or example");
+    if (optind + 1 != argc) return usage("say what to do: dump, example or check");
     if (!strcmp(argv[optind], "dump")) return dump(&args, with_origin, is_json);
     if (!strcmp(argv[optind], "example")) return example();
-    return usage("say what to do: dump or example");
+    return usage("say what to do: dump, example or check");
 }

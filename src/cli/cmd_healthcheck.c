@@ -7,18 +7,24 @@
 #include "o3/text.h"
 
 static const char HELP[] =
-    "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--ready] [--json]\n"
+    "usage: o3 healthcheck [--config.file FILE] [--web.listen ADDRESS:PORT] [--web.config.file FILE] [--ready] "
+    "[--json]\n"
     "Asks the sidecar that listens on web.listen whether it is healthy (or ready). Exit status: 0 yes, 1 no.\n";
 
-static int ask(const char *url, bool is_json) {
+static int ask(const struct o3_own *own, bool is_json) {
+    const char *url = own->url;
     struct o3_exchanger x;
     struct o3_err e;
     if (o3_exchanger_init(&x, &e) < 0) {
         fprintf(stderr, "o3 healthcheck: %s\n", e.text);
         return 1;
     }
-    struct o3_http_req rq = {
-        .method = "GET", .url = url, .connect_timeout_ms = 2000, .total_timeout_ms = 4000, .max_bytes = 4096};
+    struct o3_http_req rq = {.method = "GET",
+                             .url = url,
+                             .peer = own->peer_or_null,
+                             .connect_timeout_ms = 2000,
+                             .total_timeout_ms = 4000,
+                             .max_bytes = 4096};
     struct o3_exchange reply = {0};
     o3_exchange_run(&x, &rq, &reply);
     bool is_good = reply.transport == 0 && reply.status == 200;
@@ -62,8 +68,13 @@ int o3_cmd_healthcheck(int argc, char **argv) {
         fprintf(stderr, "o3 healthcheck: %s\n", e.text);
         return 2;
     }
-    char url[400];
-    o3_own_url(o3_config_values(config)->web_listen, is_ready ? "/-/ready" : "/-/healthy", url, sizeof url);
+    struct o3_own own;
+    r = o3_own_find(o3_config_values(config), is_ready ? "/-/ready" : "/-/healthy", &own, &e);
     o3_config_free(config);
-    return ask(url, is_json);
+    if (r < 0) {
+        fprintf(stderr, "o3 healthcheck: web.config_file: %s\n", e.text);
+        return 2;
+    }
+    own.peer.cert_file = NULL; /* no secret is sent; an expired certificate is no reason to restart the sidecar */
+    return ask(&own, is_json);
 }

@@ -92,13 +92,32 @@ void o3_exchanger_sleep(struct o3_exchanger *x, int64_t ms) {
         o3_loop_once(x->loop, (int)(left_ns / O3_NS_PER_MS) + 1);
 }
 
-void o3_own_url(const char *listen, const char *page, char *out, size_t size) {
+static void own_url(const char *listen, const char *scheme, const char *page, char *out, size_t size) {
     /* Listening on all addresses means: on loopback too. */
     const char *colon = strrchr(listen, ':');
     int n = colon ? (int)(colon - listen) : 0;
     bool is_any = n == 0 || !strncmp(listen, "0.0.0.0", 7) || !strncmp(listen, "[::]", 4);
     if (is_any)
-        snprintf(out, size, "http://127.0.0.1%s%s", colon ? colon : ":21434", page);
+        snprintf(out, size, "%s://127.0.0.1%s%s", scheme, colon ? colon : ":21434", page);
     else
-        snprintf(out, size, "http://%s%s", listen, page);
+        snprintf(out, size, "%s://%s%s", scheme, listen, page);
+}
+
+static const char *or_null(const char *text) {
+    return *text ? text : NULL;
+}
+
+int o3_own_find(const struct o3_config_values *v, const char *page, struct o3_own *ret, struct o3_err *e) {
+    *ret = (struct o3_own){0};
+    int r = *v->web_config_file ? o3_web_find_peer(v->web_config_file, &ret->web, e) : 0;
+    if (r < 0) return r;
+    own_url(v->web_listen, ret->web.is_tls ? "https" : "http", page, ret->url, sizeof ret->url);
+    if (!ret->web.is_tls) return 0;
+    ret->peer.cert_file = or_null(ret->web.cert_file);
+    if (ret->web.is_client_cert_required) {
+        ret->peer.client_cert_file = or_null(ret->web.cert_file);
+        ret->peer.client_key_file = or_null(ret->web.key_file);
+    }
+    ret->peer_or_null = &ret->peer;
+    return 0;
 }

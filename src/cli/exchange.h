@@ -3,7 +3,9 @@
 #define O3_CLI_EXCHANGE_H
 /* One HTTP exchange at a time, for commands: drives its own loop until the answer is whole, the time is over or a
  * signal came. */
+#include "app/web_source.h"
 #include "io/http_client.h"
+#include "o3/config.h"
 #include "o3/buf.h"
 
 struct o3_exchanger {
@@ -27,7 +29,13 @@ struct o3_exchange {
 void o3_exchange_run(struct o3_exchanger *x, const struct o3_http_req *rq, struct o3_exchange *inout);
 /* Waits, or until a signal. */
 void o3_exchanger_sleep(struct o3_exchanger *x, int64_t ms);
-/* Of a page of the sidecar that listens there (web.listen). */
-void o3_own_url(const char *listen, const char *page, char *out, size_t size);
+/* The sidecar of this machine with this configuration: its address, and how it is known when it speaks TLS. */
+struct o3_own {
+    char url[400]; /* of the page */
+    struct o3_web_peer web;
+    struct o3_http_peer peer;
+    const struct o3_http_peer *peer_or_null; /* for struct o3_http_req */
+};
+O3_MUST_CHECK int o3_own_find(const struct o3_config_values *v, const char *page, struct o3_own *ret, struct o3_err *e);
 
 #endif

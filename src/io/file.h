@@ -36,6 +36,8 @@ int o3_file_keep_newest(const char *dir, const char *suffix, int keep, struct o3
  * directory as a hint, plus a poll of the content's sha256 by the caller. */
 struct o3_file_watch; /* NOT_FOUND when the directory does not exist */
 O3_MUST_CHECK int o3_file_watch_new(const char *path, struct o3_file_watch **ret, struct o3_err *e);
+/* Another file, by the same descriptor. */
+O3_MUST_CHECK int o3_file_watch_add(struct o3_file_watch *w, const char *path, struct o3_err *e);
 void o3_file_watch_free(struct o3_file_watch *w);
 int o3_file_watch_fd(const struct o3_file_watch *w);
 void o3_file_watch_drain(struct o3_file_watch *w); /* reads the pending notifications */

@@ -42,6 +42,10 @@ int o3_file_watch_new(const char *path, struct o3_file_watch **ret, struct o3_er
     return 0;
 }
 
+int o3_file_watch_add(struct o3_file_watch *w, const char *path, struct o3_err *e) {
+    return watch_dir(w->fd, path, e);
+}
+
 void o3_file_watch_free(struct o3_file_watch *w) {
     if (!w) return;
     if (w->fd >= 0) close(w->fd);

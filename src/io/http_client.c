@@ -487,6 +487,17 @@ static unsigned set_callbacks(struct o3_xfer *x) {
     return bad;
 }
 
+static unsigned set_peer(CURL *c, const struct o3_http_peer *p) {
+    if (!p) return 0;
+    unsigned bad = curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
+    bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, p->cert_file ? 1L : 0L);
+    if (p->cert_file) bad |= curl_easy_setopt(c, CURLOPT_CAINFO, p->cert_file);
+    if (p->cert_file) bad |= curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
+    if (!p->client_cert_file || !p->client_key_file) return bad;
+    bad |= curl_easy_setopt(c, CURLOPT_SSLCERT, p->client_cert_file);
+    return bad | curl_easy_setopt(c, CURLOPT_SSLKEY, p->client_key_file);
+}
+
 static unsigned set_limits(struct o3_xfer *x, const struct o3_http_req *rq) {
     int64_t connect_ms = or_default(rq->connect_timeout_ms, CONNECT_TIMEOUT_MS);
     int64_t total_ms = or_default(rq->total_timeout_ms, TOTAL_TIMEOUT_MS);
@@ -495,7 +506,8 @@ static unsigned set_limits(struct o3_xfer *x, const struct o3_http_req *rq) {
     x->first_byte_deadline_ns = INT64_MAX;
     if (rq->first_byte_timeout_ms > 0) x->first_byte_deadline_ns = now_ns + rq->first_byte_timeout_ms * O3_NS_PER_MS;
     x->max_bytes = rq->max_bytes;
-    unsigned bad = curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    unsigned bad = set_peer(x->easy, rq->peer);
+    bad |= curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     bad |= curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)total_ms);
     bad |= curl_easy_setopt(x->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)rq->max_bytes);
     return bad;

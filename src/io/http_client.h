@@ -13,16 +13,23 @@ struct o3_xfer;
 O3_MUST_CHECK int o3_http_new(struct o3_loop *l, struct o3_http **ret, struct o3_err *e);
 void o3_http_free(struct o3_http *h); /* cancels all; before the loop is freed, not from a callback */
 
+/* TLS with a server that is known by its certificate, whatever address it is reached by. */
+struct o3_http_peer {
+    const char *cert_file;                          /* it must show this certificate; NULL: any, so send no secret */
+    const char *client_cert_file, *client_key_file; /* to show to it; NULL: none */
+};
 struct o3_http_req {
     const char *method; /* "GET", "POST" */
     const char *url;
     const char *body;
-    size_t body_len;               /* copied; JSON */
-    const char *bearer;            /* token of an Authorization header; NULL none */
-    int64_t connect_timeout_ms;    /* 0: 5 s; also bounds the name lookup */
-    int64_t first_byte_timeout_ms; /* of the body, from the start; 0: none */
-    int64_t total_timeout_ms;      /* 0: 10 min */
-    size_t max_bytes;              /* of the reply body; more ends the transfer with O3_E_LIMIT */
+    size_t body_len;                 /* copied; JSON */
+    const char *bearer;              /* token of an Authorization header; NULL none */
+    const struct o3_http_peer *peer; /* of a server whose name cannot be checked; borrowed for the call; NULL: by the
+                                        authorities of the system */
+    int64_t connect_timeout_ms;      /* 0: 5 s; also bounds the name lookup */
+    int64_t first_byte_timeout_ms;   /* of the body, from the start; 0: none */
+    int64_t total_timeout_ms;        /* 0: 10 min */
+    size_t max_bytes;                /* of the reply body; more ends the transfer with O3_E_LIMIT */
 };
 struct o3_http_result {
     int code;   /* 0 complete; O3_E_UNREACHABLE (no connection, or none in time), O3_E_TIMEOUT, O3_E_LIMIT,

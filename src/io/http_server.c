@@ -9,9 +9,11 @@
 #include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
+#include "io/client.h"
 #include "io/gzip.h"
 #include "io/listen.h"
 #include "o3/buf.h"
+#include "o3/text.h"
 
 enum {
     DEFAULT_CONNECTIONS = 128,
@@ -36,7 +38,8 @@ struct connection {
     TAILQ_ENTRY(connection) link;
     enum connection_state state;
     int fd;
-    int64_t since_ns; /* in this state */
+    int64_t since_ns;        /* in this state */
+    struct o3_tls_link *tls; /* NULL: plain */
 };
 TAILQ_HEAD(connection_list, connection);
 
@@ -71,6 +74,9 @@ struct o3_server {
     int epoll_fd;
     int gone_fd; /* epoll over the sockets of suspended requests, which libmicrohttpd does not watch; -1 until needed */
     uint16_t port;
+    struct o3_tls *tls; /* of new connections; NULL: plain HTTP */
+    const struct o3_web_header *headers;
+    size_t n_headers;
     struct connection_list lists[3]; /* by enum connection_state, oldest first */
     struct request_list requests;
     struct o3_server_stats stats;
@@ -113,6 +119,14 @@ static enum MHD_Result on_accept(void *ctx, const struct sockaddr *addr, socklen
     return MHD_YES;
 }
 
+/* Before the first byte of the handshake. Without our rules it fails: libmicrohttpd itself has no certificate. */
+static void begin_tls(struct o3_server *s, struct MHD_Connection *mhd, struct connection *c) {
+    if (!s->tls) return;
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_GNUTLS_SESSION);
+    if (info && info->tls_session) c->tls = o3_tls_link_new(s->tls, info->tls_session, c->fd);
+    if (!c->tls) cut_connection(s, c);
+}
+
 static void on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,
                           enum MHD_ConnectionNotificationCode what) {
     struct o3_server *s = ctx;
@@ -125,11 +139,13 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,
         c->since_ns = mono_ns();
         TAILQ_INSERT_TAIL(&s->lists[WAITING], c, link);
         *slot = c;
+        begin_tls(s, mhd, c);
         return;
     }
     s->stats.n_connections--;
     if (!c) return;
     TAILQ_REMOVE(&s->lists[c->state], c, link);
+    o3_tls_link_free(c->tls);
     free(c);
     *slot = NULL;
 }
@@ -191,6 +207,11 @@ static void on_client_gone(void *ctx, int fd) {
 
 /* --- replies --- */
 
+static void add_common_headers(const struct o3_server *s, struct MHD_Response *m) {
+    for (size_t i = 0; i < s->n_headers; i++)
+        MHD_add_response_header(m, s->headers[i].name, s->headers[i].value);
+}
+
 static void add_headers(struct MHD_Response *m, const struct o3_reply *r, bool is_gzip) {
     if (r->content_type) MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type);
     if (r->gzip) MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
@@ -240,6 +261,7 @@ void o3_request_reply(struct o3_request *rq, const struct o3_reply *r) {
     bool is_gzip = m;
     if (!m) m = plain(r);
     if (m) add_headers(m, r, is_gzip);
+    if (m) add_common_headers(rq->server, m);
     rq->status = r->status;
     rq->reply = m;
     rq->is_answered = true;
@@ -272,6 +294,7 @@ void o3_request_stream(struct o3_request *rq, int status, const char *content_ty
     rq->status = status;
     rq->reply = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, rq, NULL);
     if (rq->reply && content_type) MHD_add_response_header(rq->reply, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
+    if (rq->reply) add_common_headers(rq->server, rq->reply);
     rq->is_cut = !rq->reply;
     resume(rq);
 }
@@ -399,6 +422,11 @@ const char *o3_request_body(const struct o3_request *rq, size_t *ret_n) {
     return o3_buf_str(&rq->body);
 }
 
+void o3_request_client(const struct o3_request *rq, struct o3_client *ret) {
+    const union MHD_ConnectionInfo *info = MHD_get_connection_info(rq->mhd, MHD_CONNECTION_INFO_CLIENT_ADDRESS);
+    o3_client_of(info ? info->client_addr : NULL, ret);
+}
+
 void o3_request_set_tag(struct o3_request *rq, void *tag) {
     rq->tag = tag;
 }
@@ -447,17 +475,34 @@ static size_t unescape(void *ctx, struct MHD_Connection *mhd, char *text) {
     return n;
 }
 
+/* Every session gets its certificate from o3_tls_link_new; this one is never asked, but allows us to start without. */
+typedef int cert_fn(void *session, const void *ca_rdn, int n_ca_rdn, const void *algorithms, int n_algorithms,
+                    void *ret_chain, unsigned *ret_n, void *ret_key);
+static int no_certificate(void *session, const void *ca_rdn, int n_ca_rdn, const void *algorithms, int n_algorithms,
+                          void *ret_chain, unsigned *ret_n, void *ret_key) {
+    (void)session, (void)ca_rdn, (void)n_ca_rdn, (void)algorithms, (void)n_algorithms, (void)ret_chain, (void)ret_n,
+        (void)ret_key;
+    return -1;
+}
+
 static int start_daemon(struct o3_server *s, struct o3_err *e) {
     int listen_fd;
     int r = o3_listen_open(s->p.listen, &listen_fd, &s->port, e);
     if (r < 0) return r;
-    const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME;
+    const unsigned flags = MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME | (s->tls ? MHD_USE_TLS : 0);
+    struct MHD_OptionItem tls[] = {{MHD_OPTION_END, 0, NULL}, {MHD_OPTION_END, 0, NULL}};
+    union {
+        cert_fn *fn;
+        void *ptr;
+    } cert = {.fn = no_certificate};
+    if (s->tls) tls[0] = (struct MHD_OptionItem){MHD_OPTION_HTTPS_CERT_CALLBACK, 0, cert.ptr};
     s->daemon = MHD_start_daemon(
         flags, 0, on_accept, s, on_request, s, MHD_OPTION_LISTEN_SOCKET, listen_fd, MHD_OPTION_CONNECTION_LIMIT,
         (unsigned)(s->p.max_connections + SPARE_CONNECTIONS), MHD_OPTION_CONNECTION_TIMEOUT, (unsigned)s->p.timeout_s,
         MHD_OPTION_CONNECTION_MEMORY_LIMIT, (size_t)CONNECTION_MEMORY, MHD_OPTION_NOTIFY_COMPLETED, on_completed, s,
         MHD_OPTION_NOTIFY_CONNECTION, on_connection, s, MHD_OPTION_SIGPIPE_HANDLED_BY_APP, 1,
-        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_END);
+        MHD_OPTION_STRICT_FOR_CLIENT, 1, MHD_OPTION_UNESCAPE_CALLBACK, unescape, NULL, MHD_OPTION_ARRAY, tls,
+        MHD_OPTION_END);
     if (s->daemon) return 0;
     close(listen_fd);
     return o3_err_set(e, O3_E_IO, "the web server could not be started on %.120s", s->p.listen);
@@ -479,6 +524,7 @@ int o3_server_new(struct o3_loop *l, const struct o3_server_params *p, struct o3
     s->loop = l;
     s->p = *p;
     s->epoll_fd = s->gone_fd = -1;
+    o3_server_set_tls(s, p->tls);
     if (s->p.max_connections <= 0) s->p.max_connections = DEFAULT_CONNECTIONS;
     if (s->p.timeout_s <= 0) s->p.timeout_s = DEFAULT_TIMEOUT_S;
     if (!s->p.max_body) s->p.max_body = DEFAULT_MAX_BODY;
@@ -509,7 +555,19 @@ void o3_server_free(struct o3_server *s) {
     }
     if (s->daemon) MHD_stop_daemon(s->daemon);
     if (s->gone_fd >= 0) close(s->gone_fd);
+    o3_tls_unref(s->tls);
     free(s);
+}
+
+void o3_server_set_tls(struct o3_server *s, struct o3_tls *tls) {
+    if (tls) o3_tls_ref(tls);
+    o3_tls_unref(s->tls);
+    s->tls = tls;
+}
+
+void o3_server_set_headers(struct o3_server *s, const struct o3_web_header *headers, size_t n) {
+    s->headers = headers;
+    s->n_headers = n;
 }
 
 uint16_t o3_server_port(const struct o3_server *s) {

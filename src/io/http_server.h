@@ -11,8 +11,13 @@
  * - at max_connections a new client pushes out the one that has waited longest without sending a whole request; when
  *   all are being served, the new one is closed at once.
  * A client that ends its side of the connection before its answer is complete counts as gone. */
+#include "io/client.h"
 #include "io/loop.h"
+#include "io/tls.h"
 
+struct o3_header {
+    const char *name, *value;
+};
 struct o3_server;
 struct o3_request;
 struct o3_server_params {
@@ -26,6 +31,7 @@ struct o3_server_params {
                     void *tag); /* an unanswered or streaming request's client went away; rq is dead after this.
                                    Also called from o3_server_free. NULL allowed */
     void *ctx;
+    struct o3_tls *tls; /* NULL: plain HTTP; else a reference of its own is taken */
 };
 struct o3_server_stats {
     int n_connections;
@@ -35,6 +41,10 @@ O3_MUST_CHECK int o3_server_new(struct o3_loop *l, const struct o3_server_params
                                 struct o3_err *e);
 void o3_server_free(struct o3_server *s);
 uint16_t o3_server_port(const struct o3_server *s);
+/* For the connections that begin from now on. Whether there is TLS at all is decided when the server starts. */
+void o3_server_set_tls(struct o3_server *s, struct o3_tls *tls);
+/* Added to every answer of the handler from now on; borrowed until the next call. */
+void o3_server_set_headers(struct o3_server *s, const struct o3_web_header *headers, size_t n);
 void o3_server_stats(const struct o3_server *s, struct o3_server_stats *ret);
 
 const char *o3_request_method(const struct o3_request *rq);
@@ -42,11 +52,9 @@ const char *o3_request_path(const struct o3_request *rq);                     /*
 const char *o3_request_query(const struct o3_request *rq, const char *name);  /* decoded; NULL absent */
 const char *o3_request_header(const struct o3_request *rq, const char *name); /* NULL absent */
 const char *o3_request_body(const struct o3_request *rq, size_t *ret_n);
+void o3_request_client(const struct o3_request *rq, struct o3_client *ret);
 void o3_request_set_tag(struct o3_request *rq, void *tag);
 
-struct o3_header {
-    const char *name, *value;
-};
 /* Answers at once; bytes are copied. content_type may be NULL. HEAD gets the headers only. gzip when `gzip` is set and
  * the client accepts it. */
 struct o3_reply {

@@ -23,6 +23,9 @@ CORE = [name for name, rank in RANK.items() if rank <= 2]
 THIRD_PARTY = {
     "curl/curl.h": {"src/io/http_client.c", "src/io/loop.c"},
     "microhttpd.h": {"src/io/http_server.c"},
+    "gnutls/gnutls.h": {"src/io/tls_rules.h"},
+    "gnutls/x509.h": {"src/io/tls.c"},
+    "crypt.h": {"src/io/password.c"},
     "sqlite3.h": {"src/io/store.c"},
     "zlib.h": {"src/io/gzip.c"},
 }

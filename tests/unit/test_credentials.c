@@ -1,0 +1,198 @@
+/* SPDX-License-Identifier: Apache-2.0 */
+#include "o3_test.h"
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include "app/credentials.h"
+#include "io/client.h"
+#include "io/password.h"
+#include "o3/text.h"
+
+#define S O3_NS_PER_S
+#define HASH "$2b$04$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi" /* "correct horse" */
+
+static void basic_credentials_are_decoded(void **state) {
+    (void)state;
+    struct o3_credentials c;
+    assert_true(o3_credentials_parse("Basic YTpi", &c));
+    assert_string_equal(c.user, "a");
+    assert_string_equal(c.password, "b");
+    assert_true(o3_credentials_parse("basic  QWxhZGRpbjpvcGVuIHNlc2FtZQ==", &c));
+    assert_string_equal(c.user, "Aladdin");
+    assert_string_equal(c.password, "open sesame");
+    assert_true(o3_credentials_parse("Basic YTo=", &c)); /* an empty password is one */
+    assert_string_equal(c.password, "");
+    assert_true(o3_credentials_parse("Basic YTpiOmM=", &c)); /* only the first colon divides */
+    assert_string_equal(c.password, "b:c");
+}
+
+static void other_headers_are_no_credentials(void **state) {
+    (void)state;
+    static const char *const WRONG[] = {"",
+                                        "Basic",
+                                        "Basic ",
+                                        "Bearer YTpi",
+                                        "Basic YTp",
+                                        "Basic YTp!",
+                                        "Basic YQ==",
+                                        "Basic ====",
+                                        "Basic Y===",
+                                        "Basic YTpi=",
+                                        "Basic YT pi",
+                                        "BasicYTpi",
+                                        "Basic YToAYg==" /* a NUL */,
+                                        "Basic =TpiYTpi"};
+    struct o3_credentials c;
+    assert_false(o3_credentials_parse(NULL, &c));
+    for (size_t i = 0; i < sizeof WRONG / sizeof *WRONG; i++)
+        if (o3_credentials_parse(WRONG[i], &c)) fail_msg("accepted: %s", WRONG[i]);
+}
+
+static void too_long_credentials_are_refused(void **state) {
+    (void)state;
+    char header[8 + 4 * O3_CREDENTIALS_MAX] = "Basic YTpi"; /* "a:b", then threes of "b" */
+    struct o3_credentials c;
+    size_t n = strlen(header);
+    for (size_t bytes = 3; bytes + 3 < O3_CREDENTIALS_MAX; bytes += 3, n += 4)
+        memcpy(header + n, "YmJi", 5);
+    assert_true(o3_credentials_parse(header, &c));
+    memcpy(header + n, "YmJi", 5);
+    assert_false(o3_credentials_parse(header, &c));
+}
+
+static void secrets_are_compared_whole(void **state) {
+    (void)state;
+    assert_true(o3_secret_equal("abc", 3, "abc", 3));
+    assert_true(o3_secret_equal("", 0, "", 0));
+    assert_false(o3_secret_equal("abd", 3, "abc", 3));
+    assert_false(o3_secret_equal("abcabc", 6, "abc", 3));
+    assert_false(o3_secret_equal("ab", 2, "abc", 3));
+    assert_false(o3_secret_equal("", 0, "abc", 3));
+    assert_false(o3_secret_equal("abc", 3, "", 0));
+}
+
+static void a_password_is_checked_against_its_hash(void **state) {
+    (void)state;
+    assert_true(o3_password_is_right("correct horse", HASH));
+    assert_true(o3_password_is_right("correct horse", "$2y$04$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi"));
+    assert_false(o3_password_is_right("correct horsf", HASH));
+    assert_false(o3_password_is_right("", HASH));
+    assert_false(o3_password_is_right("correct horse", ""));
+    assert_false(o3_password_is_right("*0", "*0")); /* what crypt(3) answers when it fails */
+    assert_false(o3_password_is_right("x", "x"));
+}
+
+static void findings_are_remembered_and_bounded(void **state) {
+    (void)state;
+    struct o3_findings *f = calloc(1, sizeof *f);
+    char digest[O3_DIGEST_SIZE], first[O3_DIGEST_SIZE];
+    bool is_right;
+    assert_non_null(f);
+    o3_sha256_hex("right", 5, first);
+    assert_false(o3_findings_find(f, first, &is_right));
+    o3_findings_add(f, first, true);
+    /* However many wrong ones come, the right one stays. */
+    for (int i = 0; i < 10 * O3_FINDINGS_MAX; i++) {
+        o3_sha256_hex(&i, sizeof i, digest);
+        assert_false(o3_findings_find(f, digest, &is_right));
+        o3_findings_add(f, digest, false);
+        assert_true(o3_findings_find(f, digest, &is_right));
+        assert_false(is_right);
+    }
+    assert_true(o3_findings_find(f, first, &is_right));
+    assert_true(is_right);
+    /* Of the right ones the one that was asked for longest ago goes. */
+    for (int i = 0; i < O3_FINDINGS_MAX; i++) {
+        o3_sha256_hex(&i, sizeof i, digest);
+        o3_findings_add(f, digest, true);
+        if (i < O3_FINDINGS_MAX - 1) assert_true(o3_findings_find(f, first, &is_right) && is_right);
+    }
+    assert_true(o3_findings_find(f, first, &is_right));
+    o3_sha256_hex(&(int){0}, sizeof(int), digest);
+    assert_true(!o3_findings_find(f, digest, &is_right) || !is_right);
+    free(f);
+}
+
+static void tries_run_out_and_come_back(void **state) {
+    (void)state;
+    struct o3_tries *t = calloc(1, sizeof *t);
+    const unsigned char one[16] = {1}, two[16] = {2};
+    int wait_s, n = 0;
+    assert_non_null(t);
+    while (n < 1000 && o3_tries_take(t, one, 5 * S, &wait_s))
+        n++;
+    assert_int_equal(n, O3_TRIES_BURST);
+    assert_int_equal(wait_s, 60 / O3_TRIES_PER_MINUTE);
+    assert_true(o3_tries_take(t, two, 5 * S, &wait_s)); /* another client is not held up */
+    assert_false(o3_tries_take(t, one, 10 * S, &wait_s));
+    assert_int_equal(wait_s, 1);
+    assert_true(o3_tries_take(t, one, 11 * S, &wait_s));
+    assert_false(o3_tries_take(t, one, 11 * S, &wait_s));
+    o3_tries_give_back(t, one); /* it was right */
+    assert_true(o3_tries_take(t, one, 11 * S, &wait_s));
+    n = 0;
+    while (n < 1000 && o3_tries_take(t, one, 100000 * S, &wait_s))
+        n++;
+    assert_int_equal(n, O3_TRIES_BURST); /* idle time is not saved up */
+    free(t);
+}
+
+static void many_clients_share_a_limit(void **state) {
+    (void)state;
+    struct o3_tries *t = calloc(1, sizeof *t);
+    int wait_s, n = 0;
+    assert_non_null(t);
+    for (int i = 0; i < 10000; i++) {
+        unsigned char network[16] = {0};
+        memcpy(network, &i, sizeof i);
+        n += o3_tries_take(t, network, S, &wait_s);
+    }
+    assert_int_equal(n, O3_TRIES_ALL_BURST);
+    assert_true(wait_s >= 1);
+    free(t);
+}
+
+static struct o3_client client_of(const char *text) {
+    struct o3_client c;
+    struct sockaddr_in v4 = {.sin_family = AF_INET};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6};
+    if (inet_pton(AF_INET, text, &v4.sin_addr) == 1)
+        o3_client_of((struct sockaddr *)&v4, &c);
+    else if (inet_pton(AF_INET6, text, &v6.sin6_addr) == 1)
+        o3_client_of((struct sockaddr *)&v6, &c);
+    else
+        o3_client_of(NULL, &c);
+    return c;
+}
+
+static bool is_one(const char *a, const char *b) {
+    struct o3_client x = client_of(a), y = client_of(b);
+    return !memcmp(x.network, y.network, sizeof x.network);
+}
+
+static void one_client_is_an_address_or_a_network(void **state) {
+    (void)state;
+    assert_string_equal(client_of("192.0.2.7").text, "192.0.2.7");
+    assert_string_equal(client_of("::ffff:192.0.2.7").text, "192.0.2.7");
+    assert_string_equal(client_of("2001:db8::1").text, "2001:db8::1");
+    assert_string_equal(client_of("?").text, "unknown");
+    assert_true(is_one("192.0.2.7", "::ffff:192.0.2.7"));
+    assert_false(is_one("192.0.2.7", "192.0.2.8"));
+    assert_true(is_one("2001:db8::1", "2001:db8::ffff:1"));
+    assert_false(is_one("2001:db8::1", "2001:db8:0:1::1"));
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(basic_credentials_are_decoded),
+        cmocka_unit_test(other_headers_are_no_credentials),
+        cmocka_unit_test(too_long_credentials_are_refused),
+        cmocka_unit_test(secrets_are_compared_whole),
+        cmocka_unit_test(a_password_is_checked_against_its_hash),
+        cmocka_unit_test(findings_are_remembered_and_bounded),
+        cmocka_unit_test(tries_run_out_and_come_back),
+        cmocka_unit_test(many_clients_share_a_limit),
+        cmocka_unit_test(one_client_is_an_address_or_a_network),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
