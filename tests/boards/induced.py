@@ -127,6 +127,8 @@ def induced(folder):
             own.mkdir(parents=True)
             return stack.enter_context(harness.started(factory, own, *(a(own) if callable(a) else a for a in args), **more))
 
+        idle = run(Simulator, "sim5", seed=5, load=None)
+        guarded = run(Sidecar, "guarded", idle.url, lambda f: {"web.config_file": str(guard(f))})
         first = run(Simulator, "sim1", seed=1, events=[f"at {DECODE_FALLS_S}s decode -40 %"], flags=GPU, load=None)
         second = run(Simulator, "sim2", seed=2, events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
@@ -136,8 +138,6 @@ def induced(folder):
         # Looks at the list of models rarely at first, so that a probe is the one that meets the dead runner and waits for the load.
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
         steady = run(Sidecar, "steady", third.url, {**QUICK, "probe.prefill_interval": "2s"})
-        idle = run(Simulator, "sim5", seed=5, load=None)
-        guarded = run(Sidecar, "guarded", idle.url, lambda f: {"web.config_file": str(guard(f))})
         start = time.time()
         instances = [f"127.0.0.1:{s.port}" for s in (one, two, steady)]
         prometheus = run(Prometheus, "prometheus", instances, guarded)
