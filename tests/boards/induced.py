@@ -9,6 +9,7 @@ leave room for baselines.
 import concurrent.futures
 import contextlib
 import dataclasses
+import subprocess
 import time
 
 import requests
@@ -19,6 +20,8 @@ from harness import FAST, Process, Sidecar, Simulator
 
 JOB = "o3"
 MODEL = Simulator.MODEL
+USER, PASSWORD = "prometheus", "correct horse"
+PASSWORD_HASH = "$2b$04$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi"  # of PASSWORD, at the lowest cost
 QUICK = {
     **FAST,
     "drift.baseline_samples": 8,
@@ -34,14 +37,26 @@ CONTEXT = 8192
 GPU = ["--gpu", "24GiB"]
 
 
-class Prometheus(Process):
-    """Debian's Prometheus, which scrapes the given targets every second."""
+def guard(folder):
+    """A certificate of its own and a password, which the web configuration names; the path of that."""
+    argv = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", "server.key", "-out", "server.pem",
+            "-days", "30", "-subj", "/CN=o3", "-addext", "subjectAltName=IP:127.0.0.1"]
+    subprocess.run(argv, cwd=folder, check=True, capture_output=True)
+    web = {"tls_server_config": {"cert_file": "server.pem", "key_file": "server.key"}, "basic_auth_users": {USER: PASSWORD_HASH}}
+    (folder / "web.yml").write_text(yaml.safe_dump(web))
+    return folder / "web.yml"
 
-    def __init__(self, folder, targets, name="prometheus", rules=()):
+
+class Prometheus(Process):
+    """Debian's Prometheus, which scrapes the given targets every second, and one over TLS with a password."""
+
+    def __init__(self, folder, targets, guarded, name="prometheus", rules=()):
         self.port = harness.free_port()
+        tls = {"job_name": f"{JOB}-tls", "scheme": "https", "tls_config": {"ca_file": str(guarded.folder / "server.pem")},
+               "basic_auth": {"username": USER, "password": PASSWORD}, "static_configs": [{"targets": [f"127.0.0.1:{guarded.port}"]}]}
         config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
                   "rule_files": [str(r) for r in rules],
-                  "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}]}
+                  "scrape_configs": [{"job_name": JOB, "static_configs": [{"targets": list(targets)}]}, tls]}
         (folder / "prometheus.yml").write_text(yaml.safe_dump(config))
         super().__init__(["prometheus", f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data",
                           f"--web.listen-address=127.0.0.1:{self.port}"], folder, name)
@@ -107,9 +122,13 @@ def induced(folder):
     with contextlib.ExitStack() as stack:
 
         def run(factory, name, *args, **more):
-            (folder / name).mkdir(parents=True)
-            return stack.enter_context(harness.started(factory, folder / name, *args, **more))
+            """What is callable among the arguments is given the folder."""
+            own = folder / name
+            own.mkdir(parents=True)
+            return stack.enter_context(harness.started(factory, own, *(a(own) if callable(a) else a for a in args), **more))
 
+        idle = run(Simulator, "sim5", seed=5, load=None)
+        guarded = run(Sidecar, "guarded", idle.url, lambda f: {"web.config_file": str(guard(f))})
         first = run(Simulator, "sim1", seed=1, events=[f"at {DECODE_FALLS_S}s decode -40 %"], flags=GPU, load=None)
         second = run(Simulator, "sim2", seed=2, events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
@@ -123,7 +142,7 @@ def induced(folder):
         steady = run(Sidecar, "steady", third.url, {**QUICK, **publish, "probe.prefill_interval": "2s"})
         start = time.time()
         instances = [f"127.0.0.1:{s.port}" for s in (one, two, steady)]
-        prometheus = run(Prometheus, "prometheus", instances)
+        prometheus = run(Prometheus, "prometheus", instances, guarded)
         newer = lambda: run(Simulator, "sim3", seed=3, port=second.port, flags=[*GPU, "--version", "0.33.0"])
         with concurrent.futures.ThreadPoolExecutor(2) as pool:
             stories = [pool.submit(slower_and_released, one, first), pool.submit(lost_gpu_and_outage, two, second, newer)]

@@ -50,7 +50,7 @@ class Answers:
 
     def short(self, labels):
         """Ports that differ from run to run have no place in a picture."""
-        return {k: f"ollama-{self.instances.index(v)}" if k == "instance" else v for k, v in labels.items() if k != "__name__"}
+        return {k: (f"ollama-{self.instances.index(v)}" if v in self.instances else "guarded") if k == "instance" else v for k, v in labels.items() if k != "__name__"}
 
     def name(self, legend, labels):
         words = legend if legend != "__auto" else " ".join(str(v) for k, v in self.short(labels).items() if k != "job") or "value"

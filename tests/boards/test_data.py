@@ -77,7 +77,7 @@ def test_every_variable_has_values(world, name):
         reply = world.prometheus.series(fill(matcher, 1), world.start, world.end)
         assert reply["status"] == "success", reply
         values = {s[label] for s in reply["data"] if label in s}
-        wanted = {"job": 1, "instance": 3, "model": 1}.get(v["name"], 3)
+        wanted = {"job": 2, "instance": 4, "model": 1}.get(v["name"], 3)
         assert len(values) >= wanted, (v["name"], values)
 
 
