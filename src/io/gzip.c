@@ -64,3 +64,21 @@ int o3_gzip_encode(const char *bytes, size_t n, int level, struct o3_buf *out) {
     if (added < 0) return added;
     return r == Z_STREAM_END ? 0 : O3_E_INTERNAL;
 }
+
+int o3_gzip_decode(const char *bytes, size_t n, struct o3_buf *out) {
+    if (n > UINT_MAX) return O3_E_LIMIT;
+    z_stream z = {.next_in = (const Bytef *)bytes, .avail_in = (uInt)n};
+    if (inflateInit2(&z, WINDOW_BITS + GZIP_FORMAT) != Z_OK) return O3_E_NOMEM;
+    int r = Z_OK, added = 0;
+    while (r == Z_OK && added == 0) {
+        unsigned char chunk[CHUNK];
+        z.next_out = chunk;
+        z.avail_out = sizeof chunk;
+        r = inflate(&z, Z_NO_FLUSH);
+        added = o3_buf_add(out, chunk, sizeof chunk - z.avail_out);
+    }
+    bool is_whole = r == Z_STREAM_END && z.avail_in == 0;
+    inflateEnd(&z);
+    if (added < 0) return added;
+    return is_whole ? 0 : r == Z_MEM_ERROR ? O3_E_NOMEM : O3_E_PARSE;
+}

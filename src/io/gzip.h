@@ -9,5 +9,7 @@
 bool o3_gzip_is_accepted(const char *accept_encoding);
 /* level 1..9; out is appended to. */
 O3_MUST_CHECK int o3_gzip_encode(const char *bytes, size_t n, int level, struct o3_buf *out);
+/* The whole of what was encoded; out's maximum bounds it. O3_E_PARSE: damaged, or something else. */
+O3_MUST_CHECK int o3_gzip_decode(const char *bytes, size_t n, struct o3_buf *out);
 
 #endif
