@@ -6,7 +6,7 @@ import http.server
 import os
 import pathlib
 import re
-import shutil
+import signal
 import ssl
 import subprocess
 import threading
@@ -118,6 +118,10 @@ def test_serves_probes_and_writes_with_a_read_only_root(inside, start, simulator
         print(f"measured: resident memory of the sidecar in the image, after 30 probes: {rss / 1024:.2f} MiB "
               f"(anonymous {status_kib(serve.pid, 'RssAnon') / 1024:.2f} MiB)")
         assert rss <= RSS_MAX_KIB
+        serve.send(signal.SIGSTOP)  # takes connections, answers nothing: the check must end by itself
+        silent = subprocess.run(inside("/usr/bin/o3", "healthcheck"), capture_output=True, text=True, timeout=harness.LIMIT_S)
+        serve.send(signal.SIGCONT)
+        assert silent.returncode == 1 and "imed out" in silent.stderr, silent
         assert serve.stop() == 0, serve.log
     finally:
         serve.close()
