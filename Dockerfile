@@ -7,8 +7,7 @@ ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS build
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
         autoconf automake build-essential ca-certificates cmake libcurl4-gnutls-dev libgnutls28-dev libjansson-dev \
-        libmicrohttpd-dev libsqlite3-dev libtool libyaml-dev nettle-dev ninja-build pkg-config zlib1g-dev \
-    && rm -rf /var/lib/apt/lists/*.lz4
+        libmicrohttpd-dev libsqlite3-dev libtool libyaml-dev nettle-dev ninja-build pkg-config zlib1g-dev
 WORKDIR /o3
 COPY src/package/libcurl.sh src/package/libcurl.sh
 RUN src/package/libcurl.sh /o3/build/libcurl

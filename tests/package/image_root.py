@@ -49,7 +49,8 @@ def jail(root, state):
         unshare, user = ["unshare", "-m"], f"--userspec={USER}:{USER}"
     else:
         unshare, user = ["unshare", "-rm"], "--userspec=0:0"
-    if not shutil.which("unshare") or subprocess.run([*unshare, "true"], capture_output=True).returncode != 0:
+    trial = [*unshare, "sh", "-c", 'mount --bind "$0" "$0" && mount --rbind /proc "$0/proc"', str(root)]
+    if not shutil.which("unshare") or subprocess.run(trial, capture_output=True).returncode != 0:
         return None
     return [*unshare, "sh", "-c", SCRIPT, str(root), str(state), user, "--"]
 

@@ -22,13 +22,14 @@ pytestmark = pytest.mark.timeout(840)
 
 
 class Buildah:
-    def __init__(self, folder):
-        self.folder = folder
-        self.env = {**os.environ, **harness.PROXIES, "STORAGE_DRIVER": "vfs", "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
+    def __init__(self, folder, driver):
+        self.folder, self.driver = folder / driver, driver
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.env = {**os.environ, **harness.PROXIES, "BUILDAH_ISOLATION": "chroot", "BUILDAH_FORMAT": "docker"}
 
     def __call__(self, *argv, check=True):
-        done = subprocess.run(["buildah", "--root", self.folder / "store", "--runroot", self.folder / "run", *map(str, argv)],
-                              capture_output=True, text=True, env=self.env, cwd=ROOT)
+        storage = ["--storage-driver", self.driver, "--root", self.folder / "store", "--runroot", self.folder / "run"]
+        done = subprocess.run(["buildah", *storage, *map(str, argv)], capture_output=True, text=True, env=self.env, cwd=ROOT)
         assert not check or done.returncode == 0, (argv, done.stdout[-3000:], done.stderr[-3000:])
         return done
 
@@ -59,13 +60,15 @@ def make_base(buildah, tmp_path):
 def buildah():
     if not shutil.which("buildah"):
         pytest.skip("no container engine: buildah is not installed")
-    CACHE.mkdir(parents=True, exist_ok=True)
-    tool = Buildah(CACHE)
-    tried = tool("from", "scratch", check=False)
-    if tried.returncode != 0:
-        pytest.skip(f"buildah cannot work here: {tried.stderr.strip()[-160:]}")
-    tool("rm", tried.stdout.strip())
-    yield tool
+    for driver in ("overlay", "vfs"):
+        tool = Buildah(CACHE, driver)
+        container = tool("from", "scratch", check=False)
+        mounted = tool("mount", container.stdout.strip(), check=False)
+        if container.returncode == 0:
+            tool("rm", container.stdout.strip())
+        if mounted.returncode == 0:
+            return tool
+    pytest.skip(f"buildah cannot work here: {(container.stderr or mounted.stderr).strip()[-160:]}")
 
 
 @pytest.fixture(scope="module")
