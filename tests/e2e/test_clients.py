@@ -22,7 +22,7 @@ class World:
 
     def __init__(self, start, folder):
         self.file = folder / "presets.yaml"
-        self.simulator = start(harness.Simulator, load=None, speed=10)
+        self.simulator = start(harness.Simulator, flags=["--gpu", "24GiB"], load=None)
         self.simulator.load(MODEL, num_ctx=CONTEXT)
         self.sidecar = start(harness.Sidecar, self.simulator.url, {**FAST, "drift.baseline_samples": 8, "publish.file": str(self.file)})
         self.sidecar.wait_metric("o3_preset_context_tokens", lambda v: v == CONTEXT, model=MODEL, preset="balanced")
