@@ -18,19 +18,20 @@ CONTEXT = 6144  # not what the server takes by itself
 
 
 class World:
-    """A simulator whose model was loaded with our context by a user, and the sidecar with a preset of it."""
+    """A model loaded with our context, the sidecar with a preset of it, and the server that the clients ask: one that runs faster."""
 
     def __init__(self, start, folder):
         self.file = folder / "presets.yaml"
-        self.simulator = start(harness.Simulator, flags=["--gpu", "24GiB"], load=None)
-        self.simulator.load(MODEL, num_ctx=CONTEXT)
-        self.sidecar = start(harness.Sidecar, self.simulator.url, {**FAST, "drift.baseline_samples": 8, "publish.file": str(self.file)})
+        loaded = start(harness.Simulator, flags=["--preload", f"sim-small:{CONTEXT}"], load=None)
+        self.server = start(harness.Simulator, flags=["--speed", "50", "--keep-alive", "-1"], load=None)
+        self.sidecar = start(harness.Sidecar, loaded.url, {**FAST, "drift.baseline_samples": 8, "publish.file": str(self.file)})
         self.sidecar.wait_metric("o3_preset_context_tokens", lambda v: v == CONTEXT, model=MODEL, preset="balanced")
         harness.wait_for("the published file", lambda: self.file.exists() and f"num_ctx: {CONTEXT}" in self.file.read_text())
 
     def run(self, example, *args):
         """Unloads everything and runs an example: what it asks for decides how the model is loaded."""
-        requests.post(self.simulator.url + "/api/generate", json={"model": MODEL, "keep_alive": 0}, timeout=harness.LIMIT_S)
+        for model in self.loaded():
+            requests.post(self.server.url + "/api/generate", json={"model": model, "keep_alive": 0}, timeout=harness.LIMIT_S)
         harness.wait_for("nothing loaded", lambda: not self.loaded())
         done = subprocess.run([sys.executable, ROOT / "tests/clients" / example, *args], capture_output=True, text=True,
                               timeout=harness.LIMIT_S, env=harness.clean_environment())
@@ -38,7 +39,7 @@ class World:
         assert len(done.stdout.split()) > 3, done.stdout
 
     def loaded(self):
-        models = requests.get(self.simulator.url + "/api/ps", timeout=harness.LIMIT_S).json()["models"]
+        models = requests.get(self.server.url + "/api/ps", timeout=harness.LIMIT_S).json()["models"]
         return {m["model"]: m["context_length"] for m in models}
 
 
@@ -48,18 +49,18 @@ def world(start, tmp_path):
 
 
 def test_each_way_reaches_the_client(world):
-    world.run("ollama_options.py", world.simulator.url, world.sidecar.url, "sim-small")
+    world.run("ollama_options.py", world.server.url, world.sidecar.url, "sim-small")
     assert world.loaded() == {MODEL: CONTEXT}
 
-    world.run("langchain_file.py", world.simulator.url, world.file)
+    world.run("langchain_file.py", world.server.url, world.file)
     assert world.loaded() == {MODEL: CONTEXT}
 
     # An OpenAI client alone gets what the server takes by itself; with a derived model it gets the preset.
-    world.run("openai_derived.py", world.simulator.url, MODEL)
+    world.run("openai_derived.py", world.server.url, MODEL)
     assert world.loaded()[MODEL] != CONTEXT
     printed = harness.run_o3("preset", "get", "balanced", "--model", MODEL, "--format", "ollama-options", "--results",
                              world.sidecar.results)
     assert printed.returncode == 0, printed
-    ollama.Client(host=world.simulator.url).create("small-balanced", from_=MODEL, parameters=json.loads(printed.stdout))
-    world.run("openai_derived.py", world.simulator.url, "small-balanced")
+    ollama.Client(host=world.server.url).create("small-balanced", from_=MODEL, parameters=json.loads(printed.stdout))
+    world.run("openai_derived.py", world.server.url, "small-balanced")
     assert world.loaded() == {"small-balanced:latest": CONTEXT}

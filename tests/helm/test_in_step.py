@@ -100,3 +100,10 @@ def test_readme_names_only_values_that_exist():
     tops = "|".join(charts.defaults())
     named = set(re.findall(rf"`((?:{tops})(?:\.\w+)+)`", text)) | set(re.findall(rf"(?:--set |,)((?:{tops})(?:\.\w+)*)=", text))
     assert named and named <= known, named - known
+
+
+def test_runbooks_name_containers_that_exist():
+    pod = charts.render(CASES["bundled"])["Deployment", "o3-o3-sidecar"]["spec"]["template"]["spec"]
+    containers = {c["name"] for c in pod["initContainers"] + pod["containers"]}
+    named = set(re.findall(r"kubectl logs \S+ -c (\S+?)[`\s]", (ROOT / "alerts/RUNBOOKS.md").read_text()))
+    assert named and named <= containers, (named, containers)

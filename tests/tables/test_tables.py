@@ -4,6 +4,8 @@
 import importlib.util
 import json
 import re
+import subprocess
+import sys
 
 import pytest
 import yaml
@@ -93,6 +95,31 @@ def test_readme_names_only_what_exists(tables):
         assert key in keys, key
         if key != "publish.file":
             assert str(value) == defaults[key], (key, value, defaults[key])
+
+
+def test_readme_and_dev_help_name_the_same_commands():
+    readme = (ROOT / "README.md").read_text()
+    shown = subprocess.run([ROOT / "dev", "help"], capture_output=True, text=True, check=True).stdout
+    commands = set(re.findall(r"^  ([a-z]+(?: [a-z][a-z0-9-]*)?)(?= |$)", shown, re.M))
+    assert {"run", "test", "test k8s", "study drift", "help"} <= commands
+    # `./dev test` stands above the table, with its groups.
+    assert set(re.findall(r"^\| `\./dev ([a-z0-9 -]+)` \|", readme, re.M)) | {"test"} == commands
+    listed = re.search(r"`\./dev test GROUP \.\.\.` runs some groups: `([a-z0-9 ]+)`", readme)[1]
+    assert re.search(rf"^ +{listed}$", shown, re.M)
+    assert sorted(listed.split()) == sorted(run_all().GROUPS)
+
+
+def run_all():
+    spec = importlib.util.spec_from_file_location("run_all", ROOT / "tests/run_all.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["run_all"] = module  # its dataclass asks for it
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_links_of_the_readme_lead_somewhere():
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).exists(), link
 
 
 def flatten(tree, prefix=""):
