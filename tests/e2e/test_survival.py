@@ -52,7 +52,6 @@ def test_killed_in_the_middle_of_a_suspicion(start, tmp_path):
         assert not [e for e in stored(sidecar.results, "drift_confirmed") if e["signal"] == "decode_rate"]
     with harness.started(Sidecar, folder, simulator.url, QUICK, name="again") as sidecar:
         wait_event(sidecar, "drift_confirmed")
-        wait_event(sidecar, "drift_confirmed", "ttft")
         n = len(sidecar.samples())
         harness.wait_for("samples since the last state", lambda: len(sidecar.samples()) >= n + 3, 60, 0.2)
         sidecar.kill()
@@ -90,7 +89,7 @@ def test_states_that_do_not_fit(start, tmp_path, how):
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
         wait_event(sidecar, "incident_opened", None)
-        wait_event(sidecar, "drift_confirmed", "ttft")
+        wait_event(sidecar, "drift_confirmed")
         before = [i for i in incidents(sidecar) if i["open"]]
         sidecar.kill()
     told = stored(sidecar.results)
