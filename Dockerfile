@@ -6,7 +6,7 @@
 ARG BASE=debian:bookworm-slim
 FROM ${BASE} AS build
 RUN apt-get update -q && DEBIAN_FRONTEND=noninteractive apt-get install -y -q --no-install-recommends \
-        autoconf automake build-essential ca-certificates cmake libcurl4-gnutls-dev libgnutls28-dev libjansson-dev \
+        autoconf automake build-essential ca-certificates cmake libcurl4-gnutls-dev libcrypt-dev libgnutls28-dev libjansson-dev \
         libmicrohttpd-dev libsqlite3-dev libtool libyaml-dev nettle-dev ninja-build pkg-config zlib1g-dev
 WORKDIR /o3
 COPY src/package/libcurl.sh src/package/libcurl.sh
