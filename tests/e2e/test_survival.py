@@ -44,23 +44,24 @@ def incidents(sidecar):
 
 def test_killed_in_the_middle_of_a_suspicion(start, tmp_path):
     """The verdict comes with the same sample as if nothing had happened, and nothing is told twice."""
-    simulator = start(Simulator, events=["at 30s decode -40 % for 60s"])
+    slow = {**QUICK, "drift.confirm_samples": 25}  # a young baseline asks for a dozen samples before it suspects
+    simulator = start(Simulator, events=["at 30s decode -40 % for 120s"])
     folder = tmp_path / "sidecar"
-    with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
+    with harness.started(Sidecar, folder, simulator.url, slow) as sidecar:
         wait_event(sidecar, "drift_suspected")
         sidecar.kill()
         assert not [e for e in stored(sidecar.results, "drift_confirmed") if e["signal"] == "decode_rate"]
-    with harness.started(Sidecar, folder, simulator.url, QUICK, name="again") as sidecar:
+    with harness.started(Sidecar, folder, simulator.url, slow, name="again") as sidecar:
         wait_event(sidecar, "drift_confirmed")
         n = len(sidecar.samples())
         harness.wait_for("samples since the last state", lambda: len(sidecar.samples()) >= n + 3, 60, 0.2)
         sidecar.kill()
         assert "judge_state_dropped" not in sidecar.log
-    with harness.started(Sidecar, folder, simulator.url, QUICK, name="third") as sidecar:
+    with harness.started(Sidecar, folder, simulator.url, slow, name="third") as sidecar:
         assert re.search(r"samples_judged_again.* samples=[1-9]", sidecar.log), sidecar.log
-        wait_event(sidecar, "incident_closed", None)
+        wait_event(sidecar, "incident_closed", None, 300)
         sidecar.kill()
-    with harness.started(Sidecar, folder, simulator.url, {**QUICK, "models.exclude": ["*"]}, name="last") as sidecar:
+    with harness.started(Sidecar, folder, simulator.url, {**slow, "models.exclude": ["*"]}, name="last") as sidecar:
         assert not [i for i in incidents(sidecar) if i["open"]]
         assert sidecar.stop() == 0
     live = stored(sidecar.results)

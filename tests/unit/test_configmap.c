@@ -559,7 +559,9 @@ static void play(const json_t *rq, const json_t *rs) {
     assert_int_equal(r->news.outcome == O3_PUBLISH_FAILED, reply.status != 200);
     if (reply.status != 200) {
         assert_int_not_equal(r->news.error, O3_PUBLISH_BAD_REPLY);
-        assert_non_null(strchr(r->news.text, ':')); /* the server's own words are told */
+        /* The server's own words are told; too many requests are refused in plain text, before anything knows of
+         * Status. */
+        if (reply.body && *reply.body == '{') assert_non_null(strchr(r->news.text, ':'));
     }
     tear_down(&state);
 }
