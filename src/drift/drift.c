@@ -15,8 +15,11 @@
 #define SURE_EFFECT 0.8 /* of the minimum, for a confirmation */
 #define SURE_SOON 42.0  /* samples since the change */
 #define SURE_LATE 62.0
-#define SURE_CORRELATED 0.6
-#define SURE_STRONG 0.4
+#define SURE_CORRELATED 0.6 /* more half widths, once late, from a correlation of SURE_RHO on */
+#define SURE_RHO 0.4
+#define SURE_RHO_RANGE 0.15
+#define SURE_STRONG 0.4 /* more half widths from O3_DRIFT_STRONG_RHO on */
+#define SURE_STRONG_RANGE 0.1
 #define TAIL_DOUBT 2.0 /* nats by which the newest few samples may speak for the old level when a change confirms */
 #define ANCHOR_FAR 1.0 /* natural logarithm, from the first value to the median of the first baseline */
 #define INTERVAL_MIN_MS 1000
@@ -210,8 +213,8 @@ static void note_change(struct o3_drift *d, int direction, const struct o3_drift
 static double sure_errors(const struct o3_drift *d, int64_t n) {
     double rho = o3_drift_baseline_rho(&d->base);
     double late = fmin(1, fmax(0, ((double)n - SURE_SOON) / (SURE_LATE - SURE_SOON)));
-    return 1 + SURE_CORRELATED * fmin(1, fmax(0, (rho - 0.4) / 0.15)) * late +
-           SURE_STRONG * fmin(1, fmax(0, (rho - O3_DRIFT_STRONG_RHO) / 0.1));
+    return 1 + SURE_CORRELATED * fmin(1, fmax(0, (rho - SURE_RHO) / SURE_RHO_RANGE)) * late +
+           SURE_STRONG * fmin(1, fmax(0, (rho - O3_DRIFT_STRONG_RHO) / SURE_STRONG_RANGE));
 }
 
 /* The effect is near the minimum at least, and the interval that will be reported lies well beyond half of it. */

@@ -18,7 +18,6 @@ RECORDED = {r["record"] for r in ALL if "record" in r}
 TESTS = sorted((ALERTS / "tests").glob("*.yaml"))
 RUNBOOKS = (ALERTS / "RUNBOOKS.md").read_text()
 RECEIVERS = {"critical": "pager", "warning": "tickets", "info": "notes"}
-# Filled by the publisher of presets.
 
 
 def run(*argv):
