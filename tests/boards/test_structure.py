@@ -141,6 +141,23 @@ def test_every_panel_is_complete(name):
         assert all(t["datasource"]["uid"] == "${datasource}" and t["legendFormat"] for t in panel["targets"]), title
 
 
+def data_sources(node):
+    """Of panels, targets, variables and annotations, but for the annotations that Grafana keeps itself."""
+    if isinstance(node, dict):
+        if "datasource" in node and "builtIn" not in node:
+            yield node["datasource"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from data_sources(one)
+
+
+@boards
+def test_one_data_source(name):
+    found = list(data_sources(load(name)))
+    assert len(found) > 100 and all(d == {"type": "prometheus", "uid": "${datasource}"} for d in found)
+
+
 @boards
 def test_every_selector_is_of_the_chosen_ones(name):
     for where, expression in expand.expressions(load(name)):
