@@ -24,7 +24,7 @@ def groups():
     return {*module.GROUPS, *module.NAMED}
 
 
-def tests_of(path):
+def names_in(path):
     tree = ast.parse((HERE / path).read_text())
     return {node.name for node in tree.body if isinstance(node, ast.FunctionDef) and node.name.startswith("test_")}
 
@@ -41,7 +41,7 @@ def test_a_row_names_tests_that_its_command_runs(cells):
     named = re.findall(r"`([\w/]+\.py)::(\w+)`", cells[2])
     assert named and len(named) == cells[2].count("`") / 2, cells[2]
     for path, test in named:
-        assert test in tests_of(path), f"{path} has no {test}"
+        assert test in names_in(path), f"{path} has no {test}"
     run = re.fullmatch(r"`\./dev test ([a-z0-9 ]+)`", cells[3])[1].split()
     assert set(run) <= groups()
     assert {pathlib.Path(path).parts[0] for path, _ in named} == set(run)
