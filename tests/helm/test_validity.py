@@ -199,7 +199,7 @@ def test_package_holds_the_rules_and_dashboards_themselves(tmp_path, major):
     with tarfile.open(package) as archive:
         held = {m.name: archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
         assert not [m.name for m in archive.getmembers() if not m.isfile()]
-    sources = [*(charts.ROOT / "alerts").glob("*.rules.yaml"), *(charts.ROOT / "dashboards").glob("*.json")]
+    sources = [charts.ROOT / "alerts/RUNBOOKS.md", *(charts.ROOT / "alerts").glob("*.rules.yaml"), *(charts.ROOT / "dashboards").glob("*.json")]
     expected = {f"o3-sidecar/files/{p.parent.name}/{p.name}": p.read_bytes() for p in sources}
     files = {n: b for n, b in held.items() if n.startswith("o3-sidecar/files/") and not n.endswith("/values.yaml")}
     assert files == expected
