@@ -207,6 +207,7 @@ def test_prometheus_scrapes_over_tls_with_credentials_through_a_rotation(start, 
         everybody = {"good", "wrong_password", "no_certificate", "plain"}
         harness.wait_for("scrapes of all", lambda: set(query("count_over_time(up[5m]) >= 5") or {}) == everybody)
         expiry = query("o3_web_certificate_expiry_timestamp_seconds")["good"]
+        assert expiry - query("o3_web_certificate_start_timestamp_seconds")["good"] == 3 * 86400
         assert query("max_over_time(up[5m])") == {"good": 1, "wrong_password": 0, "no_certificate": 0, "plain": 0}
         errors = {t["labels"]["job"]: t["lastError"] for t in get("/api/v1/targets")["activeTargets"]}
         assert "401" in errors["wrong_password"] and "400" in errors["plain"] and errors["good"] == ""
