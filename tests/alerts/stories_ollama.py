@@ -7,30 +7,33 @@ import threading
 
 import requests
 
-from alerts.live import QUICK
-from harness import Simulator
+from harness import LIMIT_S, Simulator
 
 MODEL = Simulator.MODEL
 
 
 @contextlib.contextmanager
-def users(simulator, n=1, **options):
-    """Requests one after the other, of n users at a time, until the end of the block; some may find nobody."""
+def users(simulator, n=1, pause_s=0.1, **options):
+    """Requests of n users at a time, with a pause between, until the end of the block; some may find nobody."""
     over = threading.Event()
 
-    def ask():
+    def ask(together):
         while not over.is_set():
             with contextlib.suppress(requests.RequestException, AssertionError):
                 simulator.load(**options)
-            over.wait(0.1)
+            with contextlib.suppress(threading.BrokenBarrierError):
+                together.wait(LIMIT_S)
+            over.wait(pause_s)
 
-    threads = [threading.Thread(target=ask, daemon=True) for _ in range(n)]
+    together = threading.Barrier(n)
+    threads = [threading.Thread(target=ask, args=(together,), daemon=True) for _ in range(n)]
     for t in threads:
         t.start()
     try:
         yield
     finally:
         over.set()
+        together.abort()
         for t in threads:
             t.join()
 
