@@ -118,4 +118,4 @@ def stuck_runner(stage):
     watch.wait_resolved(sidecar, "O3RunnerStuck", 150)
 
 
-ALL = [outage_and_lost_gpu, gpu_lost_unseen, less_of_it_on_the_gpu, reload_thrash, hanging_runner, stuck_runner]
+ALL = [stuck_runner, reload_thrash, outage_and_lost_gpu, gpu_lost_unseen, less_of_it_on_the_gpu, hanging_runner]

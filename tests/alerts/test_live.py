@@ -11,7 +11,7 @@ from alerts import stories_drift, stories_ollama, stories_presets, stories_sidec
 from alerts.live import ALERTS, Stage, Watch
 
 # The longest first.
-STORIES = [*stories_web.ALL, *stories_ollama.ALL, *stories_drift.ALL, *stories_sidecar.ALL, *stories_presets.ALL]
+STORIES = [*stories_drift.ALL, *stories_ollama.ALL, *stories_web.ALL, *stories_sidecar.ALL, *stories_presets.ALL]
 AT_ONCE = 12
 
 
