@@ -61,7 +61,7 @@ void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int 
 static void get_index(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    if (o3_page_render(d->sidecar, o3_now_read(), &b) < 0)
+    if (o3_page_render(d, o3_now_read(), &b) < 0)
         o3_daemon_reply_json_error(d, rq, 500, "the page could not be rendered");
     else
         reply_buf(d, rq, "text/html; charset=utf-8", &b);
@@ -112,10 +112,26 @@ static void reply_json(struct o3_daemon *d, struct o3_request *rq, int result, c
         reply_buf(d, rq, JSON_TYPE, b);
 }
 
+/* What the engine says of itself, and what became of its presets. */
+static int add_publishing(struct o3_daemon *d, struct o3_now now, struct o3_buf *b) {
+    json_t *root = json_loadb(o3_buf_str(b), b->len, 0, NULL);
+    if (root) json_object_set_new(root, "publishing", o3_daemon_publishing_json(d, now));
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    json_decref(root);
+    if (!text) return O3_E_NOMEM;
+    o3_buf_clear(b);
+    o3_buf_adds(b, text);
+    o3_buf_adds(b, "\n");
+    free(text);
+    return b->err;
+}
+
 static void get_status(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    int r = o3_sidecar_status_json(d->sidecar, o3_now_read(), &b);
+    struct o3_now now = o3_now_read();
+    int r = o3_sidecar_status_json(d->sidecar, now, &b);
+    if (r == 0) r = add_publishing(d, now, &b);
     reply_json(d, rq, r, &b);
 }
 

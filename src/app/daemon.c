@@ -132,7 +132,7 @@ static int start_sidecar(struct o3_daemon *d, uint64_t seed, struct o3_err *e) {
     p.ops.event = on_sidecar_event;
     o3_daemon_fill_ollama_ops(d, &p.ops);
     o3_daemon_fill_results_ops(d, &p.ops);
-    o3_daemon_fill_publish_ops(d, &p.ops);
+    o3_daemon_fill_publish_ops(&p.ops);
     int r = o3_sidecar_new(&p, o3_now_read(), &d->sidecar, e);
     if (r == 0) o3_daemon_restore(d);
     return r;
