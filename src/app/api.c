@@ -291,24 +291,8 @@ static void get_events(struct o3_daemon *d, struct o3_request *rq) {
 
 /* ---- reload ---- */
 
-bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq) {
-    const char *want = d->values->web_token, *got = o3_request_header(rq, "Authorization");
-    if (!want[0]) return true;
-    if (!got || strncmp(got, "Bearer ", 7)) return false;
-    return o3_secret_equal(got + 7, strlen(got + 7), want, strlen(want));
-}
-
-static void refuse_token(struct o3_daemon *d, struct o3_request *rq) {
-    bool is_wrong = o3_request_header(rq, "Authorization") != NULL;
-    o3_daemon_reply_json_error_with(d, rq, 401, is_wrong ? "the bearer token is wrong" : "a bearer token is needed",
-                                    &(struct o3_header){"WWW-Authenticate", "Bearer"});
-}
-
 static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
-    if (!o3_daemon_is_token_right(d, rq)) {
-        refuse_token(d, rq);
-        return;
-    }
+    if (!o3_auth_token_admits(d->auth, rq)) return;
     if (d->n_reloaders == O3_DAEMON_RELOADERS_MAX) {
         o3_daemon_reply_json_error(d, rq, 503, "a reload is running; try again");
         return;
@@ -325,10 +309,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
         o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
         return;
     }
-    if (!o3_daemon_is_token_right(d, rq)) {
-        refuse_token(d, rq);
-        return;
-    }
+    if (!o3_auth_token_admits(d->auth, rq)) return;
     if (!model || !*model) {
         o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL, and &signal=SIGNAL for one signal only");
         return;

@@ -103,7 +103,7 @@ struct o3_daemon {
     int64_t check_file_at_ns, changed_at_ns; /* changed: the first notification not yet looked into; 0 none */
     char web_path[O3_WEB_PATH_SIZE];         /* of the web configuration; "" none */
     struct o3_web *web;                      /* NULL: plain HTTP without passwords */
-    struct o3_auth *auth;
+    struct o3_auth *auth;                    /* before the server runs */
     struct o3_file_watch *web_watch;
     struct o3_err web_rejected;
     struct o3_request *reloaders[O3_DAEMON_RELOADERS_MAX];
@@ -204,8 +204,6 @@ void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag);
 void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text);
 void o3_daemon_reply_json_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
                                      const struct o3_header *header);
-/* In constant time, so that the answer's delay tells nothing about the token. */
-bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq);
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error);
 int o3_page_render(const struct o3_daemon *d, struct o3_now now, struct o3_buf *out);
 void o3_page_add_time(struct o3_buf *out, const char *rfc3339); /* "" adds nothing */
