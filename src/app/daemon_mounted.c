@@ -10,6 +10,7 @@
 #include "io/layout.h"
 
 #define CHECK_EVERY_NS (60 * O3_NS_PER_S)
+#define CHECK_UNWATCHED_NS (5 * O3_NS_PER_S) /* while there is no folder to watch */
 #define SETTLE_NS (200 * O3_NS_PER_MS)
 
 struct decided {
@@ -165,8 +166,8 @@ int64_t o3_daemon_mounted_deadline_ns(const struct o3_daemon *d) {
 
 void o3_daemon_mounted_turn(struct o3_daemon *d, int64_t now_ns) {
     if (o3_daemon_mounted_deadline_ns(d) > now_ns) return;
-    d->mounted->at_ns = now_ns + CHECK_EVERY_NS;
     watch(d); /* before the look: a swap after it is told */
+    d->mounted->at_ns = now_ns + (d->mounted->watch ? CHECK_EVERY_NS : CHECK_UNWATCHED_NS);
     d->mounted->is_reading = submit(d);
 }
 

@@ -50,7 +50,8 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
     simulator = start(Simulator, events=["at 45s decode -40 %"])
     published = tmp_path / "shared" / "presets.yaml"
     published.parent.mkdir()
-    sidecar = start(Sidecar, simulator.url, {**FAST, "publish.file": str(published)})
+    folder = tmp_path / "shared-as-mounted"
+    sidecar = start(Sidecar, simulator.url, {**FAST, "publish.file": str(published), "publish.folder": str(folder)})
     defaults = sidecar.results / "defaults" / f"{STEM}.yaml"
     reader = Reader(published)
     reader.start()
@@ -67,13 +68,14 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
 
     harness.wait_for("rewritten presets", lambda: is_slower(presets(defaults)))
     harness.wait_for("the published file", lambda: is_slower(presets(published)))
+    harness.wait_for("the published folder", lambda: is_slower(presets(folder / f"{STEM}.yaml")))
 
     reader.is_over.set()
     reader.join()
     assert reader.seen > 0 and reader.broken == []
     assert [p.name for p in published.parent.iterdir()] == ["presets.yaml"]  # no temporary file is left
     metrics = sidecar.metrics()
-    for target in ("results", "file"):
+    for target in ("results", "file", "folder"):
         assert metrics.get("o3_preset_writes_total", target=target, result="written") >= 2
     assert "drift_confirmed" in sidecar.log and "preset_written" in sidecar.log
     assert "drift_confirmed" in json.dumps(sidecar.json("/api/v1/events"))
