@@ -1,17 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """What a real Prometheus, its lint and the reference parser say about our exposition."""
 
-import re
 import shutil
 import subprocess
 
 import pytest
-import requests
-import yaml
 from prometheus_client.openmetrics import parser as openmetrics
 
-import harness
-from harness import FAST, Process, Sidecar
+from harness import FAST, Sidecar
+from scraping import Prometheus, check_scrapes, job
 
 OPENMETRICS = {"Accept": "application/openmetrics-text;version=1.0.0"}
 
@@ -49,34 +46,7 @@ def series(s):
     return s.name, tuple(sorted((k, float(v) if k == "le" else v) for k, v in s.labels.items()))
 
 
-def test_real_prometheus_scrapes_it(full, tmp_path):
+def test_real_prometheus_scrapes_it(start, full):
     need("prometheus")
-    port = harness.free_port()
-    config = {"global": {"scrape_interval": "1s", "scrape_timeout": "1s"},
-              "scrape_configs": [{"job_name": "o3", "static_configs": [{"targets": [f"127.0.0.1:{full.port}"]}]},
-                                 {"job_name": "self", "static_configs": [{"targets": [f"127.0.0.1:{port}"]}]}]}
-    (tmp_path / "prometheus.yml").write_text(yaml.safe_dump(config))
-    argv = ["prometheus", f"--config.file={tmp_path}/prometheus.yml", f"--storage.tsdb.path={tmp_path}/data",
-            f"--web.listen-address=127.0.0.1:{port}"]
-    with harness.started(Process, argv, tmp_path, "prometheus") as prometheus:
-
-        def query(expression):
-            try:
-                reply = requests.get(f"http://127.0.0.1:{port}/api/v1/query", params={"query": expression}, timeout=10).json()
-            except requests.RequestException:
-                assert prometheus.is_running(), prometheus.log
-                return None
-            return [float(r["value"][1]) for r in reply["data"]["result"]]
-
-        harness.wait_for("up == 1", lambda: query('up{job="o3"}') == [1.0])
-        harness.wait_for("five scrapes", lambda: (query('count_over_time(up{job="o3"}[5m])') or [0])[0] >= 5)
-        assert query('min_over_time(up{job="o3"}[5m])') == [1.0]
-        samples = query('scrape_samples_scraped{job="o3"}')[0]
-        print(f"measured: scrape_samples_scraped {samples:.0f}")
-        assert 0 < samples <= 300 * 2 + 200  # 300 series a model, one loaded, and the rest
-        assert query('o3_ollama_up{job="o3"}') == [1.0]
-        for name in ("duplicate_timestamp", "out_of_order", "out_of_bounds"):
-            harness.wait_for("Prometheus' own metrics", lambda: query(f"prometheus_target_scrapes_sample_{name}_total"))
-            assert query(f"prometheus_target_scrapes_sample_{name}_total") == [0.0], name
-        complaints = [l for l in prometheus.log.splitlines() if re.search(r"level=(warn|error)", l) and "o3" in l]
-        assert complaints == []
+    samples = check_scrapes(start(Prometheus, [job("o3", full.port)]), ["o3"])
+    print(f"measured: scrape_samples_scraped {samples['o3']:.0f}")
