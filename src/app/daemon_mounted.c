@@ -10,6 +10,7 @@
 
 #define CHECK_EVERY_NS (60 * O3_NS_PER_S)
 #define SETTLE_NS (200 * O3_NS_PER_MS)
+#define LATE_NS (3 * CHECK_EVERY_NS) /* no kubelet needs as long */
 
 struct decided {
     struct o3_preset_doc doc;
@@ -23,8 +24,8 @@ struct o3_mounted {
     struct decided *v;
     size_t n;
     uint64_t n_offers;
-    bool is_reading, is_stopped, is_told;
-    int64_t at_ns;
+    bool is_reading, is_stopped, is_told, is_late_told;
+    int64_t at_ns, behind_since_ns; /* 0: all is seen, or nothing is decided */
 };
 
 struct mounted_job {
@@ -66,20 +67,44 @@ static void run_mounted(void *job) {
 
 /* ---- what is told ---- */
 
-static void show(struct o3_daemon *d, const struct mounted_job *j) {
+static void tell_seen(struct o3_daemon *d, size_t n_models) {
     struct o3_mounted *m = d->mounted;
-    bool is_all_seen = j->n > 0;
+    if (!m->is_told)
+        O3_DAEMON_EVENT(d, O3_EV_PRESET_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_INT("models", (int64_t)n_models));
+    m->is_told = true;
+    m->is_late_told = false;
+    m->behind_since_ns = 0;
+}
+
+static void tell_behind(struct o3_daemon *d, const char *model, enum o3_preset_name preset, int64_t now_ns) {
+    struct o3_mounted *m = d->mounted;
+    if (!m->behind_since_ns) m->behind_since_ns = now_ns;
+    int64_t behind_ns = now_ns - m->behind_since_ns;
+    m->is_told = false;
+    if (m->is_late_told || behind_ns < LATE_NS) return;
+    m->is_late_told = true;
+    O3_DAEMON_EVENT(d, O3_EV_PRESET_NOT_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_STR("model", model),
+                    O3_F_STR("preset", o3_preset_name(preset)), O3_F_INT("seconds", behind_ns / O3_NS_PER_S));
+}
+
+static void show(struct o3_daemon *d, const struct mounted_job *j, int64_t now_ns) {
+    const char *behind = NULL;
+    enum o3_preset_name behind_preset = 0;
     o3_metric_drop_matching(d->metrics, O3_M_PRESET_IN_EFFECT, NULL, 0);
     for (size_t i = 0; i < j->n; i++)
         for (int p = 0; p < O3_PRESET_COUNT; p++) {
             if (!j->v[i].doc.presets[p].is_set) continue;
-            is_all_seen &= j->v[i].is_seen[p];
+            if (!j->v[i].is_seen[p] && !behind) {
+                behind = j->v[i].doc.model;
+                behind_preset = (enum o3_preset_name)p;
+            }
             o3_metric_set(d->metrics, O3_M_PRESET_IN_EFFECT,
                           O3_L(j->v[i].doc.model, o3_preset_name((enum o3_preset_name)p)), j->v[i].is_seen[p]);
         }
-    if (is_all_seen && !m->is_told)
-        O3_DAEMON_EVENT(d, O3_EV_PRESET_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_INT("models", (int64_t)j->n));
-    m->is_told = is_all_seen;
+    if (behind)
+        tell_behind(d, behind, behind_preset, now_ns);
+    else if (j->n)
+        tell_seen(d, j->n);
 }
 
 static void done_mounted(void *job) {
@@ -89,7 +114,7 @@ static void done_mounted(void *job) {
     m->is_reading = false;
     if (m->at_ns < now_ns) m->at_ns = now_ns; /* a time long past would look like a late loop */
     if (j->n_offers == m->n_offers)           /* else it is about what is not decided any more: the next look is near */
-        show(j->daemon, j);
+        show(j->daemon, j, now_ns);
     free(j->v);
     free(j);
 }

@@ -1,30 +1,64 @@
 # SPDX-License-Identifier: Apache-2.0
 """What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object, the server."""
 
+import threading
+
 import pytest
 
 import harness
-from cluster import Account, Cluster, Place, make_certificates
+from cluster import Cluster, Place, make_certificates
 from harness import Sidecar, Simulator
-from publishing import DOCUMENT, configuration, data, wait_refused, wait_written
+from kubelet import Account
+from publishing import DOCUMENT, MODEL, configuration, data, wait_refused, wait_written
 
 
 def test_lost_permission_and_back(simulator, attach, place):
-    place.allow("get")
+    """Lost while it was at work: named, in the metric, the event and the server's words; what is wanted comes when it is back."""
     sidecar = attach(simulator)
+    before = wait_written(place)
+    place.allow("get")
+    simulator.load(MODEL, num_ctx=16384)
     wait_refused(sidecar, "forbidden")
-    assert data(place) == {} and sidecar.get("/-/ready").status_code == 200
-    place.allow()
+    assert data(place) == before and sidecar.get("/-/ready").status_code == 200
+    told = [e for e in sidecar.json("/api/v1/events?name=preset_write_failed")["events"] if e["reason"] == "forbidden"]
+    assert told and "cannot patch resource" in told[0]["error"], told
+    place.allow()  # not even the read
     place.allow("get", "patch")
-    wait_written(place)
+    harness.wait_for("the later presets", lambda: data(place) != before, 180, 0.5)
 
 
 def test_expired_token_is_read_again(simulator, attach, place):
     """The token in the file is refused; the kubelet writes a new one, and it is taken without a restart."""
     sidecar = attach(simulator, token=place.expiring_token(-1))
     wait_refused(sidecar, "unauthorized")
-    sidecar.account.write(place.token())
+    sidecar.account.rotate(place.token())
     wait_written(place)
+
+
+def test_a_token_that_expires_in_memory(simulator, attach, place, tmp_path):
+    """The token that was good when it was read is refused later, before its minute is over; the file has a new one by then: it is
+    read at once, and nobody hears of a failure."""
+    place.allow("get")  # so that it asks again and again
+    over = threading.Event()
+    sidecar = attach(simulator, token=place.expiring_token(7))
+
+    def rotate():
+        while not over.wait(1):
+            sidecar.account.rotate(place.expiring_token(7))
+
+    thread = threading.Thread(target=rotate, daemon=True)
+    thread.start()
+    try:
+        wait_refused(sidecar, "forbidden")
+    finally:
+        over.set()
+        thread.join()
+    sidecar.account.rotate(place.token())
+    harness.wait_for("a 401", lambda: ("get", "configmaps", place.CONFIGMAP, 401) in place.audited(""), 120, 0.5)
+    place.allow("get", "patch")
+    wait_written(place)
+    refused = {s.labels["reason"] for s in sidecar.metrics().all("o3_preset_write_errors_total", target="configmap") if s.value}
+    assert refused == {"forbidden"}
 
 
 def test_token_of_a_deleted_pod(simulator, attach, place):
