@@ -54,7 +54,7 @@ def place(cluster, namespace):
 
 @pytest.fixture
 def is_recording():
-    """Whether conversations are written anew rather than compared: O3_RECORD=1 ./dev test k8s"""
+    """Whether conversations are written anew rather than compared: ./dev record"""
     return os.environ.get("O3_RECORD") == "1"
 
 

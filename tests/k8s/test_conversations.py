@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conversations that C tests replay, as a real API server has them today.
 
-O3_RECORD=1 ./dev test k8s writes the files; without it each must be what the server says.
+`./dev record` writes the files; `./dev test k8s` holds that each is what the server says.
 """
 
 import contextlib
