@@ -20,12 +20,14 @@ struct decided {
 
 struct o3_mounted {
     char dir[1100];
+    int64_t behind_since_ns; /* 0: all is seen, or nothing is decided */
+    bool is_behind_told;
     struct o3_file_watch *watch;
     struct decided *v;
     size_t n;
     uint64_t n_offers;
-    bool is_reading, is_stopped, is_told, is_late_told;
-    int64_t at_ns, behind_since_ns; /* 0: all is seen, or nothing is decided */
+    bool is_reading, is_stopped, is_told;
+    int64_t at_ns;
 };
 
 struct mounted_job {
@@ -67,44 +69,43 @@ static void run_mounted(void *job) {
 
 /* ---- what is told ---- */
 
-static void tell_seen(struct o3_daemon *d, size_t n_models) {
-    struct o3_mounted *m = d->mounted;
-    if (!m->is_told)
-        O3_DAEMON_EVENT(d, O3_EV_PRESET_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_INT("models", (int64_t)n_models));
-    m->is_told = true;
-    m->is_late_told = false;
-    m->behind_since_ns = 0;
-}
-
-static void tell_behind(struct o3_daemon *d, const char *model, enum o3_preset_name preset, int64_t now_ns) {
+static void tell_behind(struct o3_daemon *d, const char *model, int preset, int64_t now_ns) {
     struct o3_mounted *m = d->mounted;
     if (!m->behind_since_ns) m->behind_since_ns = now_ns;
     int64_t behind_ns = now_ns - m->behind_since_ns;
-    m->is_told = false;
-    if (m->is_late_told || behind_ns < LATE_NS) return;
-    m->is_late_told = true;
+    if (m->is_behind_told || behind_ns < LATE_NS) return;
+    m->is_behind_told = true;
     O3_DAEMON_EVENT(d, O3_EV_PRESET_NOT_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_STR("model", model),
-                    O3_F_STR("preset", o3_preset_name(preset)), O3_F_INT("seconds", behind_ns / O3_NS_PER_S));
+                    O3_F_STR("preset", o3_preset_name((enum o3_preset_name)preset)),
+                    O3_F_INT("seconds", behind_ns / O3_NS_PER_S));
 }
 
-static void show(struct o3_daemon *d, const struct mounted_job *j, int64_t now_ns) {
-    const char *behind = NULL;
-    enum o3_preset_name behind_preset = 0;
+/* A copy that does not follow is told once, by the first preset that is missing in it. */
+static void watch_lag(struct o3_daemon *d, const struct mounted_job *j, int64_t now_ns) {
+    for (size_t i = 0; i < j->n; i++)
+        for (int p = 0; p < O3_PRESET_COUNT; p++)
+            if (j->v[i].doc.presets[p].is_set && !j->v[i].is_seen[p]) {
+                tell_behind(d, j->v[i].doc.model, p, now_ns);
+                return;
+            }
+    d->mounted->behind_since_ns = 0;
+    d->mounted->is_behind_told = false;
+}
+
+static void show(struct o3_daemon *d, const struct mounted_job *j) {
+    struct o3_mounted *m = d->mounted;
+    bool is_all_seen = j->n > 0;
     o3_metric_drop_matching(d->metrics, O3_M_PRESET_IN_EFFECT, NULL, 0);
     for (size_t i = 0; i < j->n; i++)
         for (int p = 0; p < O3_PRESET_COUNT; p++) {
             if (!j->v[i].doc.presets[p].is_set) continue;
-            if (!j->v[i].is_seen[p] && !behind) {
-                behind = j->v[i].doc.model;
-                behind_preset = (enum o3_preset_name)p;
-            }
+            is_all_seen &= j->v[i].is_seen[p];
             o3_metric_set(d->metrics, O3_M_PRESET_IN_EFFECT,
                           O3_L(j->v[i].doc.model, o3_preset_name((enum o3_preset_name)p)), j->v[i].is_seen[p]);
         }
-    if (behind)
-        tell_behind(d, behind, behind_preset, now_ns);
-    else if (j->n)
-        tell_seen(d, j->n);
+    if (is_all_seen && !m->is_told)
+        O3_DAEMON_EVENT(d, O3_EV_PRESET_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_INT("models", (int64_t)j->n));
+    m->is_told = is_all_seen;
 }
 
 static void done_mounted(void *job) {
@@ -113,8 +114,10 @@ static void done_mounted(void *job) {
     int64_t now_ns = o3_now_read().mono_ns;
     m->is_reading = false;
     if (m->at_ns < now_ns) m->at_ns = now_ns; /* a time long past would look like a late loop */
-    if (j->n_offers == m->n_offers)           /* else it is about what is not decided any more: the next look is near */
-        show(j->daemon, j, now_ns);
+    if (j->n_offers == m->n_offers) {         /* else it is about what is not decided any more: the next look is near */
+        show(j->daemon, j);
+        watch_lag(j->daemon, j, now_ns);
+    }
     free(j->v);
     free(j);
 }
