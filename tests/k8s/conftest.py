@@ -2,6 +2,7 @@
 import itertools
 import os
 import re
+import signal
 import sys
 import uuid
 
@@ -50,6 +51,21 @@ def namespace(request):
 def place(cluster, namespace):
     """A namespace with the sidecar's ConfigMap, ServiceAccount and Role."""
     return Place(cluster, namespace)
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """A server of its own that serves one request at a time and gives each 5 s."""
+    folder = tmp_path / "narrow"
+    folder.mkdir()
+    cluster = Cluster(folder, ["--enable-priority-and-fairness=false", "--max-requests-inflight=1",
+                               "--max-mutating-requests-inflight=1", "--request-timeout=5s"])
+    try:
+        yield cluster
+    finally:
+        if cluster.etcd.is_running():
+            cluster.etcd.send(signal.SIGCONT)
+        cluster.close()
 
 
 @pytest.fixture

@@ -1,15 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object, the server."""
+"""What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object."""
 
 import threading
 
 import pytest
 
 import harness
-from cluster import Cluster, Place, make_certificates
-from harness import Sidecar, Simulator
-from kubelet import Account
-from publishing import DOCUMENT, MODEL, configuration, data, wait_refused, wait_written
+from cluster import make_certificates
+from harness import Simulator
+from publishing import MODEL, data, wait_refused, wait_written
 
 
 def test_lost_permission_and_back(simulator, attach, place):
@@ -95,25 +94,3 @@ def test_deleted_and_restored(start, attach, place):
     place.make_configmap()
     assert set(wait_written(place)) >= set(before)
     sidecar.wait_metric("o3_preset_writer", lambda v: v == 1)
-
-
-@pytest.mark.timeout(800)
-def test_api_server_restarts(tmp_path, start):
-    """Away before the first write, and killed in the middle: what is wanted is kept until it is there."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    cluster = Cluster(folder)
-    try:
-        place = Place(cluster, "restart")
-        account = Account(tmp_path / "account", place)
-        cluster.stop_api()
-        sidecar = start(Sidecar, start(Simulator, events=["at 60s decode -40 %"]).url, configuration(place, account))
-        wait_refused(sidecar, "unreachable")
-        cluster.start_api()
-        wait_written(place)
-        cluster.stop_api()
-        harness.wait_for("a preset to publish", lambda: "drift_confirmed" in sidecar.log, 250)
-        cluster.start_api()
-        harness.wait_for("the later preset", lambda: "previous" in data(place)[DOCUMENT], 180, 0.5)
-    finally:
-        cluster.close()

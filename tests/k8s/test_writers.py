@@ -65,10 +65,10 @@ def test_three_sidecars_on_one_object(start, attach, place):
     """One writes, all the time; by what the server stored, not by what they say."""
     simulator = start(Simulator)
     version = place.stored()["metadata"]["resourceVersion"]
-    sidecars = [attach(simulator) for _ in range(3)]
-    before = wait_written(place)
+    sidecars = [attach(simulator, drift__baseline_samples=8) for _ in range(3)]
+    before = presets_of({"data": wait_written(place)})
     for sidecar in sidecars:
-        sidecar.wait_sum("o3_preset_writes_total", 1, 180, target="configmap")
+        sidecar.wait_sum("o3_preset_writes_total", 1, 300, target="configmap")
     (writer,) = [s for s in sidecars if s.metrics().get("o3_preset_writer") == 1]
     others = [s for s in sidecars if s is not writer]
     assert writer_of(place.stored()) == uid_of(writer)
