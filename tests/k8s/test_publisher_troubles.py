@@ -83,6 +83,19 @@ def test_another_ca(simulator, attach, place, tmp_path):
     assert data(place) == {}
 
 
+def test_an_immutable_object(simulator, attach, place):
+    """Content that the server refuses: named, in its words; a new object takes it."""
+    assert place.admin.patch(place.path, {"immutable": True}).status_code == 200
+    sidecar = attach(simulator)
+    wait_refused(sidecar, "invalid")
+    told = [e for e in sidecar.json("/api/v1/events?name=preset_write_failed")["events"] if e["reason"] == "invalid"]
+    assert "immutable" in told[0]["error"] and "status 422" in told[0]["error"]
+    assert place.admin.send("DELETE", place.path).status_code == 200
+    place.make_configmap()
+    simulator.load(MODEL, num_ctx=16384)  # it is not asked again for the same content for ten minutes
+    wait_written(place)
+
+
 @pytest.mark.timeout(600)
 def test_deleted_and_restored(start, attach, place):
     """An object that went away is not made; once somebody made it anew, everything is in it again."""
