@@ -21,7 +21,7 @@ def wait_in_effect(sidecar, value, limit_s=90):
 
 
 def attach_mounted(attach, simulator, folder):
-    return attach(simulator, publish__mounted=str(folder), drift__baseline_samples=8, models__include=[MODEL])
+    return attach(simulator, publish__mounted=str(folder), models__include=[MODEL])
 
 
 def contexts(place):

@@ -20,8 +20,7 @@ def attach_pod(attach, place):
     """attach_pod(simulator, name): a sidecar in a pod of its own: the pod's UID, a token bound to it, an empty state folder."""
     def run(simulator, name, **more):
         pod = place.pod(name)
-        sidecar = attach(simulator, token=place.token(pod), publish__state=True, kubernetes__pod_uid=pod["metadata"]["uid"],
-                         drift__baseline_samples=8, **more)
+        sidecar = attach(simulator, token=place.token(pod), publish__state=True, kubernetes__pod_uid=pod["metadata"]["uid"], **more)
         assert not [p for p in sidecar.results.rglob("*") if p.is_file() and p.suffix == ".yaml"]
         return sidecar
 

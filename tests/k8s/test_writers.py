@@ -62,17 +62,18 @@ def set_writer(place, uid, age_s):
 
 @pytest.mark.timeout(800)
 def test_three_sidecars_on_one_object(start, attach, place):
-    """One writes, all the time; by what the server stored, not by what they say."""
-    simulator = start(Simulator)
+    """Three pods, each with an Ollama of its own. One writes, all the time; by what the server stored, not by what they say."""
+    simulators = [start(Simulator, seed=i) for i in (1, 2, 3)]
     version = place.stored()["metadata"]["resourceVersion"]
-    sidecars = [attach(simulator, drift__baseline_samples=8) for _ in range(3)]
+    sidecars = [attach(simulator) for simulator in simulators]
     before = presets_of({"data": wait_written(place)})
     for sidecar in sidecars:
         sidecar.wait_sum("o3_preset_writes_total", 1, 300, target="configmap")
     (writer,) = [s for s in sidecars if s.metrics().get("o3_preset_writer") == 1]
     others = [s for s in sidecars if s is not writer]
     assert writer_of(place.stored()) == uid_of(writer)
-    simulator.load(MODEL, num_ctx=16384)  # all three decide other presets
+    for simulator in simulators:
+        simulator.load(MODEL, num_ctx=16384)  # all three decide other presets
     harness.wait_for("the later presets", lambda: result(writer, "written") >= 2, 180, 0.5)
     for sidecar in others:
         sidecar.wait_sum("o3_preset_writes_total", 2, 180, target="configmap", result="not_writer")
@@ -86,7 +87,7 @@ def test_three_sidecars_on_one_object(start, attach, place):
     last = presets_of(place.stored())
     assert writer.stop() == 0
     assert writer_of(place.stored()) == "" and presets_of(place.stored()) == last
-    heirs = [*others, attach(simulator)]
+    heirs = [*others, attach(simulators[0])]
     harness.wait_for("another writer", lambda: [s.metrics().get("o3_preset_writer") for s in heirs].count(1) == 1, 180, 0.5)
     names = [writer_of(v) for v in place.versions_since(seen[-1]["metadata"]["resourceVersion"])]
     assert len([name for name, _ in itertools.groupby(names)]) <= 3 and names[-1] in map(uid_of, heirs)  # it, nobody, the heir
@@ -101,7 +102,7 @@ def test_a_killed_writer_is_followed_after_two_hours(simulator, attach, place):
     first.kill()
     set_writer(place, uid_of(first), 2 * 3600 - 120)
     version = place.stored()["metadata"]["resourceVersion"]
-    second = attach(simulator, drift__baseline_samples=8)
+    second = attach(simulator)
     second.wait_sum("o3_preset_writes_total", 1, 180, target="configmap", result="not_writer")
     second.wait_metric("o3_preset_writer", lambda v: v == 1, 300)
     told = second.wait_log(r".*preset_writer_taken.*")[0]
