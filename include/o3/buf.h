@@ -16,8 +16,9 @@ struct o3_buf {
 };
 
 void o3_buf_init(struct o3_buf *b, size_t max);
-void o3_buf_done(struct o3_buf *b);  /* frees; the buffer may be used again after o3_buf_init */
-void o3_buf_clear(struct o3_buf *b); /* length 0, error forgotten, memory kept */
+void o3_buf_done(struct o3_buf *b);             /* frees; the buffer may be used again after o3_buf_init */
+void o3_buf_clear(struct o3_buf *b);            /* length 0, error forgotten, memory kept */
+int o3_buf_reserve(struct o3_buf *b, size_t n); /* room for n more, so that adding them moves nothing */
 int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n);
 static inline int o3_buf_adds(struct o3_buf *b, const char *s) {
     return o3_buf_add(b, s, strlen(s));

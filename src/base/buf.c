@@ -43,6 +43,10 @@ static inline int reserve(struct o3_buf *b, size_t n) {
     return !b->err && n < b->cap - b->len ? 0 : grow(b, n);
 }
 
+int o3_buf_reserve(struct o3_buf *b, size_t n) {
+    return reserve(b, n);
+}
+
 int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n) {
     int r = reserve(b, n);
     if (r < 0) return r;
@@ -70,10 +74,30 @@ int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) {
 }
 
 static inline size_t decimal_length(uint64_t v) {
-    size_t n = 1;
-    for (; v >= 10000; v /= 10000)
-        n += 4;
-    return n + (v >= 10) + (v >= 100) + (v >= 1000);
+    static const uint64_t POWERS[] = {UINT64_C(1),
+                                      UINT64_C(10),
+                                      UINT64_C(100),
+                                      UINT64_C(1000),
+                                      UINT64_C(10000),
+                                      UINT64_C(100000),
+                                      UINT64_C(1000000),
+                                      UINT64_C(10000000),
+                                      UINT64_C(100000000),
+                                      UINT64_C(1000000000),
+                                      UINT64_C(10000000000),
+                                      UINT64_C(100000000000),
+                                      UINT64_C(1000000000000),
+                                      UINT64_C(10000000000000),
+                                      UINT64_C(100000000000000),
+                                      UINT64_C(1000000000000000),
+                                      UINT64_C(10000000000000000),
+                                      UINT64_C(100000000000000000),
+                                      UINT64_C(1000000000000000000),
+                                      UINT64_C(10000000000000000000)};
+    v |= 1; /* 0 has a digit, too */
+    size_t n_bits = 64 - (size_t)__builtin_clzll(v);
+    size_t n = n_bits * 1233 >> 12; /* log10(2): digits of the largest number with fewer bits */
+    return n + (v >= POWERS[n]);
 }
 
 /* Writes backwards from `end`; returns the first character. */
@@ -98,7 +122,7 @@ static inline char *extend(struct o3_buf *b, size_t n) {
 }
 
 int o3_buf_add_int(struct o3_buf *b, int64_t v) {
-    if (v >= 0 && v <= 9) return o3_buf_add_char(b, (char)('0' + v)); /* the flags of a saved state */
+    if (v >= 0 && v <= 9) return o3_buf_add_char(b, (char)('0' + v));
     uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
     char *p = extend(b, decimal_length(size) + (v < 0));
     if (!p) return b->err;
@@ -110,10 +134,11 @@ int o3_buf_add_int(struct o3_buf *b, int64_t v) {
 int o3_buf_add_hex(struct o3_buf *b, double v) {
     static const char DIGITS[] = "0123456789abcdef";
     enum { FRACTION_DIGITS = 13, EXPONENT_BIAS = 1023 };
-    if (isnan(v)) return o3_buf_adds(b, "nan");
-    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "inf" : "-inf");
     uint64_t bits;
     memcpy(&bits, &v, sizeof bits);
+    if (!bits) return o3_buf_adds(b, "0x0p+0");
+    if (isnan(v)) return o3_buf_adds(b, "nan");
+    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "inf" : "-inf");
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1);
     int biased = (int)(bits >> 52 & 0x7ff);
     int exponent = biased ? biased - EXPONENT_BIAS : fraction ? 1 - EXPONENT_BIAS : 0;
@@ -156,18 +181,10 @@ int o3_buf_add_json_number(struct o3_buf *b, double v) {
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* Bytes that stand in quotes as they are. */
-static size_t plain_length(const char *s) {
-    size_t n = 0;
-    while (s[n] >= ' ' && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
-        n++;
-    return n;
-}
-
 int o3_buf_add_quoted(struct o3_buf *b, const char *s) {
     o3_buf_add(b, "\"", 1);
     for (size_t left = strlen(s), len; left; s += len, left -= len) {
-        len = plain_length(s);
+        len = o3_text_plain(s, left);
         if (len) {
             o3_buf_add(b, s, len);
             continue;
