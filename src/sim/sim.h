@@ -9,6 +9,7 @@
 #define O3_SIM_MAX_MODELS 64
 #define O3_SIM_MAX_RUNNERS 16
 #define O3_SIM_SPARE_REQUESTS 4
+#define O3_SIM_SPARE_BYTES ((size_t)4096) /* of a reply, kept for the next */
 #define O3_SIM_MAX_BLOBS 64
 #define O3_SIM_MAX_REQUESTS 4096
 #define O3_SIM_MAX_EVENTS 1024
@@ -163,6 +164,7 @@ struct o3_sim_tokens {
     size_t n, cap;
 };
 void o3_sim_tokens_done(struct o3_sim_tokens *t);
+int o3_sim_tokens_reserve(struct o3_sim_tokens *t, size_t n); /* room for n more, and no more than that */
 int o3_sim_tokens_add(struct o3_sim_tokens *t, uint32_t id);
 int o3_sim_tokens_add_text(struct o3_sim_tokens *t, const char *s, size_t n);
 /* Drops tokens so that `keep` stay at the start and the newest fill up to `total`. */
@@ -343,8 +345,10 @@ struct o3_sim_request {
     int status;
     const char *content_type;
     bool is_stream_reply;
+    bool has_body; /* which then has to be cleared */
+    /* From here to `launch` a new request finds what the one before left: an empty reply and body, and a model that is
+     * none before it is set as a whole with the work for a runner. */
     struct o3_buf reply;
-    /* work for a runner */
     struct o3_sim_body body;
     struct o3_sim_model model;
     struct o3_sim_launch launch;
@@ -370,9 +374,13 @@ struct o3_sim_request {
     const char *done_reason;
 };
 
+struct o3_sim_bytes {
+    char *p;
+    size_t size;
+};
 struct o3_sim_output {
     struct o3_world_output out;
-    char *owned;
+    struct o3_sim_bytes owned;
 };
 
 enum { O3_SIM_CHANGE_COUNT = O3_SIM_CHANGE_SLOW_DISK + 1 };
@@ -389,12 +397,22 @@ struct o3_sim_host { /* counters of what slowed the machine down while it was bu
 struct o3_sim_wander { /* correlated noise of the machine: value at a point of its grid */
     int64_t first, at;
     double ar, value;
+    double keep, fresh; /* shares of the value before and of chance in the next one */
     bool is_valid;
+};
+
+struct o3_sim_due { /* what happens next */
+    int64_t at_ns;  /* INT64_MAX: nothing */
+    size_t event;   /* index + 1, 0 none */
+    size_t runner;  /* index + 1, 0 none */
+    bool is_users;
+    struct o3_sim_request *request;
 };
 
 struct o3_world {
     struct o3_world_params params;
     struct o3_sim_profile profile;
+    char gpu_name[64]; /* as the machine shows it; "" when it has none */
     bool is_gpu_lost;
     int64_t now_ns;
     int64_t clock_shift_ms; /* of the wall clock, since the start; whole seconds */
@@ -441,11 +459,15 @@ struct o3_world {
 
     struct o3_sim_output *outputs; /* ring */
     size_t first_output, n_outputs, cap_outputs;
-    char *lent;         /* bytes of the output taken last */
-    struct o3_buf line; /* of a stream, while it is made */
+    struct o3_sim_bytes lent;  /* of the output taken last */
+    struct o3_sim_bytes spare; /* of one before, to be used again */
+    struct o3_buf line;        /* of a stream, while it is made */
 
     struct o3_sim_users *users; /* NULL: none */
     int64_t users_next_ns;      /* when they do something next */
+
+    struct o3_sim_due due; /* as long as it is known: nothing has happened since it was found */
+    bool is_due_known;
 
     struct o3_world_truth truth;
 };
@@ -536,6 +558,7 @@ double o3_sim_heat_factor(const struct o3_world *w, int64_t t);
 /* ---- host.c: what the machine shows of itself ---- */
 /* Counts on from heat.at_ns to t; to be called before the machine becomes busy or idle. */
 void o3_sim_host_count(const struct o3_world *w, int64_t t, struct o3_sim_host *inout);
+void o3_sim_name_gpu(struct o3_world *w);
 
 /* ---- generate.c: what happens on a runner ---- */
 void o3_sim_work_ready(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* has its runner */

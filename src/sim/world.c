@@ -43,6 +43,27 @@ void o3_sim_emit_head(struct o3_world *w, const struct o3_sim_request *rq, int64
     o->out.is_chunked = chunked;
 }
 
+/* Outputs come by the million, mostly one at a time: the bytes of one are used for the next. */
+static struct o3_sim_bytes room_for(struct o3_world *w, size_t n) {
+    if (n <= w->spare.size) {
+        struct o3_sim_bytes spare = w->spare;
+        w->spare = (struct o3_sim_bytes){0};
+        return spare;
+    }
+    bool is_alone = w->n_outputs == 1;
+    size_t size = is_alone && n < O3_SIM_SPARE_BYTES ? O3_SIM_SPARE_BYTES : n;
+    return (struct o3_sim_bytes){.p = malloc(size), .size = size};
+}
+
+/* The bytes that the last poll lent are no longer read. */
+static void give_back(struct o3_world *w) {
+    if (w->lent.p && !w->spare.p && w->lent.size == O3_SIM_SPARE_BYTES)
+        w->spare = w->lent;
+    else
+        free(w->lent.p);
+    w->lent = (struct o3_sim_bytes){0};
+}
+
 void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, const char *bytes, size_t n) {
     /* Malformed: half of it, a streamed line still ending as one. */
     bool is_bad = n > 8 && o3_sim_in_force(w, O3_SIM_CHANGE_MALFORMED, t);
@@ -50,11 +71,11 @@ void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64
     struct o3_sim_output *o = n ? emit(w, rq, t, O3_WORLD_DATA) : NULL;
     if (!o) return;
     if (is_bad) n /= 2;
-    o->owned = malloc(n + 1);
-    if (!o->owned) return;
-    memcpy(o->owned, bytes, n);
-    if (is_bad && is_line) o->owned[n - 1] = '\n';
-    o->out.bytes = o->owned;
+    o->owned = room_for(w, n);
+    if (!o->owned.p) return;
+    memcpy(o->owned.p, bytes, n);
+    if (is_bad && is_line) o->owned.p[n - 1] = '\n';
+    o->out.bytes = o->owned.p;
     o->out.n = n;
 }
 
@@ -66,6 +87,8 @@ void o3_sim_emit_end(struct o3_world *w, const struct o3_sim_request *rq, int64_
 
 /* They are large, and come and go by the million: the room of some is used again. */
 static void put_back(struct o3_world *w, struct o3_sim_request *rq) {
+    if (w->n_spare_requests == O3_SIM_SPARE_REQUESTS || rq->reply.cap > O3_SIM_SPARE_BYTES) o3_buf_done(&rq->reply);
+    o3_buf_clear(&rq->reply);
     if (w->n_spare_requests < O3_SIM_SPARE_REQUESTS)
         w->spare_requests[w->n_spare_requests++] = rq;
     else
@@ -75,18 +98,17 @@ static void put_back(struct o3_world *w, struct o3_sim_request *rq) {
 static struct o3_sim_request *new_request(struct o3_world *w) {
     if (w->n_spare_requests == 0) return calloc(1, sizeof(struct o3_sim_request));
     struct o3_sim_request *rq = w->spare_requests[--w->n_spare_requests];
-    enum { BODY = offsetof(struct o3_sim_request, body), AFTER = BODY + sizeof rq->body }; /* that is cleared already */
-    memset(rq, 0, BODY);
+    enum { KEPT = offsetof(struct o3_sim_request, reply), AFTER = offsetof(struct o3_sim_request, launch) };
+    memset(rq, 0, KEPT);
     memset((char *)rq + AFTER, 0, sizeof *rq - AFTER);
     return rq;
 }
 
 static void free_request(struct o3_world *w, struct o3_sim_request *rq) {
     free(rq->bytes);
-    o3_buf_done(&rq->reply);
     o3_buf_done(&rq->collected);
     o3_buf_done(&rq->collected_thinking);
-    o3_sim_body_done(&rq->body);
+    if (rq->has_body) o3_sim_body_done(&rq->body);
     o3_sim_tokens_done(&rq->tokens);
     o3_sim_script_done(&rq->script);
     put_back(w, rq);
@@ -116,11 +138,12 @@ struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t) {
     if (!rq) return NULL;
     rq->stage = O3_SIM_ARRIVED;
     rq->next_ns = rq->start_ns = t;
-    o3_buf_init(&rq->reply, O3_SIM_MAX_REPLY);
+    rq->reply.max = O3_SIM_MAX_REPLY;
     o3_buf_init(&rq->collected, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->collected_thinking, O3_SIM_MAX_REPLY);
     o3_buf_init(&rq->script.logprobs, O3_SIM_MAX_REPLY);
     w->requests[w->n_requests++] = rq;
+    w->is_due_known = false;
     return rq;
 }
 
@@ -242,6 +265,7 @@ static void load_as_user(struct o3_world *w, const struct o3_sim_event *ev, int6
     rq->chance = o3_sim_key(w->params.seed, "load event", (uint64_t)ev->at_ns);
     rq->model = *m;
     rq->start_ns = t;
+    rq->has_body = true;
     o3_str_copy(rq->body.model, sizeof rq->body.model, ev->model);
     rq->body.options.has[O3_SIM_NUM_CTX] = ev->num_ctx > 0;
     rq->body.options.number[O3_SIM_NUM_CTX] = (double)ev->num_ctx;
@@ -416,34 +440,28 @@ static int64_t expiry_of(const struct o3_sim_runner *r) {
     return r->is_used && !r->is_loading && r->refs == 0 && r->has_ended ? r->expires_ns : INT64_MAX;
 }
 
-struct due {
-    int64_t at_ns;
-    size_t event;  /* index + 1, 0 none */
-    size_t runner; /* index + 1, 0 none */
-    bool is_users;
-    struct o3_sim_request *request;
-};
-
 /* Of things at one moment events come first, then expiries, then what users do, then requests in order of arrival. */
-static struct due next_due(const struct o3_world *w) {
-    struct due d = {.at_ns = INT64_MAX};
+static struct o3_sim_due find_due(const struct o3_world *w) {
+    struct o3_sim_due d = {.at_ns = INT64_MAX};
     for (size_t i = 0; i < w->n_events; i++)
-        if (w->event_next_ns[i] < d.at_ns) d = (struct due){.at_ns = w->event_next_ns[i], .event = i + 1};
+        if (w->event_next_ns[i] < d.at_ns) d = (struct o3_sim_due){.at_ns = w->event_next_ns[i], .event = i + 1};
     for (size_t i = 0; i < w->runners_end; i++) {
         int64_t t = expiry_of(&w->runners[i]);
-        if (t < d.at_ns) d = (struct due){.at_ns = t, .runner = i + 1};
+        if (t < d.at_ns) d = (struct o3_sim_due){.at_ns = t, .runner = i + 1};
     }
-    if (w->users && w->users_next_ns < d.at_ns) d = (struct due){.at_ns = w->users_next_ns, .is_users = true};
+    if (w->users && w->users_next_ns < d.at_ns) d = (struct o3_sim_due){.at_ns = w->users_next_ns, .is_users = true};
     for (size_t i = 0; i < w->n_requests; i++)
         if (w->requests[i]->next_ns < d.at_ns)
-            d = (struct due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
+            d = (struct o3_sim_due){.at_ns = w->requests[i]->next_ns, .request = w->requests[i]};
     return d;
 }
 
 /* Lets the next thing happen if it is due by `limit_ns`. */
 static bool step(struct o3_world *w, int64_t limit_ns) {
-    struct due d = next_due(w);
-    if (d.at_ns == INT64_MAX || d.at_ns > limit_ns) return false;
+    if (!w->is_due_known) w->due = find_due(w);
+    w->is_due_known = w->due.at_ns == INT64_MAX || w->due.at_ns > limit_ns;
+    if (w->is_due_known) return false;
+    struct o3_sim_due d = w->due;
     if (d.at_ns > w->now_ns) w->now_ns = d.at_ns;
     o3_sim_force_refresh(w, d.at_ns);
     if (d.event)
@@ -492,6 +510,7 @@ struct o3_world *o3_world_new(const struct o3_world_params *p) {
     }
     o3_sim_profile_set(&w->profile, p->version ? p->version : "0.32.15");
     w->params.version = NULL; /* the caller's */
+    o3_sim_name_gpu(w);
     w->events = calloc(O3_SIM_MAX_EVENTS, sizeof *w->events);
     w->event_next_ns = calloc(O3_SIM_MAX_EVENTS, sizeof *w->event_next_ns);
     if (!w->events || !w->event_next_ns || o3_sim_library_fill(w, p->has_recorded_models) < 0) {
@@ -505,12 +524,14 @@ void o3_world_free(struct o3_world *w) {
     if (!w) return;
     for (size_t i = 0; i < w->n_requests; i++)
         free_request(w, w->requests[i]);
-    for (size_t i = 0; i < w->n_spare_requests; i++)
+    for (size_t i = 0; i < w->n_spare_requests; i++) {
+        o3_buf_done(&w->spare_requests[i]->reply);
         free(w->spare_requests[i]);
+    }
     for (size_t i = 0; i < w->runners_end; i++)
         if (w->runners[i].is_used) o3_sim_sched_drop(w, &w->runners[i]);
     for (size_t i = 0; i < w->n_outputs; i++)
-        free(w->outputs[(w->first_output + i) % w->cap_outputs].owned);
+        free(w->outputs[(w->first_output + i) % w->cap_outputs].owned.p);
     o3_sim_bodies_done(&w->bodies);
     o3_sim_users_free(w);
     free(w->outputs);
@@ -518,7 +539,8 @@ void o3_world_free(struct o3_world *w) {
     free(w->events);
     free(w->event_next_ns);
     free(w->models);
-    free(w->lent);
+    free(w->lent.p);
+    free(w->spare.p);
     o3_buf_done(&w->ps_text);
     o3_buf_done(&w->tags_text);
     o3_buf_done(&w->line);
@@ -541,6 +563,7 @@ int o3_world_preload(struct o3_world *w, const char *model, int64_t num_ctx, int
     body.options.has[O3_SIM_NUM_CTX] = num_ctx > 0;
     body.options.number[O3_SIM_NUM_CTX] = (double)num_ctx;
     r = o3_sim_sched_preload(w, m, &body, w->now_ns);
+    w->is_due_known = false;
     return r < 0 ? o3_err_set(e, r, "model \"%s\" does not fit into the memory of the simulated machine", model) : 0;
 }
 
@@ -578,7 +601,7 @@ static void forget_outputs(struct o3_world *w, uint64_t id) {
     for (size_t i = 0; i < w->n_outputs; i++) {
         struct o3_sim_output o = w->outputs[(w->first_output + i) % w->cap_outputs];
         if (o.out.id == id)
-            free(o.owned);
+            free(o.owned.p);
         else
             w->outputs[(w->first_output + kept++) % w->cap_outputs] = o;
     }
@@ -586,6 +609,7 @@ static void forget_outputs(struct o3_world *w, uint64_t id) {
 }
 
 void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+    w->is_due_known = false;
     const int64_t cancel_ns = 130 * O3_NS_PER_MS; /* seen until the slot is idle again */
     rq->is_silent = true;
     if (rq->stage == O3_SIM_PROMPT) o3_sim_cache_cut(rq, t);
@@ -626,8 +650,7 @@ void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
 }
 
 bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *ret) {
-    free(w->lent);
-    w->lent = NULL;
+    give_back(w);
     while (w->n_outputs == 0 && step(w, mono_ns))
         ;
     if (w->n_outputs == 0) {
@@ -644,7 +667,7 @@ bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *
 
 int64_t o3_world_next_ns(const struct o3_world *w) {
     if (w->n_outputs > 0) return w->outputs[w->first_output].out.mono_ns;
-    return next_due(w).at_ns;
+    return w->is_due_known ? w->due.at_ns : find_due(w).at_ns;
 }
 
 void o3_world_jump_clock(struct o3_world *w, int64_t mono_ns, int64_t by_ms) {
