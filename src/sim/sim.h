@@ -261,21 +261,33 @@ void o3_sim_status_line(struct o3_sim_request *rq, const char *text); /* of a st
 /* Ends such a stream well, or with an error; as one object when no stream is wanted. */
 void o3_sim_progress_end(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const char *error);
 
-/* ---- world.c ---- */
-struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t);    /* NULL: no place */
-void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* the client disconnects */
+/* ---- outputs.c ---- */
 void o3_sim_emit_head(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, int status, const char *type,
                       bool chunked);
 void o3_sim_emit_data(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, const char *bytes, size_t n);
 void o3_sim_emit_end(struct o3_world *w, const struct o3_sim_request *rq, int64_t t, bool is_cut);
+bool o3_sim_outputs_take(struct o3_world *w, struct o3_world_output *ret); /* the oldest; its bytes are lent */
+void o3_sim_outputs_give_back(struct o3_world *w);
+void o3_sim_outputs_forget(struct o3_world *w, uint64_t id); /* of that request */
+void o3_sim_outputs_free(struct o3_world *w);
+
+/* ---- requests.c ---- */
+struct o3_sim_request *o3_sim_add_request(struct o3_world *w, int64_t t);    /* NULL: no place */
+void o3_sim_leave(struct o3_world *w, struct o3_sim_request *rq, int64_t t); /* the client disconnects */
 void o3_sim_remove(struct o3_world *w, struct o3_sim_request *rq);
 /* Sends rq->reply now and forgets the request. */
 void o3_sim_answer(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type);
 /* Turns the request into a reply of rq->status, content_type, reply after a short while. */
 void o3_sim_reply(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *type);
 void o3_sim_reply_error(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int status, const char *text);
-void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns);
+void o3_sim_requests_free(struct o3_world *w);
+
+/* ---- act.c ---- */
+void o3_sim_act(struct o3_world *w, size_t i, int64_t t); /* the event of that index, at its time */
 void o3_sim_kill_runner(struct o3_world *w, struct o3_sim_runner *r, int64_t t); /* the process dies */
+
+/* ---- world.c ---- */
+void o3_sim_wall(const struct o3_world *w, int64_t t, int64_t *ret_s, int64_t *ret_ns);
 
 /* ---- force.c: events in force ---- */
 /* The newest event of that kind in force at t, or NULL; of any model, of that model. */
