@@ -191,7 +191,7 @@ struct o3_sidecar {
     char last_error[160];
     struct o3_ollama_version version;
     char version_body[128]; /* the answer that told it, when it was so short; "" */
-    int64_t version_at_ns; /* of the last good answer */
+    int64_t version_at_ns;  /* of the last good answer */
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
@@ -207,7 +207,7 @@ struct o3_sidecar {
     struct control_call control;
     struct o3_buf ps_text; /* the list of loaded models as it came last */
     struct o3_ollama_models *ps_list;
-    bool has_namesakes; /* in it, two models of one name */
+    bool has_namesakes;  /* in it, two models of one name */
     bool is_library_due; /* before the pending probe */
     int64_t library_not_before_ns;
     struct o3_buf library_text; /* the list of all models as it came last */
