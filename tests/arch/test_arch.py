@@ -26,7 +26,7 @@ THIRD_PARTY = {
     "gnutls/gnutls.h": {"src/io/tls_rules.h"},
     "gnutls/x509.h": {"src/io/tls.c"},
     "crypt.h": {"src/io/password.c"},
-    "sqlite3.h": {"src/io/store.c"},
+    "sqlite3.h": {"src/io/store_internal.h"},
     "zlib.h": {"src/io/gzip.c"},
 }
 # Readers and writers of formats may stand in these folders and files, not elsewhere.

@@ -329,12 +329,12 @@ def test_folder_is_swapped_as_a_whole(start, ollama, knowing, tmp_path):
     reader.start()
     wait_for("the folder", lambda: key.exists() and flat.exists(), 120)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 1, model=MODEL, preset="max_context")
-    for primary in ("none:1b", MODEL, "none:1b", MODEL):
+    for include in ([], [MODEL], [], [MODEL]):
         before = os.readlink(folder / "..data")
-        sidecar.write_config({**sidecar.config, "publish.primary_model": primary})
+        sidecar.write_config({**sidecar.config, "models.include": include})
         sidecar.reload()
         wait_for("the next version", lambda: os.readlink(folder / "..data") != before)
-        wait_for("its keys", lambda: flat.exists() == (primary == MODEL) and flat.is_symlink() == (primary == MODEL))
+        wait_for("its keys", lambda: flat.exists() == flat.is_symlink() == bool(include))
     wait_for("no old version", lambda: len([p for p in folder.iterdir() if p.name.startswith("..o3-")]) == 1)
     over.set()
     reader.join()
