@@ -39,10 +39,11 @@ def test_metrics_answer_while_ollama_stands_still(sidecar, simulator):
     sidecar.wait_sum("o3_probes_total", 1)
     simulator.send(signal.SIGSTOP)
     try:
-        harness.wait_for("a request that hangs", lambda: sidecar.json("/api/v1/status")["probing"])
-        for path in ("/metrics", "/", "/api/v1/status", "/-/ready"):
-            for _ in range(5):
-                assert sidecar.get(path).status_code == 200, path
+        def answers():
+            assert [sidecar.get(path).status_code for path in ("/metrics", "/", "/api/v1/status", "/-/ready")] == [200] * 4
+            return sidecar.metrics().get("o3_ollama_up") == 0  # a request has hung until its limit
+
+        harness.wait_for("a request that hangs", answers)
     finally:
         simulator.send(signal.SIGCONT)
     sidecar.wait_sum("o3_probes_total", 2, result="ok")
