@@ -12,6 +12,7 @@
 #define CHECK_EVERY_NS (60 * O3_NS_PER_S)
 #define CHECK_UNWATCHED_NS (5 * O3_NS_PER_S) /* while there is no folder to watch */
 #define SETTLE_NS (200 * O3_NS_PER_MS)
+#define LATE_NS (3 * CHECK_EVERY_NS) /* no kubelet needs as long */
 
 struct decided {
     struct o3_preset_doc doc;
@@ -21,6 +22,8 @@ struct decided {
 
 struct o3_mounted {
     char dir[1100];
+    int64_t behind_since_ns; /* 0: all is seen, or nothing is decided */
+    bool is_behind_told;
     struct o3_file_watch *watch;
     struct decided *v;
     size_t n;
@@ -68,6 +71,29 @@ static void run_mounted(void *job) {
 
 /* ---- what is told ---- */
 
+static void tell_behind(struct o3_daemon *d, const char *model, int preset, int64_t now_ns) {
+    struct o3_mounted *m = d->mounted;
+    if (!m->behind_since_ns) m->behind_since_ns = now_ns;
+    int64_t behind_ns = now_ns - m->behind_since_ns;
+    if (m->is_behind_told || behind_ns < LATE_NS) return;
+    m->is_behind_told = true;
+    O3_DAEMON_EVENT(d, O3_EV_PRESET_NOT_IN_EFFECT, O3_F_STR("folder", m->dir), O3_F_STR("model", model),
+                    O3_F_STR("preset", o3_preset_name((enum o3_preset_name)preset)),
+                    O3_F_INT("seconds", behind_ns / O3_NS_PER_S));
+}
+
+/* A copy that does not follow is told once, by the first preset that is missing in it. */
+static void watch_lag(struct o3_daemon *d, const struct mounted_job *j, int64_t now_ns) {
+    for (size_t i = 0; i < j->n; i++)
+        for (int p = 0; p < O3_PRESET_COUNT; p++)
+            if (j->v[i].doc.presets[p].is_set && !j->v[i].is_seen[p]) {
+                tell_behind(d, j->v[i].doc.model, p, now_ns);
+                return;
+            }
+    d->mounted->behind_since_ns = 0;
+    d->mounted->is_behind_told = false;
+}
+
 static void show(struct o3_daemon *d, const struct mounted_job *j) {
     struct o3_mounted *m = d->mounted;
     bool is_all_seen = j->n > 0;
@@ -92,8 +118,10 @@ static void done_mounted(void *job) {
     int64_t now_ns = o3_now_read().mono_ns;
     m->is_reading = false;
     if (m->at_ns < now_ns) m->at_ns = now_ns; /* a time long past would look like a late loop */
-    if (j->n_offers == m->n_offers)           /* else it is about what is not decided any more: the next look is near */
+    if (j->n_offers == m->n_offers) {         /* else it is about what is not decided any more: the next look is near */
         show(j->daemon, j);
+        watch_lag(j->daemon, j, now_ns);
+    }
     free(j->v);
     free(j);
 }

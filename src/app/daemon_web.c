@@ -51,6 +51,8 @@ static void put_in_force(struct o3_daemon *d) {
     o3_server_set_headers(d->server, w->config->headers, w->config->n_headers);
     if (w->tls) {
         o3_server_set_tls(d->server, w->tls);
+        o3_metric_set(d->metrics, O3_M_WEB_CERTIFICATE_START_TIMESTAMP_SECONDS, O3_NO_LABELS,
+                      (double)o3_tls_not_before_s(w->tls));
         o3_metric_set(d->metrics, O3_M_WEB_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS, O3_NO_LABELS,
                       (double)o3_tls_not_after_s(w->tls));
     }

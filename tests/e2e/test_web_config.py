@@ -18,30 +18,11 @@ import yaml
 
 import harness
 from harness import FAST, Metrics, Process, Sidecar
+from pki import NAMES, key_args, make_ca, make_cert, openssl
 
 PASSWORD = "correct horse"
 HASH = "$2b$04$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi"  # of PASSWORD, at the lowest cost
 TOKEN = "token-of-the-api"
-NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-
-
-def openssl(*args, cwd):
-    subprocess.run(["openssl", *args], cwd=cwd, check=True, capture_output=True)
-
-
-def key_args(name):
-    return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key"]
-
-
-def make_ca(folder, name="ca"):
-    openssl("req", "-x509", *key_args(name), "-out", f"{name}.pem", "-days", "30", "-subj", f"/CN={name}", cwd=folder)
-
-
-def make_cert(folder, name, ca="ca", names=NAMES, usage="serverAuth"):
-    (folder / f"{name}.ext").write_text(f"{names}\nextendedKeyUsage={usage}\n")
-    openssl("req", *key_args(name), "-out", f"{name}.csr", "-subj", f"/CN={name}", cwd=folder)
-    openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-out", f"{name}.pem", "-days", "3",
-            "-extfile", f"{name}.ext", cwd=folder)
 
 
 @pytest.fixture
@@ -266,6 +247,7 @@ def test_prometheus_scrapes_over_tls_with_credentials_through_a_rotation(start, 
         everybody = {"good", "wrong_password", "no_certificate", "plain"}
         harness.wait_for("scrapes of all", lambda: set(query("count_over_time(up[5m]) >= 5") or {}) == everybody)
         expiry = query("o3_web_certificate_expiry_timestamp_seconds")["good"]
+        assert expiry - query("o3_web_certificate_start_timestamp_seconds")["good"] == 3 * 86400
         assert query("max_over_time(up[5m])") == {"good": 1, "wrong_password": 0, "no_certificate": 0, "plain": 0}
         errors = {t["labels"]["job"]: t["lastError"] for t in get("/api/v1/targets")["activeTargets"]}
         assert "401" in errors["wrong_password"] and "400" in errors["plain"] and errors["good"] == ""
