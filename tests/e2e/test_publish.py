@@ -383,7 +383,7 @@ def test_a_new_pod_knows_what_the_old_one_knew(start, api, account):
 
 def test_a_start_without_a_server_does_not_stop_the_probes(start, simulator, api, account):
     api.stop()
-    sidecar = serve(start, simulator.url, api, account.config(**{"publish.state": True}))
+    sidecar = serve(start, simulator.url, api, account.config(**{"publish.state": True, "kubernetes.timeout": "1s"}))
     assert sidecar.get("/-/ready").status_code == 200
     sidecar.wait_sum("o3_probes_total", 1, limit_s=120)
     assert "could not be read in time" in sidecar.log
