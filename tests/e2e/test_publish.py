@@ -168,6 +168,16 @@ def test_presets_reach_the_configmap_and_its_readers(start, simulator, api, acco
     remount(api, mounted)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 0, limit_s=30, model=MODEL, preset="balanced")
 
+    # Where nothing is mounted any more nobody sees a preset, whatever was seen before.
+    api.object["data"][f"{STEM}.yaml"] = api.object["data"][f"{STEM}.yaml"].replace("num_ctx: 1", "num_ctx: ")
+    remount(api, mounted)
+    wait_for("the comparison", lambda: set(seen().values()) == {True})
+    os.unlink(mounted / "..data")
+    for name in os.listdir(mounted):
+        if not name.startswith(".."):
+            os.unlink(mounted / name)
+    wait_for("the comparison", lambda: set(seen().values()) == {False})
+
     assert {(m, p.partition("?")[0]) for m, p, _ in api.requests} == {("GET", api_server.PATH), ("PATCH", api_server.PATH)}
     for text in (sidecar.log, sidecar.get("/config").text, sidecar.get("/metrics").text, sidecar.get("/api/v1/events").text):
         assert TOKEN not in text
