@@ -65,7 +65,7 @@ static void run_mounted(void *job) {
     struct o3_err e;
     for (size_t i = 0; i < j->n; i++)
         memset(j->v[i].is_seen, 0, sizeof j->v[i].is_seen); /* of the look before */
-    if (o3_layout_read(j->dir, &keys, &e) < 0) return; /* nobody sees anything there */
+    if (o3_layout_read(j->dir, &keys, &e) < 0) return;      /* nobody sees anything there */
     for (size_t i = 0; i < j->n; i++)
         look_at(&j->v[i], &keys);
     o3_keys_free(&keys);

@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import socket
 import threading
 
@@ -17,11 +16,11 @@ import yaml
 import harness
 from fakes import api_server
 from fakes.api_server import ApiServer
-from harness import FAST, Sidecar, Simulator, wait_for
+from harness import Sidecar, Simulator, wait_for
 
 MODEL = Simulator.MODEL
 STEM = "sim-small_latest"
-QUICK = {**FAST, "drift.baseline_samples": 8, "models.include": [MODEL]}
+QUICK = harness.QUICK
 TOKEN = "good-token"
 
 
@@ -55,37 +54,6 @@ def api(tmp_path):
 @pytest.fixture
 def account(tmp_path, api):
     return Account(tmp_path, api)
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """The results folder of a sidecar that has measured and decided, and stopped in order: what is learned once is known in
-    all tests, which publish it from the moment they start."""
-    folder = tmp_path_factory.mktemp("learned")
-    with harness.started(Simulator, folder) as simulator, harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
-        sidecar.wait_log("preset_written", 120)
-        assert sidecar.stop() == 0
-        return sidecar.results
-
-
-@pytest.fixture(scope="module")
-def ollama(tmp_path_factory):
-    """A server on which nothing is loaded: nothing new is measured."""
-    with harness.started(Simulator, tmp_path_factory.mktemp("ollama"), load=None) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def knowing(tmp_path, learned):
-    """knowing(config): the same with a results folder of its own in which everything is known."""
-    count = iter(range(100))
-
-    def copy(config):
-        results = tmp_path / f"known{next(count)}"
-        shutil.copytree(learned, results)
-        return {**config, "results.path": str(results)}
-
-    return copy
 
 
 def environment(server):
