@@ -9,6 +9,7 @@
 #define VERSION_FRESH_NS (100LL * O3_NS_PER_MS) /* no server restarts and loads a model in so short a time */
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
+#define BODY_BYTES_KEPT (16u << 10)  /* for the next answer */
 #define PS_TEXT_MAX (64u << 10)      /* of /api/ps, kept to know the same list again */
 
 static void set_error(struct o3_sidecar *s, const char *text) {
@@ -44,8 +45,8 @@ static void start_call(struct o3_sidecar *s, enum control kind, const char *meth
                                 .connect_timeout_ms = s->config->timeouts_connect_ms,
                                 .total_timeout_ms = s->config->timeouts_control_ms,
                                 .max_bytes = CONTROL_BYTES_MAX};
-    o3_buf_done(&s->control.body);
-    o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
+    o3_buf_clear(&s->control.body);
+    s->control.body.max = CONTROL_BYTES_MAX;
     s->control.kind = kind;
     int64_t sent_ns;
     s->control.id = s->ops.call_start(s->ops.ctx, &c, &sent_ns);
@@ -139,10 +140,22 @@ bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns) {
     return s->version_due_ns <= now_ns;
 }
 
+/* The same bytes are not read twice. */
+static int read_version(struct o3_sidecar *s, struct o3_ollama_version *ret, struct o3_err *e) {
+    const char *body = o3_buf_str(&s->control.body);
+    size_t n = s->control.body.len;
+    *ret = s->version;
+    if (n && n == strlen(s->version_body) && !memcmp(body, s->version_body, n)) return 0;
+    int r = o3_ollama_parse_version(body, n, ret, e);
+    bool is_kept = r == 0 && n < sizeof s->version_body;
+    o3_str_copy_n(s->version_body, sizeof s->version_body, body, is_kept ? n : 0);
+    return r;
+}
+
 static void version_answered(struct o3_sidecar *s, struct o3_now now) {
     struct o3_err e;
     struct o3_ollama_version v;
-    if (o3_ollama_parse_version(o3_buf_str(&s->control.body), s->control.body.len, &v, &e) < 0) {
+    if (read_version(s, &v, &e) < 0) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/version"), O3_F_STR("error", e.text));
         go_down(s, "the answer is not Ollama's", now);
         return;
@@ -203,6 +216,7 @@ static const struct o3_ollama_models *read_list(struct o3_sidecar *s) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/ps"), O3_F_STR("error", e.text));
         return NULL;
     }
+    s->has_namesakes = o3_sc_has_namesakes(s->ps_list);
     o3_buf_done(&s->ps_text);
     if (body->len > PS_TEXT_MAX) return s->ps_list;
     s->ps_text = *body;
@@ -257,5 +271,6 @@ void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const ch
         version_answered(s, now);
     else
         ps_answered(s, now);
-    o3_buf_done(&s->control.body);
+    if (s->control.body.cap > BODY_BYTES_KEPT) o3_buf_done(&s->control.body);
+    o3_buf_clear(&s->control.body);
 }

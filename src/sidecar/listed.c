@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/uninitialized.h"
 #include "sidecar/internal.h"
 
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
@@ -279,7 +280,7 @@ void o3_sc_match_runners(struct o3_sidecar *s, struct o3_now now) {
     for (int i = 0; i < s->n_models; i++)
         has_loaded |= s->models[i]->is_loaded;
     if (!has_loaded) return;
-    struct o3_runner_cmdline found[O3_RUNNERS_MAX];
+    O3_UNINITIALIZED struct o3_runner_cmdline found[O3_RUNNERS_MAX];
     bool is_thorough = now.mono_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
     if (is_thorough) s->runners_due_ns = now.mono_ns + RUNNERS_EVERY_NS;
     size_t n = s->ops.sense_runners(s->ops.ctx, is_thorough, found, O3_RUNNERS_MAX);
@@ -323,7 +324,7 @@ static bool is_listed(const struct o3_ollama_models *list, const char *name) {
  * Requests go to the one that the list of all models names, as far as we know it. Else the one used last is it, and the
  * list begins with those. */
 static bool is_shadowed(const struct o3_sidecar *s, const struct o3_ollama_models *list, size_t i) {
-    if (is_alone(list, i)) return false;
+    if (!s->has_namesakes || is_alone(list, i)) return false;
     const struct model *m = o3_sc_find_model(s, list->v[i].name);
     const char *wanted = m && m->library_digest[0] ? m->library_digest : NULL;
     size_t first = i;
@@ -357,8 +358,15 @@ void o3_sc_apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list,
         else if (!m->is_writing)
             forget_model(s, k);
     }
-    o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
-    o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
+    if (n_loaded != s->n_listed) o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
+    if (s->n_over_limit != was_over) o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
+    s->n_listed = n_loaded;
     if (s->n_over_limit && !was_over) O3_SC_EVENT(s, O3_EV_MODELS_OVER_LIMIT, O3_F_INT("count", s->n_over_limit));
     tell_if_none(s, n_loaded);
+}
+
+bool o3_sc_has_namesakes(const struct o3_ollama_models *list) {
+    for (size_t i = 0; i < list->n; i++)
+        if (!is_alone(list, i)) return true;
+    return false;
 }
