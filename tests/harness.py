@@ -37,6 +37,10 @@ FAST = {
 }
 
 
+# And a verdict after the fewest samples that make a baseline, for one model.
+QUICK = {**FAST, "drift.baseline_samples": 8, "models.include": ["sim-small:latest"]}
+
+
 def wait_for(what, get, limit_s=LIMIT_S, every_s=0.1):
     """The first true value of get(); what is for the message."""
     end = time.monotonic() + limit_s

@@ -163,7 +163,8 @@ struct o3_state_summary {
     struct o3_store *store;
 };
 bool o3_daemon_summarize(struct o3_state_summary *s); /* daemon, done and ctx are set; false: done is not called */
-/* Nothing is known here, and another pod may have left what it knew: the engine waits for it, half a minute at most. */
+/* Nothing is known here, and another pod may have left what it knew: the engine waits for it, as long as three
+ * requests may take, half a minute at most. */
 void o3_daemon_await_state(struct o3_daemon *d);
 void o3_daemon_state_came(struct o3_daemon *d, const char *text);
 bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns);

@@ -63,7 +63,9 @@ static void run_mounted(void *job) {
     struct mounted_job *j = job;
     struct o3_keys keys;
     struct o3_err e;
-    if (o3_layout_read(j->dir, &keys, &e) < 0) return; /* nobody sees anything there */
+    for (size_t i = 0; i < j->n; i++)
+        memset(j->v[i].is_seen, 0, sizeof j->v[i].is_seen); /* of the look before */
+    if (o3_layout_read(j->dir, &keys, &e) < 0) return;      /* nobody sees anything there */
     for (size_t i = 0; i < j->n; i++)
         look_at(&j->v[i], &keys);
     o3_keys_free(&keys);

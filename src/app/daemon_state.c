@@ -12,7 +12,8 @@
 #include "o3/configmap.h"
 
 #define VERSION 1
-#define WAIT_NS (30 * O3_NS_PER_S)
+#define WAIT_MAX_MS 30000
+#define WAIT_REQUESTS 3 /* that may time out before it is given up */
 #define LIST_MAX 512
 #define LIST_BYTES_MAX (2u << 20)
 #define RAW_BYTES_MAX (256u * 1024) /* of all states, before they are compressed */
@@ -129,7 +130,9 @@ bool o3_daemon_summarize(struct o3_state_summary *s) {
 /* ---- taken up ---- */
 
 void o3_daemon_await_state(struct o3_daemon *d) {
-    if (!d->n_restored) d->state_until_ns = o3_now_read().mono_ns + WAIT_NS;
+    int64_t wait_ms = WAIT_REQUESTS * d->values->kubernetes_timeout_ms;
+    if (wait_ms > WAIT_MAX_MS) wait_ms = WAIT_MAX_MS;
+    if (!d->n_restored) d->state_until_ns = o3_now_read().mono_ns + wait_ms * O3_NS_PER_MS;
 }
 
 bool o3_daemon_awaits_state(struct o3_daemon *d, int64_t now_ns) {

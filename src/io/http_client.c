@@ -1,59 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "io/http_client.h"
-#include <arpa/inet.h>
 #include <curl/curl.h>
-#include <netdb.h>
-#include <netinet/in.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <sys/queue.h>
-#include <sys/socket.h>
-#include <sys/stat.h>
-#include <unistd.h>
+#include "io/host_names.h"
+#include "io/http_options.h"
+#include "io/http_sockets.h"
 #include "o3/buf.h"
 
 enum {
-    HOST_SIZE = 256,
-    ADDRESSES_SIZE = 512,
-    MAX_ADDRESSES = 8,
-    MAX_HOSTS = 8,
     MAX_HEADER_BYTES = 64 * 1024,
     MAX_URL_BYTES = 4096,
     POOLED_HANDLES = 2,
-    MAX_SOCKETS = 4096,
     CONNECT_TIMEOUT_MS = 5000,
-    TOTAL_TIMEOUT_MS = 600000,
-    IDLE_CONNECTION_S = 30
-};
-#define LOOKUP_LIFE_NS (60 * O3_NS_PER_S)
-
-/* Open sockets. Lives as long as the last of them: libcurl keeps idle connections until the multi handle ends, and
- * calls back then. */
-struct open_socket {
-    int fd;
-    ino_t inode; /* tells whether fd still is this socket */
-};
-struct sockets {
-    size_t n_refs, n, cap;
-    struct open_socket *v;
-};
-
-/* Owned by the job thread while `run` works, else by the loop. `owner` is the loop's: cleared when the client ends
- * first. */
-struct lookup {
-    struct o3_http *owner;
-    char host[HOST_SIZE];
-    char addresses[ADDRESSES_SIZE]; /* "1.2.3.4,[::1]"; "" failed */
-    char error[64];
-};
-
-struct host {
-    char name[HOST_SIZE]; /* "" free slot */
-    char addresses[ADDRESSES_SIZE];
-    int64_t since_ns; /* of the answer; INT64_MIN: look up before the next use */
-    struct lookup *lookup;
+    TOTAL_TIMEOUT_MS = 600000
 };
 
 enum xfer_state {
@@ -73,7 +36,7 @@ struct o3_xfer {
     struct o3_http_cb cb;
     char *body;
     struct curl_slist *pin, *headers; /* headers: of a body that is not JSON */
-    char host[HOST_SIZE];
+    char host[O3_HOST_SIZE];
     long port;
     int64_t resolve_deadline_ns, first_byte_deadline_ns; /* INT64_MAX none */
     size_t max_bytes, n_bytes, n_header_bytes;
@@ -86,8 +49,8 @@ struct o3_http {
     struct o3_loop *loop;
     CURLM *multi;
     struct xfer_list xfers;
-    struct sockets *sockets;
-    struct host hosts[MAX_HOSTS];
+    struct o3_sockets *sockets;
+    struct o3_names *names;
     CURL *pool[POOLED_HANDLES];
     struct curl_slist *get_headers, *post_headers;
 };
@@ -98,81 +61,18 @@ static int64_t mono_ns(void) {
 
 /* --- sockets --- */
 
-static void sockets_unref(struct sockets *s) {
-    if (--s->n_refs) return;
-    free(s->v);
-    free(s);
-}
-
-static ino_t inode_of(int fd) {
-    struct stat st;
-    return fstat(fd, &st) < 0 ? 0 : st.st_ino;
-}
-
-/* libcurl closes a socket that never got connected without telling. The client's own reference keeps the list alive
- * here. */
-static void sockets_forget_closed(struct sockets *s) {
-    for (size_t i = 0; i < s->n;) {
-        if (inode_of(s->v[i].fd) == s->v[i].inode) {
-            i++;
-            continue;
-        }
-        s->v[i] = s->v[--s->n];
-        s->n_refs--;
-    }
-}
-
-static bool sockets_add(struct sockets *s, int fd) {
-    sockets_forget_closed(s);
-    if (s->n == MAX_SOCKETS) return false;
-    if (s->n == s->cap) {
-        size_t cap = s->cap ? 2 * s->cap : 8;
-        struct open_socket *v = reallocarray(s->v, cap, sizeof *v);
-        if (!v) return false;
-        s->v = v;
-        s->cap = cap;
-    }
-    s->v[s->n++] = (struct open_socket){fd, inode_of(fd)};
-    s->n_refs++;
-    return true;
-}
-
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a) {
     (void)purpose;
-    int fd = socket(a->family, a->socktype | SOCK_CLOEXEC, a->protocol);
-    if (fd < 0) return CURL_SOCKET_BAD;
-    if (sockets_add(ctx, fd)) return fd;
-    close(fd);
-    return CURL_SOCKET_BAD;
+    int fd = o3_sockets_open(ctx, a->family, a->socktype, a->protocol);
+    return fd < 0 ? CURL_SOCKET_BAD : fd;
 }
 
 static int on_close_socket(void *ctx, curl_socket_t fd) {
-    struct sockets *s = ctx;
-    int r = close(fd);
-    for (size_t i = 0; i < s->n; i++) {
-        if (s->v[i].fd != fd) continue;
-        s->v[i] = s->v[--s->n];
-        sockets_unref(s);
-        break;
-    }
-    return r;
-}
-
-static uint16_t local_port(int fd) {
-    struct sockaddr_storage a = {0};
-    socklen_t n = sizeof a;
-    if (getsockname(fd, (struct sockaddr *)&a, &n) < 0) return 0;
-    if (a.ss_family == AF_INET) return ntohs(((struct sockaddr_in *)&a)->sin_port);
-    return a.ss_family == AF_INET6 ? ntohs(((struct sockaddr_in6 *)&a)->sin6_port) : 0;
+    return o3_sockets_close(ctx, fd);
 }
 
 size_t o3_http_local_ports(const struct o3_http *h, uint16_t *out, size_t max) {
-    size_t n = 0;
-    for (size_t i = 0; i < h->sockets->n && n < max; i++) {
-        uint16_t port = local_port(h->sockets->v[i].fd);
-        if (port) out[n++] = port;
-    }
-    return n;
+    return o3_sockets_local_ports(h->sockets, out, max);
 }
 
 /* --- transfers: end --- */
@@ -237,12 +137,6 @@ static void finish(struct o3_xfer *x, int code, const char *text, int64_t now_ns
     free_xfer(x);
 }
 
-static struct host *find_host(struct o3_http *h, const char *name) {
-    for (size_t i = 0; i < MAX_HOSTS; i++)
-        if (!strcasecmp(h->hosts[i].name, name)) return &h->hosts[i];
-    return NULL;
-}
-
 /* Whether the request could be sent; until then the trouble is the connection's. */
 static bool was_connected(const struct o3_xfer *x) {
     curl_off_t us = 0;
@@ -274,8 +168,7 @@ static void on_curl_done(struct o3_curl_done *d, int curl_code, int64_t now_ns) 
         return;
     }
     int code = code_of(x, (CURLcode)curl_code);
-    struct host *host = code == O3_E_UNREACHABLE && *x->host ? find_host(x->http, x->host) : NULL;
-    if (host) host->since_ns = INT64_MIN;
+    if (code == O3_E_UNREACHABLE && *x->host) o3_names_doubt(x->http->names, x->host);
     finish(x, code, text_of(x, (CURLcode)curl_code), now_ns);
 }
 
@@ -310,37 +203,8 @@ static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
 
 /* --- names --- */
 
-static bool is_known_without_lookup(const char *host) {
-    unsigned char address[sizeof(struct in6_addr)];
-    size_t n = strlen(host);
-    if (n > 2 && host[0] == '[') return true; /* libcurl checked what stands inside */
-    return inet_pton(AF_INET, host, address) == 1 || !strcasecmp(host, "localhost");
-}
-
-static void add_address(char *list, size_t size, const struct sockaddr *sa, socklen_t len) {
-    char text[NI_MAXHOST];
-    if (getnameinfo(sa, len, text, sizeof text, NULL, 0, NI_NUMERICHOST)) return;
-    if (strchr(text, '%')) return; /* link-local addresses need an interface */
-    size_t n = strlen(list);
-    bool is_v6 = sa->sa_family == AF_INET6;
-    if (n + strlen(text) + 4 > size) return;
-    snprintf(list + n, size - n, "%s%s%s%s", n ? "," : "", is_v6 ? "[" : "", text, is_v6 ? "]" : "");
-}
-
-static void run_lookup(void *job) {
-    struct lookup *k = job;
-    struct addrinfo hints = {.ai_family = AF_UNSPEC, .ai_socktype = SOCK_STREAM, .ai_flags = AI_ADDRCONFIG};
-    struct addrinfo *list = NULL;
-    int r = getaddrinfo(k->host, NULL, &hints, &list);
-    int n = 0;
-    for (const struct addrinfo *a = r ? NULL : list; a && n < MAX_ADDRESSES; a = a->ai_next, n++)
-        add_address(k->addresses, sizeof k->addresses, a->ai_addr, a->ai_addrlen);
-    if (!r) freeaddrinfo(list);
-    if (!*k->addresses) o3_str_copy(k->error, sizeof k->error, r ? gai_strerror(r) : "no address");
-}
-
 static bool pin(struct o3_xfer *x, const char *addresses) {
-    char text[HOST_SIZE + ADDRESSES_SIZE + 16];
+    char text[O3_HOST_SIZE + O3_ADDRESSES_SIZE + 16];
     snprintf(text, sizeof text, "%s:%ld:%s", x->host, x->port, addresses);
     x->pin = curl_slist_append(NULL, text);
     return x->pin && curl_easy_setopt(x->easy, CURLOPT_RESOLVE, x->pin) == CURLE_OK;
@@ -353,71 +217,27 @@ static struct o3_xfer *next_resolving(struct o3_http *h, const char *host) {
     return NULL;
 }
 
-static void on_lookup(void *job) {
-    struct lookup *k = job;
-    struct o3_http *h = k->owner;
-    struct host *host = h ? find_host(h, k->host) : NULL;
-    if (host) {
-        host->lookup = NULL;
-        if (*k->addresses) {
-            o3_str_copy(host->addresses, sizeof host->addresses, k->addresses);
-            host->since_ns = mono_ns();
-        }
-    }
+static void on_name(void *ctx, const char *name, const char *addresses, const char *error) {
+    struct o3_http *h = ctx;
     /* From the start after each callback: it may have changed the list. */
-    for (struct o3_xfer *x; h && (x = next_resolving(h, k->host));) {
+    for (struct o3_xfer *x; (x = next_resolving(h, name));) {
         char text[160];
-        snprintf(text, sizeof text, "cannot resolve %.64s: %s", k->host, k->error);
-        if (!*k->addresses)
+        snprintf(text, sizeof text, "cannot resolve %.64s: %s", name, error);
+        if (!*addresses)
             finish(x, O3_E_UNREACHABLE, text, mono_ns());
-        else if (pin(x, k->addresses))
+        else if (pin(x, addresses))
             x->state = READY;
         else
             finish(x, O3_E_NOMEM, "no memory", mono_ns());
     }
-    free(k);
 }
 
-static int start_lookup(struct o3_http *h, struct host *host) {
-    if (host->lookup) return 0;
-    struct lookup *k = calloc(1, sizeof *k);
-    if (!k) return O3_E_NOMEM;
-    k->owner = h;
-    o3_str_copy(k->host, sizeof k->host, host->name);
-    int r = o3_loop_submit(h->loop, run_lookup, on_lookup, k);
-    if (r < 0) {
-        free(k);
-        return r;
-    }
-    host->lookup = k;
-    return 0;
-}
-
-static struct host *make_host(struct o3_http *h, const char *name) {
-    struct host *host = find_host(h, name), *oldest = NULL;
-    if (host) return host;
-    for (size_t i = 0; i < MAX_HOSTS; i++) {
-        host = &h->hosts[i];
-        if (!host->lookup && (!oldest || !*host->name || (*oldest->name && host->since_ns < oldest->since_ns)))
-            oldest = host;
-    }
-    if (!oldest) return NULL;
-    *oldest = (struct host){.since_ns = INT64_MIN};
-    o3_str_copy(oldest->name, sizeof oldest->name, name);
-    return oldest;
-}
-
-/* An answer past its life serves once more while it is asked again; after a failed connect the new one is waited for.
- */
 static int resolve(struct o3_xfer *x) {
-    struct host *host = make_host(x->http, x->host);
-    if (!host) return O3_E_LIMIT;
-    bool has_answer = host->since_ns != INT64_MIN;
-    bool is_fresh = has_answer && mono_ns() - host->since_ns < LOOKUP_LIFE_NS;
-    int r = is_fresh ? 0 : start_lookup(x->http, host);
-    if (has_answer) {
+    const char *addresses = NULL;
+    int r = o3_names_find(x->http->names, x->host, &addresses);
+    if (addresses) {
         x->state = READY;
-        return pin(x, host->addresses) ? 0 : O3_E_NOMEM;
+        return pin(x, addresses) ? 0 : O3_E_NOMEM;
     }
     x->state = RESOLVING;
     return r;
@@ -434,7 +254,7 @@ static int parse_url(const char *text, char *host, long *port) {
     bool ok = strlen(text) <= MAX_URL_BYTES && !curl_url_set(u, CURLUPART_URL, text, 0) &&
               !curl_url_get(u, CURLUPART_SCHEME, &scheme, 0) && !curl_url_get(u, CURLUPART_HOST, &host_text, 0) &&
               !curl_url_get(u, CURLUPART_PORT, &port_text, CURLU_DEFAULT_PORT) && o3_int_parse(port_text, &n) &&
-              (!strcmp(scheme, "http") || !strcmp(scheme, "https")) && o3_str_copy(host, HOST_SIZE, host_text);
+              (!strcmp(scheme, "http") || !strcmp(scheme, "https")) && o3_str_copy(host, O3_HOST_SIZE, host_text);
     *port = (long)n;
     curl_free(scheme);
     curl_free(host_text);
@@ -462,46 +282,6 @@ static bool set_headers(struct o3_xfer *x, const struct o3_http_req *rq, bool ha
     return curl_easy_setopt(x->easy, CURLOPT_HTTPHEADER, list) == CURLE_OK;
 }
 
-/* The file is read anew for each connection: authorities change while the process lives. */
-static unsigned set_trust(struct o3_xfer *x, const char *ca_file) {
-    if (!ca_file) return 0;
-    unsigned bad = curl_easy_setopt(x->easy, CURLOPT_CAINFO, ca_file);
-    bad |= curl_easy_setopt(x->easy, CURLOPT_CAPATH, NULL);
-    bad |= curl_easy_setopt(x->easy, CURLOPT_CA_CACHE_TIMEOUT, 0L);
-    return bad;
-}
-
-static unsigned set_method(struct o3_xfer *x, const struct o3_http_req *rq) {
-    bool is_patch = !strcmp(rq->method, "PATCH");
-    bool is_post = is_patch || !strcmp(rq->method, "POST");
-    unsigned bad = !set_headers(x, rq, is_post);
-    bad |= curl_easy_setopt(x->easy, CURLOPT_XOAUTH2_BEARER, rq->bearer);
-    bad |= curl_easy_setopt(x->easy, CURLOPT_HTTPAUTH, rq->bearer ? CURLAUTH_BEARER : CURLAUTH_NONE);
-    if (is_post) {
-        bad |= curl_easy_setopt(x->easy, CURLOPT_POST, 1L);
-        bad |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDS, x->body ? x->body : "");
-        bad |= curl_easy_setopt(x->easy, CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t)rq->body_len);
-        if (is_patch) bad |= curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, "PATCH");
-    } else if (!strcmp(rq->method, "HEAD")) {
-        bad |= curl_easy_setopt(x->easy, CURLOPT_NOBODY, 1L);
-    } else if (strcmp(rq->method, "GET") != 0) {
-        bad |= curl_easy_setopt(x->easy, CURLOPT_CUSTOMREQUEST, rq->method);
-    }
-    return bad;
-}
-
-static unsigned set_manners(CURL *c) {
-    unsigned bad = curl_easy_setopt(c, CURLOPT_NOSIGNAL, 1L);
-    bad |= curl_easy_setopt(c, CURLOPT_PROXY, "");
-    bad |= curl_easy_setopt(c, CURLOPT_PROTOCOLS_STR, "http,https");
-    bad |= curl_easy_setopt(c, CURLOPT_HTTP_VERSION, (long)CURL_HTTP_VERSION_1_1);
-    bad |= curl_easy_setopt(c, CURLOPT_FOLLOWLOCATION, 0L);
-    bad |= curl_easy_setopt(c, CURLOPT_HTTP09_ALLOWED, 0L);
-    bad |= curl_easy_setopt(c, CURLOPT_USERAGENT, "o3/" O3_VERSION);
-    bad |= curl_easy_setopt(c, CURLOPT_MAXAGE_CONN, (long)IDLE_CONNECTION_S);
-    return bad;
-}
-
 static unsigned set_callbacks(struct o3_xfer *x) {
     unsigned bad = curl_easy_setopt(x->easy, CURLOPT_PRIVATE, &x->done);
     bad |= curl_easy_setopt(x->easy, CURLOPT_ERRORBUFFER, x->error);
@@ -516,17 +296,6 @@ static unsigned set_callbacks(struct o3_xfer *x) {
     return bad;
 }
 
-static unsigned set_peer(CURL *c, const struct o3_http_peer *p) {
-    if (!p) return 0;
-    unsigned bad = curl_easy_setopt(c, CURLOPT_SSL_VERIFYHOST, 0L);
-    bad |= curl_easy_setopt(c, CURLOPT_SSL_VERIFYPEER, p->cert_file ? 1L : 0L);
-    if (p->cert_file) bad |= curl_easy_setopt(c, CURLOPT_CAINFO, p->cert_file);
-    if (p->cert_file) bad |= curl_easy_setopt(c, CURLOPT_CAPATH, NULL);
-    if (!p->client_cert_file || !p->client_key_file) return bad;
-    bad |= curl_easy_setopt(c, CURLOPT_SSLCERT, p->client_cert_file);
-    return bad | curl_easy_setopt(c, CURLOPT_SSLKEY, p->client_key_file);
-}
-
 static unsigned set_limits(struct o3_xfer *x, const struct o3_http_req *rq) {
     int64_t connect_ms = or_default(rq->connect_timeout_ms, CONNECT_TIMEOUT_MS);
     int64_t total_ms = or_default(rq->total_timeout_ms, TOTAL_TIMEOUT_MS);
@@ -535,8 +304,7 @@ static unsigned set_limits(struct o3_xfer *x, const struct o3_http_req *rq) {
     x->first_byte_deadline_ns = INT64_MAX;
     if (rq->first_byte_timeout_ms > 0) x->first_byte_deadline_ns = now_ns + rq->first_byte_timeout_ms * O3_NS_PER_MS;
     x->max_bytes = rq->max_bytes;
-    unsigned bad = set_peer(x->easy, rq->peer);
-    bad |= curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
+    unsigned bad = curl_easy_setopt(x->easy, CURLOPT_CONNECTTIMEOUT_MS, (long)connect_ms);
     bad |= curl_easy_setopt(x->easy, CURLOPT_TIMEOUT_MS, (long)total_ms);
     bad |= curl_easy_setopt(x->easy, CURLOPT_MAXFILESIZE_LARGE, (curl_off_t)rq->max_bytes);
     return bad;
@@ -552,11 +320,11 @@ static int set_up(struct o3_xfer *x, const struct o3_http_req *rq) {
         if (!x->body) return O3_E_NOMEM;
         memcpy(x->body, rq->body, rq->body_len);
     }
-    if (curl_easy_setopt(x->easy, CURLOPT_URL, rq->url) || set_manners(x->easy) || set_callbacks(x) ||
-        set_method(x, rq) || set_trust(x, rq->ca_file) || set_limits(x, rq))
+    if (curl_easy_setopt(x->easy, CURLOPT_URL, rq->url) || set_callbacks(x) ||
+        !set_headers(x, rq, o3_http_has_body(rq)) || o3_http_set_options(x->easy, rq, x->body) || set_limits(x, rq))
         return O3_E_NOMEM;
     x->state = READY;
-    if (!is_known_without_lookup(x->host)) return resolve(x);
+    if (!o3_names_is_address(x->host)) return resolve(x);
     *x->host = '\0';
     return 0;
 }
@@ -646,16 +414,18 @@ static bool add_header(struct curl_slist **list, const char *text) {
 
 int o3_http_new(struct o3_loop *l, struct o3_http **ret, struct o3_err *e) {
     struct o3_http *h = calloc(1, sizeof *h);
-    struct sockets *s = calloc(1, sizeof *s);
-    if (!h || !s) {
+    struct o3_sockets *s = o3_sockets_new();
+    struct o3_names *names = o3_names_new(l, on_name, h);
+    if (!h || !s || !names) {
         free(h);
-        free(s);
+        o3_names_free(names);
+        if (s) o3_sockets_unref(s);
         return o3_err_set(e, O3_E_NOMEM, "no memory for the HTTP client");
     }
-    s->n_refs = 1;
     h->loop = l;
     h->multi = o3_loop_curl_multi(l);
     h->sockets = s;
+    h->names = names;
     TAILQ_INIT(&h->xfers);
     int r = o3_loop_add_wait(l, on_wait, h);
     /* "Expect:" off: waiting for a 100 Continue would delay the first token. */
@@ -679,13 +449,12 @@ void o3_http_free(struct o3_http *h) {
         o3_xfer_cancel(x);
         O3_ASSERT(x != TAILQ_FIRST(&h->xfers)); /* called from inside a transfer's callback */
     }
-    for (size_t i = 0; i < MAX_HOSTS; i++)
-        if (h->hosts[i].lookup) h->hosts[i].lookup->owner = NULL;
+    o3_names_free(h->names);
     for (size_t i = 0; i < POOLED_HANDLES; i++)
         if (h->pool[i]) curl_easy_cleanup(h->pool[i]);
     curl_slist_free_all(h->get_headers);
     curl_slist_free_all(h->post_headers);
-    sockets_forget_closed(h->sockets);
-    sockets_unref(h->sockets);
+    o3_sockets_forget_closed(h->sockets);
+    o3_sockets_unref(h->sockets);
     free(h);
 }

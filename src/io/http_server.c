@@ -1,16 +1,13 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-#include "io/http_server.h"
+#include "io/http_server_internal.h"
 #include <errno.h>
 #include <limits.h>
-#include <microhttpd.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/queue.h>
 #include <sys/socket.h>
 #include <unistd.h>
 #include "io/client.h"
-#include "io/gzip.h"
 #include "io/listen.h"
 #include "o3/buf.h"
 #include "o3/text.h"
@@ -24,63 +21,7 @@ enum {
     CONNECTION_MEMORY = 16 * 1024, /* request line and headers; over it 414 or 431 */
     MAX_UNREAD = 4 * 1024 * 1024,
     DISCARD_BODIES = 16, /* an oversized chunked body is read and thrown away up to so many times the limit */
-    STREAM_BLOCK = 4096,
-    MIN_GZIP = 512, /* below it the gzip frame and the work gain nothing */
-    GZIP_LEVEL = 4,
-    MAX_RUNS = 8,
-    MAX_EVENTS = 32
-};
-
-enum connection_state { WAITING, SERVED, SENDING };
-
-/* One TCP connection: waiting for a whole request, being served, or sending a reply. */
-struct connection {
-    TAILQ_ENTRY(connection) link;
-    enum connection_state state;
-    int fd;
-    int64_t since_ns;        /* in this state */
-    struct o3_tls_link *tls; /* NULL: plain */
-};
-TAILQ_HEAD(connection_list, connection);
-
-struct o3_request {
-    TAILQ_ENTRY(o3_request) link;
-    struct o3_server *server;
-    struct MHD_Connection *mhd;
-    struct connection *connection;
-    const char *method, *path;
-    void *tag;
-    struct o3_buf body;
-    size_t n_discarded;
-    int status;
-    struct MHD_Response *reply; /* ready to be queued */
-    struct o3_buf out;          /* stream: bytes not yet taken by libmicrohttpd start at out_from */
-    size_t out_from;
-    bool is_handled;   /* the handler was called */
-    bool is_queued;    /* libmicrohttpd has the response */
-    bool is_streaming; /* o3_request_stream was called */
-    bool is_answered;  /* reply, end or abort was called: the handler's owner has let go of it */
-    bool is_cut;
-    bool is_suspended;
-    bool is_watched;
-    bool is_body_too_large;
-};
-TAILQ_HEAD(request_list, o3_request);
-
-struct o3_server {
-    struct o3_loop *loop;
-    struct o3_server_params p;
-    struct MHD_Daemon *daemon;
-    int epoll_fd;
-    int gone_fd; /* epoll over the sockets of suspended requests, which libmicrohttpd does not watch; -1 until needed */
-    uint16_t port;
-    struct o3_tls *tls; /* of new connections; NULL: plain HTTP */
-    const struct o3_web_header *headers;
-    size_t n_headers;
-    struct connection_list lists[3]; /* by enum connection_state, oldest first */
-    struct request_list requests;
-    struct o3_server_stats stats;
-    bool needs_run;
+    MAX_RUNS = 8
 };
 
 static int64_t mono_ns(void) {
@@ -89,7 +30,7 @@ static int64_t mono_ns(void) {
 
 /* --- connections --- */
 
-static void move_connection(struct o3_server *s, struct connection *c, enum connection_state to) {
+void o3_hs_move(struct o3_server *s, struct connection *c, enum connection_state to) {
     TAILQ_REMOVE(&s->lists[c->state], c, link);
     c->state = to;
     c->since_ns = mono_ns();
@@ -163,172 +104,6 @@ static int cut_late(struct o3_server *s, enum connection_state state, int64_t al
     return -1;
 }
 
-/* --- suspended requests --- */
-
-static void watch_client(struct o3_request *rq) {
-    struct o3_server *s = rq->server;
-    if (rq->is_watched) return;
-    struct epoll_event ev = {.events = EPOLLRDHUP | EPOLLET, .data.ptr = rq};
-    rq->is_watched = !epoll_ctl(s->gone_fd, EPOLL_CTL_ADD, rq->connection->fd, &ev);
-}
-
-static void unwatch_client(struct o3_request *rq) {
-    if (rq->is_watched) epoll_ctl(rq->server->gone_fd, EPOLL_CTL_DEL, rq->connection->fd, NULL);
-    rq->is_watched = false;
-}
-
-static void suspend(struct o3_request *rq) {
-    watch_client(rq);
-    MHD_suspend_connection(rq->mhd);
-    rq->is_suspended = true;
-}
-
-static void resume(struct o3_request *rq) {
-    rq->server->needs_run = true;
-    if (!rq->is_suspended) return;
-    rq->is_suspended = false;
-    MHD_resume_connection(rq->mhd);
-}
-
-/* Nothing is freed here: libmicrohttpd ends the request in its next run and tells on_completed. */
-static void on_client_gone(void *ctx, int fd) {
-    (void)ctx;
-    struct epoll_event events[MAX_EVENTS];
-    int n = epoll_wait(fd, events, MAX_EVENTS, 0);
-    for (int i = 0; i < n; i++) {
-        struct o3_request *rq = events[i].data.ptr;
-        if (rq->is_answered) continue; /* a half-closed client still gets what is ready */
-        rq->is_cut = true;
-        o3_buf_done(&rq->out);
-        rq->out_from = 0;
-        resume(rq);
-    }
-}
-
-/* --- replies --- */
-
-static void add_common_headers(const struct o3_server *s, struct MHD_Response *m) {
-    for (size_t i = 0; i < s->n_headers; i++)
-        MHD_add_response_header(m, s->headers[i].name, s->headers[i].value);
-}
-
-static void add_headers(struct MHD_Response *m, const struct o3_reply *r, bool is_gzip) {
-    if (r->content_type) MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_TYPE, r->content_type);
-    if (r->gzip) MHD_add_response_header(m, MHD_HTTP_HEADER_VARY, MHD_HTTP_HEADER_ACCEPT_ENCODING);
-    if (is_gzip) MHD_add_response_header(m, MHD_HTTP_HEADER_CONTENT_ENCODING, "gzip");
-    for (size_t i = 0; i < r->n_headers; i++)
-        MHD_add_response_header(m, r->headers[i].name, r->headers[i].value);
-}
-
-/* NULL when it cannot or need not be compressed; plain is always an answer. */
-static struct MHD_Response *compressed(const struct o3_request *rq, const struct o3_reply *r) {
-    if (!r->gzip || r->n < MIN_GZIP || !o3_gzip_is_accepted(o3_request_header(rq, MHD_HTTP_HEADER_ACCEPT_ENCODING)))
-        return NULL;
-    O3_AUTO_BUF b;
-    o3_buf_init(&b, r->n); /* larger than plain is no gain */
-    if (o3_gzip_encode(r->bytes, r->n, GZIP_LEVEL, &b) < 0) return NULL;
-    size_t n = b.len;
-    char *bytes = o3_buf_take(&b);
-    struct MHD_Response *m = bytes ? MHD_create_response_from_buffer(n, bytes, MHD_RESPMEM_MUST_FREE) : NULL;
-    if (!m) free(bytes);
-    return m;
-}
-
-static struct MHD_Response *plain(const struct o3_reply *r) {
-    if (!r->n) return MHD_create_response_from_buffer(0, NULL, MHD_RESPMEM_PERSISTENT);
-    /* libmicrohttpd takes a void * and, told to copy, only reads. */
-    union {
-        const void *in;
-        void *out;
-    } bytes = {.in = r->bytes};
-    return MHD_create_response_from_buffer(r->n, bytes.out, MHD_RESPMEM_MUST_COPY);
-}
-
-static enum MHD_Result queue_reply(struct o3_request *rq) {
-    if (!rq->reply) return MHD_NO;
-    rq->is_queued = true;
-    return MHD_queue_response(rq->mhd, (unsigned)rq->status, rq->reply);
-}
-
-static void reply_error(struct o3_request *rq, int status, const char *json) {
-    const struct o3_reply r = {.status = status, .content_type = "application/json", .bytes = json, .n = strlen(json)};
-    o3_request_reply(rq, &r);
-}
-
-void o3_request_reply(struct o3_request *rq, const struct o3_reply *r) {
-    if (rq->is_answered || rq->is_streaming) return;
-    struct MHD_Response *m = compressed(rq, r);
-    bool is_gzip = m;
-    if (!m) m = plain(r);
-    if (m) add_headers(m, r, is_gzip);
-    if (m) add_common_headers(rq->server, m);
-    rq->status = r->status;
-    rq->reply = m;
-    rq->is_answered = true;
-    rq->is_cut = !m;
-    move_connection(rq->server, rq->connection, SENDING);
-    resume(rq);
-}
-
-/* --- streams --- */
-
-static ssize_t read_stream(void *ctx, uint64_t pos, char *to, size_t max) {
-    (void)pos;
-    struct o3_request *rq = ctx;
-    size_t n = rq->out.len - rq->out_from;
-    if (n > max) n = max;
-    if (n) {
-        memcpy(to, rq->out.p + rq->out_from, n);
-        rq->out_from += n;
-        return (ssize_t)n;
-    }
-    if (rq->is_cut) return MHD_CONTENT_READER_END_WITH_ERROR;
-    if (rq->is_answered) return MHD_CONTENT_READER_END_OF_STREAM;
-    suspend(rq);
-    return 0;
-}
-
-void o3_request_stream(struct o3_request *rq, int status, const char *content_type) {
-    if (rq->is_answered || rq->is_streaming) return;
-    rq->is_streaming = true;
-    rq->status = status;
-    rq->reply = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, STREAM_BLOCK, read_stream, rq, NULL);
-    if (rq->reply && content_type) MHD_add_response_header(rq->reply, MHD_HTTP_HEADER_CONTENT_TYPE, content_type);
-    if (rq->reply) add_common_headers(rq->server, rq->reply);
-    rq->is_cut = !rq->reply;
-    resume(rq);
-}
-
-static void drop_sent(struct o3_request *rq) {
-    if (rq->out_from < rq->out.len / 2 || !rq->out_from) return;
-    rq->out.len -= rq->out_from;
-    memmove(rq->out.p, rq->out.p + rq->out_from, rq->out.len);
-    rq->out_from = 0;
-}
-
-void o3_request_write(struct o3_request *rq, const char *bytes, size_t n) {
-    if (!rq->is_streaming || rq->is_answered || rq->is_cut) return;
-    drop_sent(rq);
-    if (o3_buf_add(&rq->out, bytes, n) < 0) rq->is_cut = true;
-    resume(rq);
-}
-
-static void let_go(struct o3_request *rq) {
-    if (rq->is_answered) return;
-    rq->is_answered = true;
-    move_connection(rq->server, rq->connection, SENDING);
-    resume(rq);
-}
-
-void o3_request_end(struct o3_request *rq) {
-    if (rq->is_streaming) let_go(rq);
-}
-
-void o3_request_abort(struct o3_request *rq) {
-    rq->is_cut = true;
-    let_go(rq);
-}
-
 /* --- requests --- */
 
 static enum MHD_Result begin_request(struct o3_server *s, struct MHD_Connection *mhd, const char *method,
@@ -345,8 +120,8 @@ static enum MHD_Result begin_request(struct o3_server *s, struct MHD_Connection 
     int64_t n;
     if (!length || (o3_int_parse(length, &n) && n >= 0 && (uint64_t)n <= s->p.max_body)) return MHD_YES;
     /* Answered before the body is sent: libmicrohttpd then closes the connection and reads none of it. */
-    reply_error(rq, MHD_HTTP_CONTENT_TOO_LARGE, "{\"error\":\"the request body is over the limit\"}\n");
-    return queue_reply(rq);
+    o3_hs_reply_error(rq, MHD_HTTP_CONTENT_TOO_LARGE, "{\"error\":\"the request body is over the limit\"}\n");
+    return o3_hs_queue(rq);
 }
 
 static enum MHD_Result take_body(struct o3_request *rq, const char *bytes, size_t *n) {
@@ -361,9 +136,9 @@ static enum MHD_Result take_body(struct o3_request *rq, const char *bytes, size_
 
 static enum MHD_Result answer(struct o3_request *rq) {
     if (rq->is_queued) return MHD_YES;
-    if (rq->reply) return queue_reply(rq);
+    if (rq->reply) return o3_hs_queue(rq);
     if (rq->is_cut) return MHD_NO;
-    suspend(rq);
+    o3_hs_suspend(rq);
     return MHD_YES;
 }
 
@@ -376,11 +151,11 @@ static enum MHD_Result on_request(void *ctx, struct MHD_Connection *mhd, const c
     if (*n_upload) return take_body(rq, upload, n_upload);
     if (rq->is_handled || rq->is_answered) return answer(rq);
     if (rq->is_body_too_large) {
-        reply_error(rq, MHD_HTTP_CONTENT_TOO_LARGE, "{\"error\":\"the request body is over the limit\"}\n");
+        o3_hs_reply_error(rq, MHD_HTTP_CONTENT_TOO_LARGE, "{\"error\":\"the request body is over the limit\"}\n");
         return answer(rq);
     }
     rq->is_handled = true;
-    move_connection(s, rq->connection, SERVED);
+    o3_hs_move(s, rq->connection, SERVED);
     s->p.handle(s->p.ctx, rq);
     return answer(rq);
 }
@@ -391,9 +166,9 @@ static void on_completed(void *ctx, struct MHD_Connection *mhd, void **slot, enu
     struct o3_request *rq = *slot;
     if (!rq) return;
     *slot = NULL;
-    unwatch_client(rq);
+    o3_hs_unwatch(rq);
     TAILQ_REMOVE(&s->requests, rq, link);
-    move_connection(s, rq->connection, WAITING);
+    o3_hs_move(s, rq->connection, WAITING);
     if (rq->is_handled && !rq->is_answered && s->p.on_gone) s->p.on_gone(s->p.ctx, rq, rq->tag);
     if (rq->reply) MHD_destroy_response(rq->reply);
     o3_buf_done(&rq->body);
@@ -513,7 +288,7 @@ static int attach(struct o3_server *s, struct o3_err *e) {
     s->gone_fd = epoll_create1(EPOLL_CLOEXEC);
     if (s->gone_fd < 0) return o3_err_set(e, O3_E_IO, "epoll: %s", strerror(errno));
     int r = o3_loop_add_fd(s->loop, s->epoll_fd, on_readable, s);
-    if (!r) r = o3_loop_add_fd(s->loop, s->gone_fd, on_client_gone, s);
+    if (!r) r = o3_loop_add_fd(s->loop, s->gone_fd, o3_hs_on_client_gone, s);
     if (!r) r = o3_loop_add_wait(s->loop, on_wait, s);
     return r ? o3_err_set(e, r, "the loop has no room for another server") : 0;
 }
@@ -551,7 +326,7 @@ void o3_server_free(struct o3_server *s) {
     struct o3_request *rq;
     TAILQ_FOREACH(rq, &s->requests, link) {
         rq->is_cut = true;
-        resume(rq);
+        o3_hs_resume(rq);
     }
     if (s->daemon) MHD_stop_daemon(s->daemon);
     if (s->gone_fd >= 0) close(s->gone_fd);

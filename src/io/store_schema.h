@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_IO_STORE_SCHEMA_H
 #define O3_IO_STORE_SCHEMA_H
-/* The tables of the store, and where each column of a sample lies in its struct. For store.c alone. */
+/* The tables of the store, and where each column of a sample lies in its struct. For store.c and store_samples.c. */
 #include <stddef.h>
 #include "o3/sample.h"
 

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #ifndef O3_SIDECAR_INTERNAL_H
 #define O3_SIDECAR_INTERNAL_H
-/* What the files of src/sidecar share. Flow: control.c (what is loaded) -> schedule.c (whose turn, may we; haste.c:
- * sooner, on suspicion) -> probing.c (one probe) or around.c (what shows without one) -> judge.c (sample to verdict) ->
- * publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
+/* What the files of src/sidecar share. Flow: control.c, listed.c (what is loaded) -> schedule.c (whose turn, may we;
+ * haste.c: sooner, on suspicion) -> probing.c (one probe) or around.c (what shows without one) -> judge.c (sample to
+ * verdict) -> publish.c (verdict to preset); report.c tells, sidecar.c holds the ends together. */
 #include "o3/gate.h"
 #include "o3/judge.h"
 #include "o3/plan.h"
@@ -17,6 +17,7 @@
 #define O3_RUNNERS_MAX 32
 #define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
+#define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 
 enum skip {
     SKIP_NONE,
@@ -248,8 +249,6 @@ void o3_sc_event(struct o3_sidecar *s, enum o3_event_id ev, const struct o3_fiel
 struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name);
 void o3_sc_free_model(struct model *m);
 bool o3_sc_is_probed(const struct o3_sidecar *s, const struct model *m); /* its probe is in flight */
-/* NULL when there is no room. */
-struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now);
 bool o3_sc_take_restored(struct o3_sidecar *s, const char *key, struct o3_buf *ret);
 void o3_sc_save_budget(struct o3_sidecar *s);
 const char *o3_sc_find_restored(const struct o3_sidecar *s, const char *key); /* NULL none */
@@ -259,12 +258,19 @@ void o3_sc_keep_state(struct o3_sidecar *s, const char *key, const char *value, 
 /* control.c */
 void o3_sc_control_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const char *text, struct o3_now now);
-void o3_sc_show_listed(struct o3_sidecar *s, struct model *m); /* as it was listed last, in the metrics */
 void o3_sc_read_sockets(struct o3_sidecar *s, int64_t now_ns);
 /* Another server may answer now: its version is asked for first of all, so that no sample is put down to the old one.
  */
 void o3_sc_version_wanted(struct o3_sidecar *s, int64_t now_ns);
 bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns);
+
+/* listed.c */
+void o3_sc_apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list, struct o3_now now);
+bool o3_sc_has_namesakes(const struct o3_ollama_models *list); /* two models under one name */
+void o3_sc_match_runners(struct o3_sidecar *s, struct o3_now now);
+void o3_sc_show_listed(struct o3_sidecar *s, struct model *m); /* as it was listed last, in the metrics */
+/* NULL when there is no room. */
+struct model *o3_sc_add_model(struct o3_sidecar *s, const struct o3_ollama_model *ps, struct o3_now now);
 
 /* library.c */
 void o3_sc_library_wanted(struct o3_sidecar *s, struct o3_now now); /* a look at /api/tags, before the next probe */

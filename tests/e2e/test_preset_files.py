@@ -86,24 +86,23 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
     assert len(sidecar.samples(MODEL)) > 30
 
 
-QUICK = {**FAST, "drift.baseline_samples": 8}
+QUICK = harness.QUICK
 
 
 def failed_writes(sidecar):
     return sidecar.metrics().sum("o3_preset_writes_total", result="failed")
 
 
-def test_missing_preset_folder(start, simulator, tmp_path):
+def test_missing_preset_folder(start, ollama, knowing, tmp_path):
     """The folder is made, or the failure is told and tried again; in both cases the rest goes on."""
     published = tmp_path / "not" / "there" / "presets.yaml"
-    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.file": str(published)})
+    sidecar = start(Sidecar, ollama.url, knowing({**QUICK, "publish.file": str(published)}))
     harness.wait_for("an outcome", lambda: published.exists() or failed_writes(sidecar) > 0)
     if not published.exists():
         assert "preset_write_failed" in sidecar.log
         published.parent.mkdir(parents=True)
         harness.wait_for("the file after the folder came", published.exists, 180)
     assert presets(published)["model"] == MODEL
-    assert (sidecar.results / "defaults" / f"{STEM}.yaml").exists()
 
 
 def failed_because(sidecar, target):
@@ -146,7 +145,7 @@ def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
     assert sidecar.stop() == 0
 
 
-def test_preset_folder_of_somebody_else(start, simulator, tmp_path):
+def test_preset_folder_of_somebody_else(start, ollama, knowing, tmp_path):
     """EACCES: named, and tried again until somebody opens the folder."""
     folder = tmp_path / "theirs"
     folder.mkdir(mode=0o555)
@@ -155,7 +154,7 @@ def test_preset_folder_of_somebody_else(start, simulator, tmp_path):
         if not shutil.which("setpriv"):
             pytest.skip("setpriv is not installed, and root may write everywhere")
         wrap = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]
-    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.file": str(folder / "presets.yaml")}, wrap=wrap)
+    sidecar = start(Sidecar, ollama.url, knowing({**QUICK, "publish.file": str(folder / "presets.yaml")}), wrap=wrap)
     harness.wait_for("a failed write", lambda: failed_because(sidecar, "file") == {"denied"}, 120)
     sidecar.wait_log("preset_write_failed.*Permission denied.*target=file.*reason=denied")
     folder.chmod(0o755)
@@ -163,32 +162,27 @@ def test_preset_folder_of_somebody_else(start, simulator, tmp_path):
     assert [p.name for p in folder.iterdir()] == ["presets.yaml"]
 
 
-def test_what_is_there_is_not_written_again(start, simulator, tmp_path):
+def test_what_is_there_is_not_written_again(start, ollama, knowing, tmp_path):
     places = {"file": tmp_path / "presets.yaml", "folder": tmp_path / "presets"}
     config = {**QUICK, "publish.file": str(places["file"]), "publish.folder": str(places["folder"])}
-    first = start(Sidecar, simulator.url, config)
+    first = start(Sidecar, ollama.url, knowing(config))
     watched = [places["file"], places["folder"] / "..data"]
     harness.wait_for("both places", lambda: all(p.exists() for p in watched), 120)
     for target in places:
         first.wait_metric("o3_preset_writes_total", lambda v: v and v >= 1, target=target, result="written")
     first.kill()
     before = [os.lstat(p) for p in watched]
-    # Nothing new is measured: what is known at the start is offered.
-    again = start(Sidecar, simulator.url, {**config, "results.path": str(first.results), "probe.interval": "1h"})
+    again = start(Sidecar, ollama.url, first.config)
     for target in places:
         again.wait_metric("o3_preset_writes_total", lambda v: v == 1, target=target, result="unchanged")
         assert again.metrics().get("o3_preset_writes_total", target=target, result="written") is None
     assert [(s.st_ino, s.st_mtime_ns) for s in before] == [(s.st_ino, s.st_mtime_ns) for s in map(os.lstat, watched)]
 
 
-def test_another_place_after_a_reload_and_the_budget(start, simulator, tmp_path):
+def test_another_place_after_a_reload_and_the_budget(start, ollama, knowing, tmp_path):
     """The second place gets what is known at once; the third has to wait, for the budget of the hour is spent."""
     first, second, third = (tmp_path / name for name in ("first.yaml", "second.yaml", "third.yaml"))
-    config = {**QUICK, "probe.interval": "1h", "publish.writes_per_hour": 2, "publish.file": str(first)}
-    old = start(Sidecar, simulator.url, {**QUICK, "publish.file": str(tmp_path / "old.yaml")})
-    old.wait_log("preset_written")
-    assert old.stop() == 0
-    sidecar = start(Sidecar, simulator.url, {**config, "results.path": str(old.results)})
+    sidecar = start(Sidecar, ollama.url, knowing({**QUICK, "publish.writes_per_hour": 2, "publish.file": str(first)}))
     harness.wait_for("the first place", first.exists)
 
     def move(path):

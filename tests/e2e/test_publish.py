@@ -7,7 +7,6 @@ import gzip
 import hashlib
 import json
 import os
-import shutil
 import socket
 import threading
 
@@ -17,11 +16,11 @@ import yaml
 import harness
 from fakes import api_server
 from fakes.api_server import ApiServer
-from harness import FAST, Sidecar, Simulator, wait_for
+from harness import Sidecar, Simulator, wait_for
 
 MODEL = Simulator.MODEL
 STEM = "sim-small_latest"
-QUICK = {**FAST, "drift.baseline_samples": 8, "models.include": [MODEL]}
+QUICK = harness.QUICK
 TOKEN = "good-token"
 
 
@@ -55,37 +54,6 @@ def api(tmp_path):
 @pytest.fixture
 def account(tmp_path, api):
     return Account(tmp_path, api)
-
-
-@pytest.fixture(scope="module")
-def learned(tmp_path_factory):
-    """The results folder of a sidecar that has measured and decided, and stopped in order: what is learned once is known in
-    all tests, which publish it from the moment they start."""
-    folder = tmp_path_factory.mktemp("learned")
-    with harness.started(Simulator, folder) as simulator, harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
-        sidecar.wait_log("preset_written", 120)
-        assert sidecar.stop() == 0
-        return sidecar.results
-
-
-@pytest.fixture(scope="module")
-def ollama(tmp_path_factory):
-    """A server on which nothing is loaded: nothing new is measured."""
-    with harness.started(Simulator, tmp_path_factory.mktemp("ollama"), load=None) as simulator:
-        yield simulator
-
-
-@pytest.fixture
-def knowing(tmp_path, learned):
-    """knowing(config): the same with a results folder of its own in which everything is known."""
-    count = iter(range(100))
-
-    def copy(config):
-        results = tmp_path / f"known{next(count)}"
-        shutil.copytree(learned, results)
-        return {**config, "results.path": str(results)}
-
-    return copy
 
 
 def environment(server):
@@ -167,6 +135,16 @@ def test_presets_reach_the_configmap_and_its_readers(start, simulator, api, acco
     api.object["data"][f"{STEM}.yaml"] = api.object["data"][f"{STEM}.yaml"].replace("num_ctx: ", "num_ctx: 1")
     remount(api, mounted)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 0, limit_s=30, model=MODEL, preset="balanced")
+
+    # Where nothing is mounted any more nobody sees a preset, whatever was seen before.
+    api.object["data"][f"{STEM}.yaml"] = api.object["data"][f"{STEM}.yaml"].replace("num_ctx: 1", "num_ctx: ")
+    remount(api, mounted)
+    wait_for("the comparison", lambda: set(seen().values()) == {True})
+    os.unlink(mounted / "..data")
+    for name in os.listdir(mounted):
+        if not name.startswith(".."):
+            os.unlink(mounted / name)
+    wait_for("the comparison", lambda: set(seen().values()) == {False})
 
     assert {(m, p.partition("?")[0]) for m, p, _ in api.requests} == {("GET", api_server.PATH), ("PATCH", api_server.PATH)}
     for text in (sidecar.log, sidecar.get("/config").text, sidecar.get("/metrics").text, sidecar.get("/api/v1/events").text):
@@ -329,12 +307,12 @@ def test_folder_is_swapped_as_a_whole(start, ollama, knowing, tmp_path):
     reader.start()
     wait_for("the folder", lambda: key.exists() and flat.exists(), 120)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 1, model=MODEL, preset="max_context")
-    for primary in ("none:1b", MODEL, "none:1b", MODEL):
+    for include in ([], [MODEL], [], [MODEL]):
         before = os.readlink(folder / "..data")
-        sidecar.write_config({**sidecar.config, "publish.primary_model": primary})
+        sidecar.write_config({**sidecar.config, "models.include": include})
         sidecar.reload()
         wait_for("the next version", lambda: os.readlink(folder / "..data") != before)
-        wait_for("its keys", lambda: flat.exists() == (primary == MODEL) and flat.is_symlink() == (primary == MODEL))
+        wait_for("its keys", lambda: flat.exists() == flat.is_symlink() == bool(include))
     wait_for("no old version", lambda: len([p for p in folder.iterdir() if p.name.startswith("..o3-")]) == 1)
     over.set()
     reader.join()
@@ -383,7 +361,7 @@ def test_a_new_pod_knows_what_the_old_one_knew(start, api, account):
 
 def test_a_start_without_a_server_does_not_stop_the_probes(start, simulator, api, account):
     api.stop()
-    sidecar = serve(start, simulator.url, api, account.config(**{"publish.state": True}))
+    sidecar = serve(start, simulator.url, api, account.config(**{"publish.state": True, "kubernetes.timeout": "1s"}))
     assert sidecar.get("/-/ready").status_code == 200
     sidecar.wait_sum("o3_probes_total", 1, limit_s=120)
     assert "could not be read in time" in sidecar.log

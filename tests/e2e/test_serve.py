@@ -34,20 +34,6 @@ def test_probes_appear_in_the_metrics(sidecar):
     assert metrics.get("process_virtual_memory_bytes") > metrics.get("process_resident_memory_bytes")
 
 
-def test_metrics_answer_while_ollama_stands_still(sidecar, simulator):
-    """A stopped process accepts connections and answers nothing. How long an answer takes is for ./dev bench."""
-    sidecar.wait_sum("o3_probes_total", 1)
-    simulator.send(signal.SIGSTOP)
-    try:
-        harness.wait_for("a request that hangs", lambda: sidecar.json("/api/v1/status")["probing"])
-        for path in ("/metrics", "/", "/api/v1/status", "/-/ready"):
-            for _ in range(5):
-                assert sidecar.get(path).status_code == 200, path
-    finally:
-        simulator.send(signal.SIGCONT)
-    sidecar.wait_sum("o3_probes_total", 2, result="ok")
-
-
 def test_the_host_shows_in_the_metrics(start):
     metrics = start(Sidecar, NOBODY).metrics()
     assert metrics.get("o3_host_memory_available_bytes") > 0

@@ -369,8 +369,8 @@ static void test_nonsense_is_refused(void **state) {
                                          "{\"kind\":\"ConfigMap\",\"metadata\":{}}",
                                          "{\"kind\":\"ConfigMap\",\"metadata\":\"x\"}",
                                          "{\"kind\":\"ConfigMap\",\"metadata\":{\"resourceVersion\":7}}",
-                                         "{\"kind\":\"ConfigMap\",\"metadata\":{\"resourceVersion\":\"1\"},"
-                                         "\"data\":{\"a\":1}}"};
+                                         ("{\"kind\":\"ConfigMap\",\"metadata\":{\"resourceVersion\":\"1\"},"
+                                          "\"data\":{\"a\":1}}")};
     want(r, 4096);
     for (size_t i = 0; i < sizeof BODIES / sizeof *BODIES; i++) {
         struct o3_configmap_request rq;

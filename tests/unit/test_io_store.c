@@ -329,8 +329,8 @@ static void become_oneself(void) {
 static void a_store_that_cannot_be_written_to_is_read(void **state) {
     (void)state;
     struct o3_store *s = open_store();
-    struct o3_sample v = sample("a", 1), *out;
-    size_t n;
+    struct o3_sample v = sample("a", 1), *out = NULL;
+    size_t n = 0;
     struct o3_err e;
     assert_int_equal(o3_store_add_samples(s, &v, 1, NULL), 0);
     o3_store_close(s);
