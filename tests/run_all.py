@@ -31,8 +31,8 @@ NAMED = ("real", "k8s", "prom3")
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
 LONG = ("test_live", "test_publish", "test_survival", "test_bad_ollama", "test_store", "test_preset_files", "test_serve", "test_web_config", "test_page",
-        "test_container", "test_image", "test_slow_clients", "test_ack", "test_data", "test_validity", "test_demo",
-        "test_prometheus")
+        "test_container", "test_image", "test_slow_clients", "test_ack", "test_data", "test_validity", "test_demo", "test_prometheus",
+        "test_cardinality", "test_debian_package")
 
 
 @dataclasses.dataclass

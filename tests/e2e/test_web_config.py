@@ -3,6 +3,7 @@
 
 import base64
 import concurrent.futures
+import http.client
 import os
 import resource
 import shutil
@@ -123,6 +124,64 @@ def test_guessing_is_limited_and_does_not_lock_out_who_is_known(start, simulator
     assert sidecar.get("/metrics").status_code == 200
     assert sidecar.log.count("event=sign_in_refused") == 1 and "guess-" not in sidecar.log and "user-" not in sidecar.log
     assert sidecar.stop() == 0
+
+
+def ask(sidecar, method, path, authorization, source="127.0.0.1"):
+    """(status, headers), from an address of the loopback network."""
+    connection = http.client.HTTPConnection("127.0.0.1", sidecar.port, timeout=harness.LIMIT_S, source_address=(source, 0))
+    try:
+        connection.request(method, path, headers={"Authorization": authorization})
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status, reply.headers
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("has_users", [False, True], ids=["token only", "with users"])
+def test_guessing_a_token_is_limited(start, simulator, pki, has_users):
+    path, method = ("/metrics", "GET") if has_users else ("/-/reload", "POST")
+    config = {"web.token": TOKEN, **({"web.config_file": str(write_web(pki, basic_auth_users={"prom": HASH}))} if has_users else {})}
+    sidecar = start(Sidecar, simulator.url, {**FAST, **config})
+    right, guess = f"Bearer {TOKEN}", lambda i: f"Bearer guess-{i}"
+    assert ask(sidecar, method, path, right, "127.0.0.3")[0] == 200
+    codes = []
+    for i in range(40):
+        status, headers = ask(sidecar, method, path, guess(i), "127.0.0.3")
+        codes.append(status)
+    assert codes[0] == 401 and codes[-1] == 429 and set(codes) == {401, 429} and codes.count(401) < 20
+    assert 1 <= int(headers["Retry-After"]) <= 60
+    # Who was right before goes on, from the same address, too; so does everybody at another one.
+    assert ask(sidecar, method, path, right, "127.0.0.3")[0] == 200
+    assert ask(sidecar, method, path, right, "127.0.0.4")[0] == 200
+    # A right guess of a client that is limited is not told apart from a wrong one.
+    for i in range(40):
+        last = ask(sidecar, method, path, guess(i), "127.0.0.5")[0]
+    assert last == 429 == ask(sidecar, method, path, right, "127.0.0.5")[0]
+    if has_users:
+        scrape = f"Basic {base64.b64encode(f'prom:{PASSWORD}'.encode()).decode()}"
+        assert ask(sidecar, "GET", "/metrics", scrape, "127.0.0.5")[0] == 429
+        assert ask(sidecar, "GET", "/metrics", scrape, "127.0.0.6")[0] == 200
+        metrics = Metrics(requests.get(sidecar.url + "/metrics", auth=("prom", PASSWORD), timeout=harness.LIMIT_S).text)
+    else:
+        metrics = sidecar.metrics()
+    assert metrics.get("o3_web_sign_ins_total", result="limited") > 20 and metrics.get("o3_web_sign_ins_total", result="wrong") >= 2
+    assert "event=sign_in_refused" in sidecar.log and "guess-" not in sidecar.log and TOKEN not in sidecar.log
+    assert sidecar.stop() == 0
+
+
+def test_a_stop_does_not_wait_for_a_costly_check(start, simulator, pki):
+    """Nothing interrupts bcrypt, which takes seconds at this cost; the stop ends in order without it."""
+    web = write_web(pki, basic_auth_users={"prom": HASH, "slow": HASH.replace("$04$", "$14$")})
+    sidecar = start_guarded(start, simulator, web)
+    sidecar.wait_log("event=config_warning .*cost 14")
+    with socket.create_connection(("127.0.0.1", sidecar.port), timeout=10) as s:
+        credentials = base64.b64encode(b"slow:x").decode()
+        s.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n".encode())
+        harness.wait_for("the check's thread", lambda: len(os.listdir(f"/proc/{sidecar.pid}/task")) >= 3)
+        assert sidecar.stop() == 0
+    assert "event=stopped" in sidecar.log and "ending without it" not in sidecar.log
+    assert harness.run_o3("check-config", "--web.config.file", web).stderr.count("a hash of cost 14") == 1
 
 
 def test_many_first_requests_share_one_check(start, simulator, pki):

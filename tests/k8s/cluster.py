@@ -29,6 +29,8 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - {level: Metadata, userGroups: ["system:serviceaccounts"]}
+- {level: None, userGroups: ["system:masters"]}
+- {level: Metadata, resources: [{resources: [configmaps]}]} # the server does not know who
 - {level: None}
 """
 
@@ -98,14 +100,14 @@ class Client:
 class Cluster:
     """Both servers; start() again after stop() keeps ports, keys and objects."""
 
-    def __init__(self, folder, flags=()):
+    def __init__(self, folder, flags=(), host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
-        self.flags = list(flags)
+        self.flags, self.host = list(flags), host
         make_certificates(self.folder)
         (self.folder / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
         (self.folder / "audit.yaml").write_text(AUDIT)
         self.etcd_port, self.peer_port, self.port = free_port(), free_port(), free_port()
-        self.url = f"https://127.0.0.1:{self.port}"
+        self.url = f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
         self.ca = self.folder / "ca.crt"
         # Its writes are listed under this name, as those of the chart would be.
         self.admin = Client(self.url, ADMIN, self.ca, "helm")
@@ -122,10 +124,11 @@ class Cluster:
     def start_api(self):
         at = lambda name: self.folder / name
         self.api = Process([SERVERS / "kube-apiserver", f"--etcd-servers=http://127.0.0.1:{self.etcd_port}",
-                            "--bind-address=127.0.0.1", "--advertise-address=127.0.0.1", f"--secure-port={self.port}",
+                            f"--bind-address={self.host}", f"--advertise-address={self.host}", f"--secure-port={self.port}",
                             f"--cert-dir={self.folder}", f"--tls-cert-file={at('tls.crt')}", f"--tls-private-key-file={at('tls.key')}",
                             f"--service-account-issuer={ISSUER}", f"--service-account-key-file={at('sa.key')}",
-                            f"--service-account-signing-key-file={at('sa.key')}", "--service-cluster-ip-range=10.0.0.0/24",
+                            f"--service-account-signing-key-file={at('sa.key')}",
+                            f"--service-cluster-ip-range={'fd00:10::/112' if ':' in self.host else '10.0.0.0/24'}",
                             "--authorization-mode=RBAC", f"--token-auth-file={at('tokens.csv')}",
                             f"--audit-policy-file={at('audit.yaml')}", f"--audit-log-path={at('audit.log')}",
                             "--endpoint-reconciler-type=none", "--allow-privileged=true", *self.flags], self.folder, "kube-apiserver")
@@ -179,13 +182,24 @@ class Place:
         self.path = f"{self.root}/configmaps/{self.CONFIGMAP}"
         self.rbac = f"/apis/rbac.authorization.k8s.io/v1/namespaces/{namespace}"
         cluster.namespace(namespace, **labels)
+        self.fill()
+
+    def fill(self):
         self.make_configmap()
         self.admin.make(f"{self.root}/serviceaccounts", {"metadata": {"name": self.ACCOUNT}})
         self.admin.make(f"{self.rbac}/roles", {"metadata": {"name": self.ACCOUNT}, "rules": self.rules("get", "patch")})
         self.admin.make(f"{self.rbac}/rolebindings", {
             "metadata": {"name": self.ACCOUNT},
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": self.ACCOUNT},
-            "subjects": [{"kind": "ServiceAccount", "name": self.ACCOUNT, "namespace": namespace}]})
+            "subjects": [{"kind": "ServiceAccount", "name": self.ACCOUNT, "namespace": self.namespace}]})
+
+    def make_ours(self, objects):
+        """The ConfigMap, account, Role and binding of a rendered chart {(kind, name): object}."""
+        paths = {"ConfigMap": f"{self.root}/configmaps", "ServiceAccount": f"{self.root}/serviceaccounts",
+                 "Role": f"{self.rbac}/roles", "RoleBinding": f"{self.rbac}/rolebindings"}
+        for (kind, _), made in objects.items():
+            if kind in paths:
+                self.admin.make(paths[kind], made)
 
     def rules(self, *verbs):
         return [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [self.CONFIGMAP], "verbs": list(verbs)}]
@@ -232,38 +246,26 @@ class Place:
         assert reply.status_code == 200, reply.text
         return reply.json()
 
-    def audited(self):
-        """[(verb, resource, name, status)] of every request of the account, as the server noted them down."""
-        user = f"system:serviceaccount:{self.namespace}:{self.ACCOUNT}"
+    def audited(self, user=None):
+        """[(verb, resource, name, status)] of every request of the account, or of another user in this namespace ("": of those
+        whose token is not good), as the server noted them down."""
+        user = f"system:serviceaccount:{self.namespace}:{self.ACCOUNT}" if user is None else user
         log = self.cluster.folder / "audit.log"
         events = [json.loads(line) for line in log.read_text().splitlines() if line.endswith("}")] if log.exists() else []
         return [(e["verb"], e["objectRef"]["resource"], e["objectRef"].get("name"), e["responseStatus"]["code"])
-                for e in events if e["user"]["username"] == user]
+                for e in events if e["user"].get("username", "") == user and (user or e["objectRef"]["namespace"] == self.namespace)]
+
+    def versions_since(self, version):
+        """Every state of the ConfigMap after a resourceVersion, oldest first: a watch that begins in the past."""
+        query = f"watch=true&resourceVersion={version}&timeoutSeconds=2&fieldSelector=metadata.name%3D{self.CONFIGMAP}"
+        reply = self.admin.get(f"{self.root}/configmaps?{query}")
+        assert reply.status_code == 200, reply.text
+        events = [json.loads(line) for line in reply.text.splitlines()]
+        assert all(e["type"] in ("ADDED", "MODIFIED", "DELETED") for e in events), events
+        return [e["object"] for e in events]
 
     def put_by_other(self, **data):
         """Somebody else's write; moves the resourceVersion."""
         reply = self.admin.patch(self.path, {"data": data}, headers={"User-Agent": "kubectl"})
         assert reply.status_code == 200, reply.text
         return reply.json()
-
-
-class Account:
-    """The folder of a projected token volume, as the kubelet lays it out: `..data` is swapped as a whole."""
-
-    def __init__(self, folder, place, token=None):
-        self.folder, self.place, self.count = pathlib.Path(folder), place, 0
-        self.folder.mkdir(parents=True)
-        for name in ("token", "ca.crt", "namespace"):
-            (self.folder / name).symlink_to(f"..data/{name}")
-        self.write(token or place.token())
-
-    def write(self, token):
-        self.count += 1
-        version = self.folder / f"..version_{self.count}"
-        version.mkdir()
-        (version / "token").write_text(token)
-        (version / "ca.crt").write_text(self.place.cluster.ca.read_text())
-        (version / "namespace").write_text(self.place.namespace)
-        new = self.folder / "..data_tmp"
-        new.symlink_to(version.name)
-        new.rename(self.folder / "..data")

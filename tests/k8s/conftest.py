@@ -2,20 +2,26 @@
 import itertools
 import os
 import re
+import signal
+import sys
 import uuid
 
 import pytest
 
-from cluster import SERVERS, Account, Cluster, Place
-from harness import Sidecar
-from publishing import configuration
+import harness
+
+sys.path.append(str(harness.ROOT / "tests/helm"))  # charts.py
+
+from cluster import SERVERS, Cluster, Place  # noqa: E402
+from harness import Sidecar  # noqa: E402
+from kubelet import Account  # noqa: E402
+from publishing import configuration  # noqa: E402
 
 
 @pytest.fixture(scope="session")
 def cluster(tmp_path_factory):
     assert (SERVERS / "kube-apiserver").exists(), "no API server to test against: run these tests by ./dev test k8s"
-    folder = tmp_path_factory.mktemp("cluster")
-    cluster = Cluster(folder)
+    cluster = Cluster(tmp_path_factory.mktemp("cluster"))
     try:
         yield cluster
     finally:
@@ -35,15 +41,36 @@ def pytest_runtest_makereport(item):
 
 
 @pytest.fixture
-def place(cluster, request):
-    """A namespace of this test alone, with the sidecar's ConfigMap, ServiceAccount and Role."""
+def namespace(request):
+    """A name of this test alone."""
     name = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")[:40].strip("-")
-    return Place(cluster, f"{name}-{next(NUMBERS)}")
+    return f"{name}-{next(NUMBERS)}"
+
+
+@pytest.fixture
+def place(cluster, namespace):
+    """A namespace with the sidecar's ConfigMap, ServiceAccount and Role."""
+    return Place(cluster, namespace)
+
+
+@pytest.fixture
+def narrow(tmp_path):
+    """A server of its own that serves one request at a time and gives each 5 s."""
+    folder = tmp_path / "narrow"
+    folder.mkdir()
+    cluster = Cluster(folder, ["--enable-priority-and-fairness=false", "--max-requests-inflight=1",
+                               "--max-mutating-requests-inflight=1", "--request-timeout=5s"])
+    try:
+        yield cluster
+    finally:
+        if cluster.etcd.is_running():
+            cluster.etcd.send(signal.SIGCONT)
+        cluster.close()
 
 
 @pytest.fixture
 def is_recording():
-    """Whether conversations are written anew rather than compared: O3_RECORD=1 ./dev test k8s"""
+    """Whether conversations are written anew rather than compared: ./dev record"""
     return os.environ.get("O3_RECORD") == "1"
 
 

@@ -61,5 +61,5 @@ class Recorder:
         if is_recording:
             path.write_text(json.dumps(document, indent=1, ensure_ascii=False) + "\n")
             return
-        assert path.exists(), f"no {path.name}: record it by O3_RECORD=1 ./dev test k8s"
-        assert document == json.loads(path.read_text()), f"{path.name}: the server answers otherwise; O3_RECORD=1 writes it anew"
+        assert path.exists(), f"no {path.name}: record it by ./dev record"
+        assert document == json.loads(path.read_text()), f"{path.name}: the server answers otherwise; ./dev record writes it anew"

@@ -1,16 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chart on a real API server with helm 3 and 4: install, write presets as the sidecar does, upgrade, roll back, uninstall."""
 
-import sys
-
 import pytest
 import yaml
 
+import charts
 import harness
-
-sys.path.insert(0, str(harness.ROOT / "tests/helm"))
-import charts  # noqa: E402
-from cluster import ADMIN, Client  # noqa: E402
+from cluster import ADMIN, Client
+from harness import Sidecar, Simulator
+from kubelet import Account, Mount
+from publishing import DOCUMENT, wait_written
 
 RELEASE = "o3"
 CONFIGMAP = "o3-ai-configs"
@@ -27,7 +26,7 @@ class Release:
     """helm with a kubeconfig of the cluster's administrator."""
 
     def __init__(self, cluster, folder, namespace, major):
-        self.cluster, self.namespace, self.major = cluster, namespace, major
+        self.cluster, self.admin, self.namespace, self.major = cluster, cluster.admin, namespace, major
         self.root = f"/api/v1/namespaces/{namespace}"
         self.path = f"{self.root}/configmaps/{CONFIGMAP}"
         self.kubeconfig = folder / "kubeconfig"
@@ -67,10 +66,13 @@ class Release:
         (subject,) = [s for b in bindings for s in b["subjects"]]
         return subject["name"]
 
+    def token(self):
+        reply = self.cluster.admin.make(f"{self.root}/serviceaccounts/{self.account()}/token", {"spec": {"expirationSeconds": 3600}})
+        return reply["status"]["token"]
+
     def sidecar(self):
         """A client with the account's token."""
-        reply = self.cluster.admin.make(f"{self.root}/serviceaccounts/{self.account()}/token", {"spec": {"expirationSeconds": 3600}})
-        return Client(self.cluster.url, reply["status"]["token"], self.cluster.ca)
+        return Client(self.cluster.url, self.token(), self.cluster.ca)
 
     def tune(self, **data):
         """A write as the sidecar's."""
@@ -125,32 +127,112 @@ def test_presets_survive(release, mode):
     release.tune(**later)
 
 
+def dotted(tree, above=""):
+    """{"probe": {"interval": "1s"}} -> {"probe.interval": "1s"}"""
+    flat = {}
+    for key, value in tree.items():
+        flat |= dotted(value, f"{above}{key}.") if isinstance(value, dict) else {above + key: value}
+    return flat
+
+
+@pytest.mark.timeout(800)
+def test_the_sidecar_itself_between_the_steps(release, start, simulator, tmp_path):
+    """`o3 serve` with the configuration and the account that the chart made: it writes, and goes on writing after each step."""
+    release.install(MODES["attach"])
+    account = Account(tmp_path / "account", release, release.token())
+    config = dotted(yaml.safe_load(release.get(f"{release.root}/configmaps/{RELEASE}-o3-sidecar-config").json()["data"]["o3.yaml"]))
+    assert config["publish.configmap"] == CONFIGMAP and config["publish.state"] is True
+    with Mount(tmp_path / "presets", release) as mount:
+        # What of it names places in the container, and how often it measures.
+        config = {**config, **harness.FAST, "web.listen": "127.0.0.1:0", "results.path": str(tmp_path / "o3_results"),
+                  "ollama.url": simulator.url, "publish.mounted": str(mount.folder), "publish.writes_per_hour": 60,
+                  "kubernetes.url": release.cluster.url, "kubernetes.token_file": str(account.folder / "token"),
+                  "kubernetes.ca_file": str(account.folder / "ca.crt")}
+        env = {"O3_KUBERNETES_POD_UID": "11111111-2222-4333-8444-555555555555"}
+        client = release.sidecar()
+        sidecar = start(Sidecar, simulator.url, config, env=env)
+        first = wait_written(release)
+        assert {k.rpartition(".")[2] for k in first} >= {"yaml", "num_ctx", "batch", "json"}
+        sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 1, limit_s=90, model=Simulator.MODEL, preset="balanced")
+
+        upgrade = {**MODES["attach"], "commonLabels": {"team": "ai"}}
+        for step, num_ctx in ((lambda: release.upgrade(upgrade), 16384), (lambda: release.helm("rollback", RELEASE, "1"), 8192)):
+            before = release.stored()["data"]
+            step()
+            assert release.stored()["data"] == before
+            simulator.load(Simulator.MODEL, num_ctx=num_ctx)
+            written = lambda: release.stored()["data"][DOCUMENT] != before[DOCUMENT]
+            harness.wait_for("a later write", written, 180, 0.5)
+        assert sidecar.stop() == 0
+    last = release.stored()["data"]
+    release.helm("uninstall", RELEASE)
+    assert release.stored()["data"] == last
+    assert client.get(release.path).status_code == 403  # the Role went
+
+
 def test_another_name_is_told(release):
     """A kept object belongs to the old release; without a name of its own the second one is refused, not overwritten."""
     release.install(MODES["attach"])
     release.tune(**PRESETS)
-    done = release.helm("install", "other", charts.CHART, values=MODES["attach"], check=False)
-    assert done.returncode != 0 and CONFIGMAP in done.stderr
+    for values in (MODES["attach"], MODES["bundled"]):
+        done = release.helm("install", "other", charts.CHART, values=values, check=False)
+        assert done.returncode != 0
+        assert f"the ConfigMap {CONFIGMAP} belongs to the release {RELEASE}" in done.stderr and "presets.configMap.name" in done.stderr
+        release.helm("uninstall", "other", check=False)
     assert release.stored()["data"] == PRESETS
-    release.helm("install", "other", charts.CHART, values={**MODES["attach"], "presets": {"configMap": {"name": "other-presets"}}})
+
+
+def test_two_releases_in_one_namespace(release):
+    """With a name of its own for the presets the second one has nothing in common with the first, whose end it outlives."""
+    own = {"presets": {"configMap": {"name": "other-presets"}}}
+    release.install(MODES["bundled"])
+    release.tune(**PRESETS)
+    release.helm("install", "other", charts.CHART, values={**MODES["bundled"], **own})
+    first, second = (set(charts.objects_of(release.helm("get", "manifest", name).stdout)) for name in (RELEASE, "other"))
+    assert first and len(first) == len(second) and not first & second
+    deployments = release.get(f"/apis/apps/v1/namespaces/{release.namespace}/deployments").json()["items"]
+    labels = [d["spec"]["template"]["metadata"]["labels"] for d in deployments]
+    for i, deployment in enumerate(deployments):  # no selector finds the other one's pods
+        selector = deployment["spec"]["selector"]["matchLabels"].items()
+        assert [selector <= l.items() for l in labels] == [j == i for j in range(2)]
+    release.helm("uninstall", RELEASE)
+    left = release.get(f"/apis/apps/v1/namespaces/{release.namespace}/deployments").json()["items"]
+    assert [d["metadata"]["labels"]["app.kubernetes.io/instance"] for d in left] == ["other"]
+    assert release.stored()["data"] == PRESETS
+
+
+def test_the_patch_puts_it_beside_ollama(release):
+    """Without helm for Ollama: the chart's patch on somebody's Deployment, by the server's own merge."""
+    release.install(MODES["attach"])
+    patch = yaml.safe_load(release.get(f"{release.root}/configmaps/{RELEASE}-o3-sidecar-attach").json()["data"]["patch.yaml"])
+    path = f"/apis/apps/v1/namespaces/{release.namespace}/deployments"
+    ollama = {"name": "ollama", "image": "ollama/ollama", "volumeMounts": [{"name": "models", "mountPath": "/root/.ollama"}]}
+    pod = {"serviceAccountName": "ollama", "initContainers": [{"name": "pull", "image": "pull"}], "containers": [ollama],
+           "volumes": [{"name": "models", "emptyDir": {}}]}
+    release.cluster.admin.make(path, {"metadata": {"name": "ollama"}, "spec": {
+        "selector": {"matchLabels": {"app": "ollama"}}, "template": {"metadata": {"labels": {"app": "ollama"}}, "spec": pod}}})
+    for _ in range(2):  # again: nothing is there twice
+        reply = release.cluster.admin.patch(f"{path}/ollama?fieldValidation=Strict", patch, "application/strategic-merge-patch+json")
+        assert reply.status_code == 200, reply.text
+    spec = reply.json()["spec"]["template"]["spec"]
+    assert [c["name"] for c in spec["containers"]] == ["ollama"] and spec["containers"][0]["volumeMounts"] == ollama["volumeMounts"]
+    assert sorted(c["name"] for c in spec["initContainers"]) == ["o3", "pull"]
+    (ours,) = [c for c in spec["initContainers"] if c["name"] == "o3"]
+    assert ours["restartPolicy"] == "Always"
+    volumes = [v["name"] for v in spec["volumes"]]
+    assert len(volumes) == len(set(volumes)) and {m["name"] for m in ours["volumeMounts"]} | {"models"} == set(volumes)
+    with_token = [c["name"] for c in spec["containers"] + spec["initContainers"]
+                  if "o3-token" in [m["name"] for m in c.get("volumeMounts", [])]]
+    assert with_token == ["o3"] and spec["automountServiceAccountToken"] is False
 
 
 def test_the_role_is_minimal(release):
+    """What such a Role allows, test_rbac.py holds, with the Role and the account of the chart."""
     release.install(MODES["attach"])
     rules = release.role()["rules"]
     assert rules == [{"apiGroups": [""], "resources": ["configmaps"], "resourceNames": [CONFIGMAP], "verbs": ["get", "patch"]}]
     client = release.sidecar()
-    codes = {
-        "get": client.get(release.path).status_code,
-        "get another": client.get(f"{release.root}/configmaps/kube-root-ca.crt").status_code,
-        "list": client.get(f"{release.root}/configmaps").status_code,
-        "create": client.send("POST", f"{release.root}/configmaps", {"metadata": {"name": "x"}}).status_code,
-        "put": client.send("PUT", release.path, release.stored()).status_code,
-        "delete": client.send("DELETE", release.path).status_code,
-        "patch": client.patch(release.path, {"data": {"a": "1"}}).status_code,
-        "secrets": client.get(f"{release.root}/secrets").status_code,
-    }
-    assert codes == {"get": 200, "get another": 403, "list": 403, "create": 403, "put": 403, "delete": 403, "patch": 200, "secrets": 403}
+    assert client.get(release.path).status_code == 200 and client.get(f"{release.root}/configmaps").status_code == 403
 
 
 # ---- Pod Security: a namespace that enforces "restricted" ----

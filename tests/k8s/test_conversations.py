@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The conversations that C tests replay, as a real API server has them today.
 
-O3_RECORD=1 ./dev test k8s writes the files; without it each must be what the server says.
+`./dev record` writes the files; `./dev test k8s` holds that each is what the server says.
 """
 
 import contextlib
@@ -12,7 +12,7 @@ import pytest
 import requests
 
 import harness
-from cluster import Cluster, Place
+from cluster import Place
 from conftest import FAILED
 from conversations import FOLDER, Recorder
 
@@ -198,19 +198,6 @@ def test_data_of_others(conversation):
             "data": {"notes.txt": "line 1\nline 2 \"quoted\" \u00fc\n"}, "binaryData": {"logo.png": "iVBORw0KGgo="}}
     assert conversation.place.admin.patch(conversation.place.path, body).status_code == 200
     assert "logo.png" in conversation.write(conversation.read())["binaryData"]
-
-
-@pytest.fixture
-def narrow(tmp_path):
-    """A server of its own that serves one request at a time and gives each 5 s."""
-    cluster = Cluster(tmp_path, ["--enable-priority-and-fairness=false", "--max-requests-inflight=1",
-                                 "--max-mutating-requests-inflight=1", "--request-timeout=5s"])
-    try:
-        yield cluster
-    finally:
-        if cluster.etcd.is_running():
-            cluster.etcd.send(signal.SIGCONT)
-        cluster.close()
 
 
 def test_overloaded(narrow, is_recording):

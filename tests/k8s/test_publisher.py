@@ -1,12 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """`o3 serve` beside `o3 sim`, publishing to a ConfigMap of a real API server with a Role of get and patch on one name."""
 
+import contextlib
+import socket
+
 import pytest
+import requests
 import yaml
 
 import harness
-from harness import Simulator
-from publishing import DOCUMENT, MODEL, STEM, annotations, data, wait_written
+from cluster import Cluster, Place
+from harness import Sidecar, Simulator
+from kubelet import Account
+from publishing import DOCUMENT, MODEL, STEM, annotations, configuration, data, wait_refused, wait_written
 
 
 def test_presets_reach_the_configmap(simulator, attach, place):
@@ -36,6 +42,31 @@ def test_the_server_is_where_the_environment_says(simulator, attach, place):
     wait_written(place)
 
 
+def has_ipv6():
+    with socket.socket(socket.AF_INET6) as s, contextlib.suppress(OSError):
+        s.bind(("::1", 0))
+        return True
+    return False
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="the loopback of this machine has no ::1")
+def test_ipv6(start, simulator, tmp_path):
+    """In a cluster of IPv6 the environment holds a bare address; the server listens there alone."""
+    folder = tmp_path / "cluster6"
+    folder.mkdir()
+    cluster = Cluster(folder, host="::1")
+    try:
+        with pytest.raises(requests.ConnectionError):
+            requests.get(cluster.url.replace("[::1]", "127.0.0.1"), timeout=harness.LIMIT_S)
+        place = Place(cluster, "six")
+        account = Account(tmp_path / "account", place)
+        env = {"KUBERNETES_SERVICE_HOST": "::1", "KUBERNETES_SERVICE_PORT": str(cluster.port)}
+        start(Sidecar, simulator.url, configuration(place, account, kubernetes__url=""), env=env)
+        wait_written(place)
+    finally:
+        cluster.close()
+
+
 @pytest.mark.timeout(600)
 def test_drift_is_written(start, attach, place):
     attach(start(Simulator, events=["at 45s decode -40 %"]))
@@ -58,11 +89,17 @@ def test_what_belongs_to_others_stays(simulator, attach, place):
     assert place.stored()["metadata"]["labels"] == {"app.kubernetes.io/name": "o3-sidecar"}
 
 
-def test_too_large(simulator, attach, place):
-    """What others keep in the object leaves no room: named, nothing is damaged."""
+@pytest.mark.timeout(600)
+def test_too_large(start, attach, place):
+    """What others keep in the object leaves no room: named, nothing is damaged; once there is room, it is used."""
     place.put_by_other(**{"big.bin": "x" * ((1 << 20) - 100)})
+    simulator = start(Simulator)
     sidecar = attach(simulator)
-    harness.wait_for("a refusal", lambda: sidecar.metrics().sum("o3_preset_write_errors_total", target="configmap") >= 1, 180, 0.5)
+    wait_refused(sidecar, "too_large")
     reasons = {s.labels["reason"] for s in sidecar.metrics().all("o3_preset_write_errors_total", target="configmap") if s.value}
-    assert reasons <= {"too_large", "invalid"}
-    assert set(data(place)) == {"big.bin"}
+    assert reasons == {"too_large"} and "1 MiB" in sidecar.log
+    assert set(data(place)) == {"big.bin"} and sidecar.metrics().get("o3_preset_writer") == 0
+    place.put_by_other(**{"big.bin": None})
+    simulator.load(MODEL, num_ctx=16384)  # other presets: what was refused for its content is tried with the new one
+    wait_written(place)
+    assert "big.bin" not in data(place)

@@ -1,30 +1,63 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object, the server."""
+"""What stands between the sidecar and its ConfigMap on a real API server: permissions, tokens, certificates, the object."""
+
+import threading
 
 import pytest
 
 import harness
-from cluster import Account, Cluster, Place, make_certificates
-from harness import Sidecar, Simulator
-from publishing import DOCUMENT, configuration, data, wait_refused, wait_written
+from cluster import make_certificates
+from harness import Simulator
+from publishing import MODEL, data, wait_refused, wait_written
 
 
 def test_lost_permission_and_back(simulator, attach, place):
-    place.allow("get")
+    """Lost while it was at work: named, in the metric, the event and the server's words; what is wanted comes when it is back."""
     sidecar = attach(simulator)
+    before = wait_written(place)
+    place.allow("get")
+    simulator.load(MODEL, num_ctx=16384)
     wait_refused(sidecar, "forbidden")
-    assert data(place) == {} and sidecar.get("/-/ready").status_code == 200
-    place.allow()
+    assert data(place) == before and sidecar.get("/-/ready").status_code == 200
+    told = [e for e in sidecar.json("/api/v1/events?name=preset_write_failed")["events"] if e["reason"] == "forbidden"]
+    assert told and "cannot patch resource" in told[0]["error"], told
+    place.allow()  # not even the read
     place.allow("get", "patch")
-    wait_written(place)
+    harness.wait_for("the later presets", lambda: data(place) != before, 180, 0.5)
 
 
 def test_expired_token_is_read_again(simulator, attach, place):
     """The token in the file is refused; the kubelet writes a new one, and it is taken without a restart."""
     sidecar = attach(simulator, token=place.expiring_token(-1))
     wait_refused(sidecar, "unauthorized")
-    sidecar.account.write(place.token())
+    sidecar.account.rotate(place.token())
     wait_written(place)
+
+
+def test_a_token_that_expires_in_memory(simulator, attach, place, tmp_path):
+    """The token that was good when it was read is refused later, before its minute is over; the file has a new one by then: it is
+    read at once, and nobody hears of a failure."""
+    place.allow("get")  # so that it asks again and again
+    over = threading.Event()
+    sidecar = attach(simulator, token=place.expiring_token(7))
+
+    def rotate():
+        while not over.wait(1):
+            sidecar.account.rotate(place.expiring_token(7))
+
+    thread = threading.Thread(target=rotate, daemon=True)
+    thread.start()
+    try:
+        wait_refused(sidecar, "forbidden")
+    finally:
+        over.set()
+        thread.join()
+    sidecar.account.rotate(place.token())
+    harness.wait_for("a 401", lambda: ("get", "configmaps", place.CONFIGMAP, 401) in place.audited(""), 120, 0.5)
+    place.allow("get", "patch")
+    wait_written(place)
+    refused = {s.labels["reason"] for s in sidecar.metrics().all("o3_preset_write_errors_total", target="configmap") if s.value}
+    assert refused == {"forbidden"}
 
 
 def test_token_of_a_deleted_pod(simulator, attach, place):
@@ -50,6 +83,19 @@ def test_another_ca(simulator, attach, place, tmp_path):
     assert data(place) == {}
 
 
+def test_an_immutable_object(simulator, attach, place):
+    """Content that the server refuses: named, in its words; a new object takes it."""
+    assert place.admin.patch(place.path, {"immutable": True}).status_code == 200
+    sidecar = attach(simulator)
+    wait_refused(sidecar, "invalid")
+    told = [e for e in sidecar.json("/api/v1/events?name=preset_write_failed")["events"] if e["reason"] == "invalid"]
+    assert "immutable" in told[0]["error"] and "status 422" in told[0]["error"]
+    assert place.admin.send("DELETE", place.path).status_code == 200
+    place.make_configmap()
+    simulator.load(MODEL, num_ctx=16384)  # it is not asked again for the same content for ten minutes
+    wait_written(place)
+
+
 @pytest.mark.timeout(600)
 def test_deleted_and_restored(start, attach, place):
     """An object that went away is not made; once somebody made it anew, everything is in it again."""
@@ -61,25 +107,3 @@ def test_deleted_and_restored(start, attach, place):
     place.make_configmap()
     assert set(wait_written(place)) >= set(before)
     sidecar.wait_metric("o3_preset_writer", lambda v: v == 1)
-
-
-@pytest.mark.timeout(800)
-def test_api_server_restarts(tmp_path, start):
-    """Away before the first write, and killed in the middle: what is wanted is kept until it is there."""
-    folder = tmp_path / "own"
-    folder.mkdir()
-    cluster = Cluster(folder)
-    try:
-        place = Place(cluster, "restart")
-        account = Account(tmp_path / "account", place)
-        cluster.stop_api()
-        sidecar = start(Sidecar, start(Simulator, events=["at 60s decode -40 %"]).url, configuration(place, account))
-        wait_refused(sidecar, "unreachable")
-        cluster.start_api()
-        wait_written(place)
-        cluster.stop_api()
-        harness.wait_for("a preset to publish", lambda: "drift_confirmed" in sidecar.log, 250)
-        cluster.start_api()
-        harness.wait_for("the later preset", lambda: "previous" in data(place)[DOCUMENT], 180, 0.5)
-    finally:
-        cluster.close()

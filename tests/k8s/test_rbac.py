@@ -1,15 +1,30 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What the sidecar's Role (get and patch on one name) allows on a real API server, and what it does not."""
+"""What the sidecar's Role (get and patch on one name), as the chart makes it, allows on a real API server, and what it does not."""
 
 import json
 import threading
 
 import pytest
 
+import charts
 import harness
+from cluster import Place
 
 APPLY = "application/apply-patch+yaml"
 JSON_PATCH = "application/json-patch+json"
+
+
+class ChartPlace(Place):
+    ACCOUNT = "o3-o3-sidecar"
+
+    def fill(self):
+        """The objects of the chart's own account, as `helm template` gives them."""
+        self.make_ours(charts.render({"mode": "standalone", "ollama": {"url": "http://ollama:11434"}}, namespace=self.namespace))
+
+
+@pytest.fixture
+def place(cluster, namespace):
+    return ChartPlace(cluster, namespace)
 
 
 @pytest.fixture

@@ -189,6 +189,35 @@ static void test_a_writer_cut_off_does_not_fight(void **state) {
     assert_int_equal(r->n_writer_changes, 1);
 }
 
+/* Nobody reaches the server for a day, in which each pod decides something else every hour and learns on. Then, without
+ * a further word from them, one of them is the writer, and what it decided last is there, with what it knew last. */
+static void test_a_day_without_a_server(void **state) {
+    struct rig *r = *state;
+    char text[32];
+    for (int i = 0; i < PODS; i++)
+        want(r, i, 1000 + i);
+    run_for(r, HOUR_S);
+    r->kube.trouble = O3_PUBLISH_UNREACHABLE;
+    for (int hour = 1; hour <= 24; hour++) {
+        for (int i = 0; i < PODS; i++) {
+            want(r, i, 10000 * hour + i);
+            snprintf(text, sizeof text, "{\"hour\":%d,\"pod\":%d}", hour, i);
+            assert_true(o3_configmap_keep(r->pods[i].c, text, strlen(text)));
+        }
+        run_for(r, HOUR_S);
+    }
+    assert_string_equal(kube_data(&r->kube, "m_1b.balanced.num_ctx"), "1000"); /* as it was a day ago */
+    int n_writes = r->kube.n_data_writes;
+    r->kube.trouble = O3_PUBLISH_OK;
+    run_for(r, HOUR_S);
+    assert_int_equal(n_writers(r), 1);
+    snprintf(text, sizeof text, "%d", 240000 + writer_of(r));
+    assert_string_equal(kube_data(&r->kube, "m_1b.balanced.num_ctx"), text);
+    snprintf(text, sizeof text, "{\"hour\":24,\"pod\":%d}", writer_of(r));
+    assert_string_equal(kube_data(&r->kube, O3_KEY_STATE), text);
+    assert_int_equal(r->kube.n_data_writes, n_writes + 1); /* nothing of the hours between */
+}
+
 /* Wants change, pods die and come back, the server fails, answers are lost, clocks differ by minutes: there is never a
  * second writer that a read would not correct, the budget holds, and in the end it says what the writer wants. */
 static void test_a_rough_month(void **state) {
@@ -234,8 +263,11 @@ static void test_a_rough_month(void **state) {
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_one_of_three_writes), T(test_a_dead_writer_is_followed),
+    const struct CMUnitTest tests[] = {T(test_one_of_three_writes),
+                                       T(test_a_dead_writer_is_followed),
                                        T(test_a_place_given_back_is_taken_soon),
-                                       T(test_a_writer_cut_off_does_not_fight), T(test_a_rough_month)};
+                                       T(test_a_writer_cut_off_does_not_fight),
+                                       T(test_a_day_without_a_server),
+                                       T(test_a_rough_month)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
