@@ -157,6 +157,9 @@ def preset_row():
                     query(f"o3_model_context_tokens{{{MODEL}}}", "{{model}} in force")], "suffix: tok", defaults={"min": 0}, size=(12, 8)),
         timeseries("Batch sizes of the presets", "Batch size of each preset.", "steady lines.", "a step: see 'Presets changed' above the graph.",
                    query(f"o3_preset_batch_size{{{MODEL}}}", "{{model}} {{preset}}"), "short", defaults={"min": 0}, size=(8, 8)),
+        stat("Presets written", "Time since the presets were last written, by target.", "after the latest change.",
+             "older than a change: see the writes that failed in the fleet overview.",
+             now(f"time() - max by (target) (o3_preset_last_write_success_timestamp_seconds{{{SIDECAR}}})", "{{target}}"), "s", PLAIN, (4, 8)),
         timeline("Presets in effect", "Whether the mounted copy, which readers see, holds each preset as it was decided last.",
                  "yes; no for a minute or two after a write, until the mount follows.",
                  "no for longer: is the right ConfigMap mounted, and not with subPath?",
@@ -167,10 +170,7 @@ def preset_row():
                    "short", steps(GREEN, (1, RED)), stack=True, defaults={"min": 0}, size=(8, 6)),
         stat("Writers", "Sidecars that may write the ConfigMap.", "1 for each ConfigMap; 0 without one.",
              "0 with a ConfigMap: the last writer is gone; another pod takes over within two hours.",
-             now(f"sum(o3_preset_writer{{{SIDECAR}}}) or vector(0)"), "short", steps(NEUTRAL, (1, GREEN)), (4, 6)),
-        stat("Presets written", "Time since the presets were last written, by target.", "after the latest change.",
-             "older than a change: see the writes that failed in the fleet overview.",
-             now(f"time() - max by (target) (o3_preset_last_write_success_timestamp_seconds{{{SIDECAR}}})", "{{target}}"), "s", PLAIN, (4, 8)))
+             now(f"sum(o3_preset_writer{{{SIDECAR}}}) or vector(0)"), "short", steps(NEUTRAL, (1, GREEN)), (4, 6)))
 
 
 def board():

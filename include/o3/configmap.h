@@ -18,6 +18,7 @@
 #include "o3/buf.h"
 #include "o3/err.h"
 #include "o3/keys.h"
+#include "o3/publish.h"
 #include "o3/text.h"
 
 #define O3_CONFIGMAP_REPLY_MAX (4u * 1024 * 1024) /* a larger object is refused */
@@ -26,32 +27,6 @@
 #define O3_CONFIGMAP_RENEW_MS (30LL * 60 * O3_MS_PER_S)
 #define O3_CONFIGMAP_STALE_MS (120LL * 60 * O3_MS_PER_S)
 
-enum o3_publish_error {
-    O3_PUBLISH_OK,
-    O3_PUBLISH_NO_TOKEN,     /* the token or the namespace could not be read */
-    O3_PUBLISH_UNREACHABLE,  /* no connection, one that broke, or not a server that the CA vouches for */
-    O3_PUBLISH_TIMEOUT,      /* connected, and no whole answer in time */
-    O3_PUBLISH_UNAUTHORIZED, /* 401, also with the token read again */
-    O3_PUBLISH_FORBIDDEN,    /* 403: the Role is not there, or of another name */
-    O3_PUBLISH_NOT_FOUND,    /* 404: no such object; it is never made by us */
-    O3_PUBLISH_CONFLICT,     /* 409, again and again */
-    O3_PUBLISH_INVALID,      /* 400, 422: the server refuses the content */
-    O3_PUBLISH_TOO_LARGE,    /* 413, or known before it is sent */
-    O3_PUBLISH_THROTTLED,    /* 429 */
-    O3_PUBLISH_SERVER_ERROR, /* 5xx */
-    O3_PUBLISH_BAD_REPLY,    /* not an answer of an API server, or one of a kind that makes no sense here */
-    O3_PUBLISH_IO,           /* a file could not be written */
-    O3_PUBLISH_ERROR_COUNT
-};
-const char *o3_publish_error_name(enum o3_publish_error e); /* "unauthorized" ...: the label `reason` */
-
-enum o3_publish_outcome {
-    O3_PUBLISH_GOES_ON,    /* nothing to tell */
-    O3_PUBLISH_WRITTEN,    /* what is wanted is there */
-    O3_PUBLISH_UNCHANGED,  /* it was there already */
-    O3_PUBLISH_NOT_WRITER, /* another pod may write */
-    O3_PUBLISH_FAILED      /* tried again by itself */
-};
 struct o3_configmap_news {
     enum o3_publish_outcome outcome;
     enum o3_publish_error error;
@@ -103,6 +78,12 @@ bool o3_configmap_request(struct o3_configmap *c, struct o3_now now, struct o3_c
 void o3_configmap_reply(struct o3_configmap *c, const struct o3_configmap_reply *r, struct o3_now now,
                         struct o3_configmap_news *ret);
 bool o3_configmap_is_writer(const struct o3_configmap *c);
+
+struct o3_configmap_view {
+    bool has_want, is_pending; /* pending: not known to be there */
+    int64_t generation;        /* of the object as it was seen last; -1 never */
+};
+void o3_configmap_view(const struct o3_configmap *c, struct o3_configmap_view *ret);
 /* This process ends: gives the writer's place back, so that the next pod need not wait. False: it is not ours, or not
  * known. What was in flight is forgotten; no reply is due. */
 bool o3_configmap_release(struct o3_configmap *c, struct o3_configmap_request *ret);

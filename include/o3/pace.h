@@ -4,6 +4,7 @@
 /* How often something may be written, and when it is tried again after a failure. Pure. */
 #include <stdbool.h>
 #include <stdint.h>
+#include "o3/publish.h"
 #include "o3/rand.h"
 
 #define O3_PACE_WRITES_MAX 60
@@ -24,5 +25,24 @@ void o3_pace_wrote(struct o3_pace *p, int64_t now_ns); /* also ends a row of fai
  * to a half, so that many sidecars do not come back together. */
 int64_t o3_pace_failed_ns(struct o3_pace *p);
 int64_t o3_pace_jitter_ns(struct o3_pace *p, int64_t span_ns); /* 0 .. span */
+
+/* A place that is written as a whole, by somebody else: what is newest waits half a second, so that several changes
+ * become one, and for the budget; what fails is tried until it is there.
+ *
+ *     o3_paced_want(p, now);
+ *     at o3_paced_deadline_ns(p): if (o3_paced_begin(p, now)) write; when that ended: o3_paced_end(p, outcome, now); */
+struct o3_paced {
+    struct o3_pace pace;
+    bool is_pending; /* something newer than what is written */
+    bool is_writing;
+    int64_t at_ns; /* of the next attempt */
+};
+void o3_paced_init(struct o3_paced *p, int per_hour, uint64_t seed);
+void o3_paced_want(struct o3_paced *p, int64_t now_ns);
+int64_t o3_paced_deadline_ns(const struct o3_paced *p);  /* INT64_MAX: nothing is pending, or it is being written */
+bool o3_paced_begin(struct o3_paced *p, int64_t now_ns); /* false: not yet */
+void o3_paced_end(struct o3_paced *p, enum o3_publish_outcome outcome, int64_t now_ns);
+void o3_paced_not_now(struct o3_paced *p, int64_t now_ns); /* what began could not even be tried */
+void o3_paced_forget(struct o3_paced *p);                  /* nothing is wanted any more; the budget stays spent */
 
 #endif

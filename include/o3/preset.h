@@ -44,6 +44,8 @@ struct o3_preset_doc {
 
 /* YAML as in product.md; stable key order, LF, ends with a newline. */
 int o3_preset_doc_encode_yaml(const struct o3_preset_doc *d, struct o3_buf *out);
+/* All of them, `first` (an index; -1: as they stand) before the others, divided by "---". */
+int o3_preset_docs_encode_yaml(const struct o3_preset_doc *const *docs, size_t n, int first, struct o3_buf *out);
 int o3_preset_doc_encode_json(const struct o3_preset_doc *d, struct o3_buf *out);
 /* One preset in the formats of `o3 preset get`: "yaml", "json", "env", "modelfile", "ollama-options". NOT_FOUND when it
  * is not set. */

@@ -47,11 +47,9 @@ struct o3_sidecar_presets {
     size_t doc_len;
     const char *summary; /* JSON: what was measured; NULL: leave the old one */
     size_t summary_len;
-    const char *all; /* every model's document, the primary model first, divided by "---"; for publish.file */
-    size_t all_len;
 };
 
-/* All presets that are decided, for what is published beside the files. */
+/* All presets that are decided, for what is published beside the results folder. */
 struct o3_sidecar_offer {
     const struct o3_preset_doc *const *docs;
     size_t n;
@@ -76,8 +74,8 @@ struct o3_sidecar_ops {
     void (*sense_host)(void *ctx, struct o3_host_state *ret);
     void (*event)(void *ctx, enum o3_event_id ev, const struct o3_field *f, size_t n);
     void (*sample)(void *ctx, const struct o3_sample *s);
-    /* Presets of one model changed: write defaults/<model>.yaml and, when `file` is set, the configured preset file.
-     * The answer comes as o3_sidecar_preset_written with the same ticket. False: it cannot even begin now. */
+    /* Presets of one model changed: write defaults/<model>.yaml. The answer comes as o3_sidecar_preset_written with the
+     * same ticket. False: it cannot even begin now. */
     bool (*write_presets)(void *ctx, const struct o3_sidecar_presets *w);
     /* Whenever one of them changes, and once all that is known at the start. Borrowed for the call. NULL: not wanted.
      */
@@ -114,8 +112,8 @@ void o3_sidecar_turn(struct o3_sidecar *s, struct o3_now now);
 void o3_sidecar_data(struct o3_sidecar *s, uint64_t id, int status, const char *bytes, size_t n, int64_t mono_ns);
 /* transport: 0 complete, else O3_E_TIMEOUT, O3_E_UNREACHABLE, O3_E_HTTP, O3_E_LIMIT. */
 void o3_sidecar_end(struct o3_sidecar *s, uint64_t id, int status, int transport, const char *text, struct o3_now now);
-void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file,
-                               const char *error, struct o3_now now);
+void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, const char *error,
+                               struct o3_now now); /* error NULL: it is there */
 /* The shell's loop was late by this much: a probe in flight is tainted. */
 void o3_sidecar_lag(struct o3_sidecar *s, int64_t lag_ns);
 /* Cancels what is in flight (recorded as `cancelled`) and saves state. Nothing more starts. */

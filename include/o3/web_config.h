@@ -11,7 +11,8 @@
 #define O3_WEB_USERS_MAX 64
 #define O3_WEB_LIST_MAX 32
 #define O3_WEB_HEADERS 5
-#define O3_WEB_COST_MAX 14 /* bcrypt: 2^14 rounds take about a second */
+#define O3_WEB_COST_MAX 14   /* bcrypt: 2^14 rounds take a second or two; more is refused */
+#define O3_WEB_COST_USUAL 12 /* more is warned of */
 #define O3_BCRYPT_LEN 60
 
 struct o3_web_text {
@@ -66,6 +67,8 @@ struct o3_web_config {
 O3_MUST_CHECK int o3_web_config_parse(const char *text, size_t n, struct o3_web_config **ret, struct o3_err *e);
 void o3_web_config_free(struct o3_web_config *c); /* NULL allowed */
 
+/* What to tell of a user whose check takes long enough to be a nuisance; false: nothing. */
+bool o3_web_cost_warning(const struct o3_web_user *u, char *out, size_t size);
 /* The cost of a bcrypt hash ($2a$, $2b$ or $2y$), or -1 when the text is none. */
 int o3_bcrypt_cost(const char *hash);
 

@@ -61,7 +61,7 @@ void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int 
 static void get_index(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    if (o3_page_render(d->sidecar, o3_now_read(), &b) < 0)
+    if (o3_page_render(d, o3_now_read(), &b) < 0)
         o3_daemon_reply_json_error(d, rq, 500, "the page could not be rendered");
     else
         reply_buf(d, rq, "text/html; charset=utf-8", &b);
@@ -112,10 +112,26 @@ static void reply_json(struct o3_daemon *d, struct o3_request *rq, int result, c
         reply_buf(d, rq, JSON_TYPE, b);
 }
 
+/* What the engine says of itself, and what became of its presets. */
+static int add_publishing(struct o3_daemon *d, struct o3_now now, struct o3_buf *b) {
+    json_t *root = json_loadb(o3_buf_str(b), b->len, 0, NULL);
+    if (root) json_object_set_new(root, "publishing", o3_daemon_publishing_json(d, now));
+    char *text = root ? json_dumps(root, JSON_INDENT(2) | JSON_REAL_PRECISION(12)) : NULL;
+    json_decref(root);
+    if (!text) return O3_E_NOMEM;
+    o3_buf_clear(b);
+    o3_buf_adds(b, text);
+    o3_buf_adds(b, "\n");
+    free(text);
+    return b->err;
+}
+
 static void get_status(struct o3_daemon *d, struct o3_request *rq) {
     O3_AUTO_BUF b;
     o3_buf_init(&b, JSON_BYTES_MAX);
-    int r = o3_sidecar_status_json(d->sidecar, o3_now_read(), &b);
+    struct o3_now now = o3_now_read();
+    int r = o3_sidecar_status_json(d->sidecar, now, &b);
+    if (r == 0) r = add_publishing(d, now, &b);
     reply_json(d, rq, r, &b);
 }
 
@@ -275,24 +291,8 @@ static void get_events(struct o3_daemon *d, struct o3_request *rq) {
 
 /* ---- reload ---- */
 
-bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq) {
-    const char *want = d->values->web_token, *got = o3_request_header(rq, "Authorization");
-    if (!want[0]) return true;
-    if (!got || strncmp(got, "Bearer ", 7)) return false;
-    return o3_secret_equal(got + 7, strlen(got + 7), want, strlen(want));
-}
-
-static void refuse_token(struct o3_daemon *d, struct o3_request *rq) {
-    bool is_wrong = o3_request_header(rq, "Authorization") != NULL;
-    o3_daemon_reply_json_error_with(d, rq, 401, is_wrong ? "the bearer token is wrong" : "a bearer token is needed",
-                                    &(struct o3_header){"WWW-Authenticate", "Bearer"});
-}
-
 static void post_reload(struct o3_daemon *d, struct o3_request *rq) {
-    if (!o3_daemon_is_token_right(d, rq)) {
-        refuse_token(d, rq);
-        return;
-    }
+    if (!o3_auth_token_admits(d->auth, rq)) return;
     if (d->n_reloaders == O3_DAEMON_RELOADERS_MAX) {
         o3_daemon_reply_json_error(d, rq, 503, "a reload is running; try again");
         return;
@@ -309,10 +309,7 @@ static void post_ack(struct o3_daemon *d, struct o3_request *rq) {
         o3_daemon_reply_json_error(d, rq, 403, "off: set web.token (O3_WEB_TOKEN) to allow acknowledgements");
         return;
     }
-    if (!o3_daemon_is_token_right(d, rq)) {
-        refuse_token(d, rq);
-        return;
-    }
+    if (!o3_auth_token_admits(d->auth, rq)) return;
     if (!model || !*model) {
         o3_daemon_reply_json_error(d, rq, 400, "expected ?model=MODEL, and &signal=SIGNAL for one signal only");
         return;

@@ -14,14 +14,15 @@
 #define TELL_EVERY_NS (60LL * O3_NS_PER_S)
 #define KEY_BYTES 32
 
-/* Credentials that are being checked, and the requests that wait for it. Its job owns what `run` reads. */
+/* Credentials that are to be checked, and the requests that wait for it. */
 struct attempt {
     TAILQ_ENTRY(attempt) link;
     struct o3_auth *auth;
     struct o3_client client;
     char digest[O3_DIGEST_SIZE], hash[O3_BCRYPT_LEN + 1];
     char password[O3_CREDENTIALS_MAX];
-    bool is_known_user, is_right, is_running;
+    bool is_known_user;
+    struct o3_password_check *check; /* NULL: it waits */
 };
 TAILQ_HEAD(attempt_list, attempt);
 
@@ -68,6 +69,15 @@ static void free_waiter(struct o3_auth *a, struct waiter *w) {
     free(w);
 }
 
+void o3_auth_stop(struct o3_auth *a) {
+    struct attempt *x;
+    if (!a) return;
+    TAILQ_FOREACH(x, &a->attempts, link) {
+        o3_password_check_abandon(x->check);
+        x->check = NULL;
+    }
+}
+
 void o3_auth_free(struct o3_auth *a) {
     if (!a) return;
     struct attempt *x;
@@ -78,11 +88,6 @@ void o3_auth_free(struct o3_auth *a) {
         free_attempt(x);
     explicit_bzero(a, sizeof *a);
     free(a);
-}
-
-bool o3_auth_is_checking(const struct o3_auth *a) {
-    const struct attempt *x = a ? TAILQ_FIRST(&a->attempts) : NULL;
-    return x && x->is_running;
 }
 
 void o3_auth_request_gone(struct o3_auth *a, const struct o3_request *rq) {
@@ -111,10 +116,13 @@ static void tell_wrong(struct o3_auth *a, const struct o3_client *client) {
     a->n_untold = 0;
 }
 
-static bool refuse(struct o3_auth *a, struct o3_request *rq, const char *result, const char *text) {
-    static const struct o3_header CHALLENGE = {"WWW-Authenticate", "Basic realm=\"o3\", charset=\"UTF-8\""};
+static const struct o3_header ASK_PASSWORD = {"WWW-Authenticate", "Basic realm=\"o3\", charset=\"UTF-8\""};
+static const struct o3_header ASK_TOKEN = {"WWW-Authenticate", "Bearer"};
+
+static bool refuse(struct o3_auth *a, struct o3_request *rq, const char *result, const char *text,
+                   const struct o3_header *challenge) {
     count(a, result);
-    o3_daemon_reply_json_error_with(a->daemon, rq, 401, text, &CHALLENGE);
+    o3_daemon_reply_json_error_with(a->daemon, rq, 401, text, challenge);
     return false;
 }
 
@@ -123,13 +131,36 @@ static bool refuse_for_now(struct o3_auth *a, struct o3_request *rq, int status,
     snprintf(seconds, sizeof seconds, "%d", wait_s);
     count(a, status == 429 ? "limited" : "busy");
     o3_daemon_reply_json_error_with(a->daemon, rq, status,
-                                    status == 429 ? "too many wrong passwords; try again later"
+                                    status == 429 ? "too many wrong passwords or tokens; try again later"
                                                   : "too many passwords are being checked; try again",
                                     &(struct o3_header){"Retry-After", seconds});
     return false;
 }
 
-/* ---- the check ---- */
+static bool take_try(struct o3_auth *a, struct o3_request *rq, const struct o3_client *client) {
+    int wait_s;
+    if (o3_tries_take(&a->tries, client->network, o3_now_read().mono_ns, &wait_s)) return true;
+    tell_wrong(a, client);
+    return refuse_for_now(a, rq, 429, wait_s);
+}
+
+/* Of who asks and of the texts, each with its NUL, under the process's key: no password is kept. */
+static bool digest_of(const struct o3_auth *a, const struct o3_client *client, const char *const *texts, size_t n,
+                      char out[O3_DIGEST_SIZE]) {
+    struct o3_buf b;
+    o3_buf_init(&b, 16 * 1024);
+    o3_buf_add(&b, a->key, KEY_BYTES);
+    o3_buf_add(&b, client->network, sizeof client->network);
+    for (size_t i = 0; i < n; i++)
+        o3_buf_add(&b, texts[i], strlen(texts[i]) + 1);
+    bool is_whole = !b.err;
+    if (is_whole) o3_sha256_hex(b.p, b.len, out);
+    if (b.p) explicit_bzero(b.p, b.len);
+    o3_buf_done(&b);
+    return is_whole;
+}
+
+/* ---- the check of a password ---- */
 
 /* The user, or the costliest one: a name that does not exist takes as long, so that names cannot be found by time. */
 static const struct o3_web_user *user_of(const struct o3_web_config *c, const char *name, bool *ret_is_known) {
@@ -143,20 +174,16 @@ static const struct o3_web_user *user_of(const struct o3_web_config *c, const ch
     return found ? found : costliest;
 }
 
-static void run_check(void *job) {
-    struct attempt *x = job;
-    x->is_right = o3_password_is_right(x->password, x->hash) && x->is_known_user;
-}
-
 static void start_next(struct o3_auth *a);
 
-static void done_check(void *job) {
-    struct attempt *x = job;
+static void done_check(void *ctx, bool is_same) {
+    struct attempt *x = ctx;
     struct o3_auth *a = x->auth;
     struct waiter_list waiting = TAILQ_HEAD_INITIALIZER(waiting);
     struct waiter *w, *next;
-    o3_findings_add(&a->findings, x->digest, x->is_right);
-    if (x->is_right)
+    bool is_right = is_same && x->is_known_user;
+    o3_findings_add(&a->findings, x->digest, is_right);
+    if (is_right)
         o3_tries_give_back(&a->tries, x->client.network);
     else
         tell_wrong(a, &x->client);
@@ -176,7 +203,7 @@ static void done_check(void *job) {
     start_next(a);
 }
 
-/* Without room for the job: those who wait for it are told. */
+/* Without memory for a check: those who wait for it are told. */
 static void give_up(struct o3_auth *a, const struct attempt *x) {
     struct waiter *w, *next;
     for (w = TAILQ_FIRST(&a->waiters); w; w = next) {
@@ -188,12 +215,11 @@ static void give_up(struct o3_auth *a, const struct attempt *x) {
     }
 }
 
-/* One at a time: other jobs, such as the store's, wait for one check at most. */
+/* One at a time: they take no more than one processor. */
 static void start_next(struct o3_auth *a) {
     struct attempt *x;
-    while (!a->daemon->is_stopping && (x = TAILQ_FIRST(&a->attempts)) && !x->is_running) {
-        x->is_running = o3_loop_submit(a->daemon->loop, run_check, done_check, x) == 0;
-        if (x->is_running) return;
+    while (!a->daemon->is_stopping && (x = TAILQ_FIRST(&a->attempts)) && !x->check) {
+        if (o3_password_check_start(a->daemon->loop, x->password, x->hash, done_check, x, &x->check) == 0) return;
         give_up(a, x);
         free_attempt(x);
     }
@@ -238,66 +264,94 @@ static bool wait_for(struct o3_auth *a, struct attempt *x, struct o3_request *rq
     return false;
 }
 
-static bool check_later(struct o3_auth *a, struct o3_request *rq, const char *digest, const struct o3_web_user *u,
-                        bool is_known, const char *password) {
-    struct o3_client client;
-    int wait_s;
+static bool check_later(struct o3_auth *a, struct o3_request *rq, const struct o3_client *client, const char *digest,
+                        const struct o3_web_user *u, bool is_known, const char *password) {
     struct attempt *x = find_attempt(a, digest);
     if (x) return wait_for(a, x, rq);
-    o3_request_client(rq, &client);
-    if (!has_room(a, &client)) return refuse_for_now(a, rq, 503, 1);
-    if (!o3_tries_take(&a->tries, client.network, o3_now_read().mono_ns, &wait_s)) {
-        tell_wrong(a, &client);
-        return refuse_for_now(a, rq, 429, wait_s);
-    }
-    x = new_attempt(a, &client, digest, u, password);
+    if (!has_room(a, client)) return refuse_for_now(a, rq, 503, 1);
+    if (!take_try(a, rq, client)) return false;
+    x = new_attempt(a, client, digest, u, password);
     if (!x) return refuse_for_now(a, rq, 503, 1);
     x->is_known_user = is_known;
     return wait_for(a, x, rq);
 }
 
-/* Of user, hash and password under the process's key: no password is kept, and a changed hash is another digest. So is
- * a user that is gone, whose name is now checked against the hash of somebody else. */
-static bool digest_of(const struct o3_auth *a, const struct o3_credentials *c, bool is_known, const char *hash,
-                      char out[O3_DIGEST_SIZE]) {
-    struct o3_buf b;
-    o3_buf_init(&b, KEY_BYTES + O3_BCRYPT_LEN + 3 + sizeof c->text);
-    o3_buf_add(&b, a->key, KEY_BYTES);
-    o3_buf_add_char(&b, is_known ? '+' : '-');
-    o3_buf_add(&b, hash, strlen(hash) + 1);
-    o3_buf_add(&b, c->user, strlen(c->user) + 1);
-    o3_buf_add(&b, c->password, strlen(c->password));
-    bool is_whole = !b.err;
-    if (is_whole) o3_sha256_hex(b.p, b.len, out);
-    if (b.p) explicit_bzero(b.p, b.len);
-    o3_buf_done(&b);
-    return is_whole;
-}
-
-static bool check_basic(struct o3_auth *a, struct o3_request *rq, const struct o3_credentials *c) {
+/* A changed hash is another digest. So is a user that is gone, whose name is now checked against the hash of somebody
+ * else. */
+static bool check_basic(struct o3_auth *a, struct o3_request *rq, const struct o3_client *client,
+                        const struct o3_credentials *c) {
     char digest[O3_DIGEST_SIZE];
     bool is_known, is_right;
     const struct o3_web_user *u = user_of(a->daemon->web->config, c->user, &is_known);
-    if (!digest_of(a, c, is_known, u->hash, digest)) return refuse_for_now(a, rq, 503, 1);
-    if (!o3_findings_find(&a->findings, digest, &is_right)) return check_later(a, rq, digest, u, is_known, c->password);
-    if (!is_right) return refuse(a, rq, "wrong", "the name or the password is wrong");
+    const char *const texts[] = {is_known ? "user" : "nobody", u->hash, c->user, c->password};
+    if (!digest_of(a, client, texts, 4, digest)) return refuse_for_now(a, rq, 503, 1);
+    if (!o3_findings_find(&a->findings, digest, &is_right))
+        return check_later(a, rq, client, digest, u, is_known, c->password);
+    if (!is_right) return refuse(a, rq, "wrong", "the name or the password is wrong", &ASK_PASSWORD);
     count(a, "ok");
     return true;
 }
 
-bool o3_auth_admits(struct o3_auth *a, struct o3_request *rq) {
-    const struct o3_daemon *d = a ? a->daemon : NULL;
-    if (!a || !d->web || !d->web->config->n_users) return true;
-    const char *header = o3_request_header(rq, "Authorization");
-    if (!header) return refuse(a, rq, "missing", "a name and a password are needed");
-    if (d->values->web_token[0] && o3_daemon_is_token_right(d, rq)) {
-        count(a, "ok");
-        return true;
+/* ---- the check of a token ---- */
+
+static const char *token_in(const char *header) {
+    static const char SCHEME[] = "Bearer ";
+    return header && !strncmp(header, SCHEME, sizeof SCHEME - 1) ? header + sizeof SCHEME - 1 : NULL;
+}
+
+/* It was found so before, of this client: right ones cost no try, and wrong ones that only repeat themselves are no
+ * guess. A token that was changed since then is neither. */
+static bool is_known_token(struct o3_auth *a, const char *digest, bool is_right) {
+    bool was_right;
+    return o3_findings_find(&a->findings, digest, &was_right) && was_right == is_right;
+}
+
+static bool check_token(struct o3_auth *a, struct o3_request *rq, const struct o3_client *client, const char *token,
+                        const struct o3_header *challenge) {
+    const char *want = a->daemon->values->web_token;
+    char digest[O3_DIGEST_SIZE];
+    const char *const texts[] = {"token", token};
+    /* In constant time, so that the answer's delay tells nothing about the token. */
+    bool is_right = *want && o3_secret_equal(token, strlen(token), want, strlen(want));
+    if (!digest_of(a, client, texts, 2, digest)) return refuse_for_now(a, rq, 503, 1);
+    if (!is_known_token(a, digest, is_right)) {
+        if (!take_try(a, rq, client)) return false;
+        o3_findings_add(&a->findings, digest, is_right);
+        if (is_right)
+            o3_tries_give_back(&a->tries, client->network);
+        else
+            tell_wrong(a, client);
     }
+    if (!is_right) return refuse(a, rq, "wrong", "the bearer token is wrong", challenge);
+    count(a, "ok");
+    return true;
+}
+
+bool o3_auth_token_admits(struct o3_auth *a, struct o3_request *rq) {
+    const char *header = o3_request_header(rq, "Authorization"), *token = token_in(header);
+    struct o3_client client;
+    if (!a->daemon->values->web_token[0]) return true;
+    o3_request_client(rq, &client);
+    if (token) return check_token(a, rq, &client, token, &ASK_TOKEN);
+    return refuse(a, rq, header ? "wrong" : "missing", header ? "expected a bearer token" : "a bearer token is needed",
+                  &ASK_TOKEN);
+}
+
+/* ---- pages ---- */
+
+bool o3_auth_admits(struct o3_auth *a, struct o3_request *rq) {
+    const struct o3_daemon *d = a->daemon;
+    const char *header = o3_request_header(rq, "Authorization"), *token = token_in(header);
+    struct o3_client client;
+    if (!d->web || !d->web->config->n_users) return true;
+    if (!header) return refuse(a, rq, "missing", "a name and a password are needed", &ASK_PASSWORD);
+    o3_request_client(rq, &client);
+    if (token) return check_token(a, rq, &client, token, &ASK_PASSWORD);
     struct o3_credentials c;
-    bool is_basic = o3_credentials_parse(header, &c);
-    bool is_admitted = is_basic ? check_basic(a, rq, &c)
-                                : refuse(a, rq, "wrong", "expected basic authentication, or the right bearer token");
+    bool is_admitted = o3_credentials_parse(header, &c)
+                           ? check_basic(a, rq, &client, &c)
+                           : refuse(a, rq, "wrong", "expected basic authentication, or the right bearer token",
+                                    &ASK_PASSWORD);
     explicit_bzero(&c, sizeof c);
     return is_admitted;
 }

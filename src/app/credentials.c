@@ -108,18 +108,25 @@ static struct o3_trier *trier_of(struct o3_tries *t, const unsigned char network
 }
 
 bool o3_tries_take(struct o3_tries *t, const unsigned char network[16], int64_t now_ns, int *ret_wait_s) {
-    struct o3_bucket *own = &trier_of(t, network)->bucket;
-    refill(own, now_ns, O3_TRIES_BURST, O3_TRIES_PER_MINUTE);
-    refill(&t->all, now_ns, O3_TRIES_ALL_BURST, O3_TRIES_ALL_PER_MINUTE);
-    int own_s = wait_s(own, O3_TRIES_PER_MINUTE), all_s = wait_s(&t->all, O3_TRIES_ALL_PER_MINUTE);
-    *ret_wait_s = own_s > all_s ? own_s : all_s;
+    struct o3_trier *x = trier_of(t, network);
+    bool is_fresh = !x->asked_ns || now_ns - x->asked_ns >= O3_TRIES_FRESH_NS;
+    struct o3_bucket *shared = is_fresh ? &t->fresh : &t->wrong;
+    refill(&x->bucket, now_ns, O3_TRIES_BURST, O3_TRIES_PER_MINUTE);
+    refill(shared, now_ns, O3_TRIES_ALL_BURST, O3_TRIES_ALL_PER_MINUTE);
+    int own_s = wait_s(&x->bucket, O3_TRIES_PER_MINUTE), shared_s = wait_s(shared, O3_TRIES_ALL_PER_MINUTE);
+    *ret_wait_s = own_s > shared_s ? own_s : shared_s;
+    x->asked_ns = now_ns;
     if (*ret_wait_s) return false;
-    own->tries--;
-    t->all.tries--;
+    x->was_fresh = is_fresh;
+    x->bucket.tries--;
+    shared->tries--;
     return true;
 }
 
 void o3_tries_give_back(struct o3_tries *t, const unsigned char network[16]) {
-    trier_of(t, network)->bucket.tries++;
-    t->all.tries++;
+    struct o3_trier *x = trier_of(t, network);
+    struct o3_bucket *shared = x->was_fresh ? &t->fresh : &t->wrong;
+    x->bucket.tries++;
+    shared->tries++;
+    x->asked_ns = 0;
 }

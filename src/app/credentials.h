@@ -6,6 +6,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#include "o3/text.h"
 
 #define O3_CREDENTIALS_MAX 512 /* bytes of "user:password"; bcrypt looks at 72 of the password */
 #define O3_DIGEST_SIZE 65
@@ -36,6 +37,7 @@ bool o3_findings_find(struct o3_findings *s, const char *digest, bool *ret_is_ri
 #define O3_TRIES_PER_MINUTE 10 /* then so many */
 #define O3_TRIES_ALL_BURST 60  /* of all clients */
 #define O3_TRIES_ALL_PER_MINUTE 60
+#define O3_TRIES_FRESH_NS (600 * O3_NS_PER_S) /* after so long without being wrong */
 enum { O3_TRIERS_MAX = 64 };
 struct o3_bucket {
     double tries; /* left */
@@ -45,8 +47,11 @@ struct o3_tries {
     struct o3_trier {
         unsigned char network[16];
         struct o3_bucket bucket; /* at_ns 0: free */
+        int64_t asked_ns;        /* with what was not right, or was refused; 0 never, or right since then */
+        bool was_fresh;          /* at its last try */
     } v[O3_TRIERS_MAX];
-    struct o3_bucket all;
+    struct o3_bucket wrong; /* of all who were wrong lately */
+    struct o3_bucket fresh; /* of all others: those who guess do not use up the tries of who comes anew */
 };
 /* Takes one try; false when none is left, and then *ret_wait_s is when there will be one. */
 bool o3_tries_take(struct o3_tries *t, const unsigned char network[16], int64_t now_ns, int *ret_wait_s);

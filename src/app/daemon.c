@@ -15,7 +15,6 @@
 #define SERIES_PER_MODEL 300
 #define NS_PER_MS 1000000LL
 #define STOP_WITHIN_MS 900
-#define STOP_CHECK_MS 4000 /* more while a costly password is checked: what is to be stored waits behind it */
 
 void o3_daemon_event(struct o3_daemon *d, enum o3_event_id ev, const struct o3_field *f, size_t n) {
     int64_t wall_ms = o3_now_read().wall_ms;
@@ -120,7 +119,8 @@ static int start_server(struct o3_daemon *d, struct o3_err *e) {
                                  .handle = o3_daemon_handle,
                                  .on_gone = o3_daemon_request_gone,
                                  .ctx = d};
-    int r = o3_daemon_load_web(d, e);
+    int r = o3_auth_new(d, &d->auth, e);
+    if (r == 0) r = o3_daemon_load_web(d, e);
     if (r < 0) return r;
     p.tls = d->web ? d->web->tls : NULL;
     return o3_server_new(d->loop, &p, &d->server, e);
@@ -132,7 +132,7 @@ static int start_sidecar(struct o3_daemon *d, uint64_t seed, struct o3_err *e) {
     p.ops.event = on_sidecar_event;
     o3_daemon_fill_ollama_ops(d, &p.ops);
     o3_daemon_fill_results_ops(d, &p.ops);
-    o3_daemon_fill_publish_ops(d, &p.ops);
+    o3_daemon_fill_publish_ops(&p.ops);
     int r = o3_sidecar_new(&p, o3_now_read(), &d->sidecar, e);
     if (r == 0) o3_daemon_restore(d);
     return r;
@@ -181,6 +181,7 @@ static int start(struct o3_daemon *d, struct o3_err *e) {
 
 static void stop(struct o3_daemon *d) {
     d->is_stopping = true;
+    o3_auth_stop(d->auth);
     o3_store_hurry(d->store);
     if (d->sidecar) o3_sidecar_stop(d->sidecar, o3_now_read());
     if (d->sidecar) o3_daemon_flush(d);
@@ -220,7 +221,7 @@ int o3_daemon_run(const struct o3_daemon_params *p, struct o3_err *e) {
         if (r == 0) o3_memory_settle();
         if (r == 0) o3_loop_run(d->loop);
         int64_t since_ns = o3_now_read().mono_ns;
-        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS + (o3_auth_is_checking(d->auth) ? STOP_CHECK_MS : 0), 0);
+        if (r == 0) o3_loop_end_within(STOP_WITHIN_MS, 0);
         stop(d);
         o3_loop_end_within(0, 0);
         if (r == 0)

@@ -88,8 +88,8 @@ struct o3_daemon {
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
     int64_t store_at_ns;              /* prune it, or try again to open it */
 
-    /* what is published beside the files of the results folder; fixed at the start */
-    struct o3_publisher *publishers[2];
+    /* what is published beside the results folder; fixed at the start, but for the path of publish.file */
+    struct o3_publisher *publishers[3];
     int n_publishers;
     struct o3_mounted *mounted; /* NULL: none is configured */
     size_t n_restored;          /* states found in the store */
@@ -103,7 +103,7 @@ struct o3_daemon {
     int64_t check_file_at_ns, changed_at_ns; /* changed: the first notification not yet looked into; 0 none */
     char web_path[O3_WEB_PATH_SIZE];         /* of the web configuration; "" none */
     struct o3_web *web;                      /* NULL: plain HTTP without passwords */
-    struct o3_auth *auth;
+    struct o3_auth *auth;                    /* before the server runs */
     struct o3_file_watch *web_watch;
     struct o3_err web_rejected;
     struct o3_request *reloaders[O3_DAEMON_RELOADERS_MAX];
@@ -147,7 +147,7 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
 O3_MUST_CHECK int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct o3_err *e);
 
 /* daemon_publish.c */
-void o3_daemon_fill_publish_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
+void o3_daemon_fill_publish_ops(struct o3_sidecar_ops *ops);
 void o3_daemon_publish_start(struct o3_daemon *d, uint64_t seed);
 int64_t o3_daemon_publish_deadline_ns(const struct o3_daemon *d);
 void o3_daemon_publish_turn(struct o3_daemon *d, struct o3_now now);
@@ -204,9 +204,12 @@ void o3_daemon_request_gone(void *daemon, struct o3_request *rq, void *tag);
 void o3_daemon_reply_json_error(struct o3_daemon *d, struct o3_request *rq, int status, const char *text);
 void o3_daemon_reply_json_error_with(struct o3_daemon *d, struct o3_request *rq, int status, const char *text,
                                      const struct o3_header *header);
-/* In constant time, so that the answer's delay tells nothing about the token. */
-bool o3_daemon_is_token_right(const struct o3_daemon *d, const struct o3_request *rq);
 void o3_daemon_reply_reload(struct o3_daemon *d, struct o3_request *rq, const char *error);
-int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out);
+int o3_page_render(const struct o3_daemon *d, struct o3_now now, struct o3_buf *out);
+void o3_page_add_time(struct o3_buf *out, const char *rfc3339); /* "" adds nothing */
+
+/* publish_status.c: what is published where */
+struct json_t *o3_daemon_publishing_json(const struct o3_daemon *d, struct o3_now now);
+void o3_page_add_publishing(struct o3_buf *out, const struct json_t *publishing);
 
 #endif

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The mounted copy: what programs that read the published presets see, which for a ConfigMap lags by a minute or two.
  * It is read when its folder changes (the swap of ..data), and every minute for file systems that do not tell. */
+#include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include "io/layout.h"
 
 #define CHECK_EVERY_NS (60 * O3_NS_PER_S)
+#define CHECK_UNWATCHED_NS (5 * O3_NS_PER_S) /* while there is no folder to watch */
 #define SETTLE_NS (200 * O3_NS_PER_MS)
 #define LATE_NS (3 * CHECK_EVERY_NS) /* no kubelet needs as long */
 
@@ -26,7 +28,7 @@ struct o3_mounted {
     struct decided *v;
     size_t n;
     uint64_t n_offers;
-    bool is_reading, is_stopped, is_told;
+    bool is_reading, is_stopped, is_told, is_compared; /* compared: is_seen of `v` is known */
     int64_t at_ns;
 };
 
@@ -95,6 +97,8 @@ static void watch_lag(struct o3_daemon *d, const struct mounted_job *j, int64_t 
 static void show(struct o3_daemon *d, const struct mounted_job *j) {
     struct o3_mounted *m = d->mounted;
     bool is_all_seen = j->n > 0;
+    memcpy(m->v, j->v, j->n * sizeof *j->v);
+    m->is_compared = true;
     o3_metric_drop_matching(d->metrics, O3_M_PRESET_IN_EFFECT, NULL, 0);
     for (size_t i = 0; i < j->n; i++)
         for (int p = 0; p < O3_PRESET_COUNT; p++) {
@@ -120,6 +124,19 @@ static void done_mounted(void *job) {
     }
     free(j->v);
     free(j);
+}
+
+json_t *o3_daemon_mounted_json(const struct o3_daemon *d) {
+    const struct o3_mounted *m = d->mounted;
+    if (!m) return json_null();
+    json_t *list = json_array();
+    for (size_t i = 0; m->is_compared && i < m->n; i++)
+        for (int p = 0; p < O3_PRESET_COUNT; p++)
+            if (m->v[i].doc.presets[p].is_set)
+                json_array_append_new(list, json_pack("{s:s, s:s, s:b}", "model", m->v[i].doc.model, "preset",
+                                                      o3_preset_name((enum o3_preset_name)p), "in_effect",
+                                                      (int)m->v[i].is_seen[p]));
+    return json_pack("{s:s, s:o}", "folder", m->dir, "presets", list);
 }
 
 /* ---- when ---- */
@@ -177,8 +194,8 @@ int64_t o3_daemon_mounted_deadline_ns(const struct o3_daemon *d) {
 
 void o3_daemon_mounted_turn(struct o3_daemon *d, int64_t now_ns) {
     if (o3_daemon_mounted_deadline_ns(d) > now_ns) return;
-    d->mounted->at_ns = now_ns + CHECK_EVERY_NS;
     watch(d); /* before the look: a swap after it is told */
+    d->mounted->at_ns = now_ns + (d->mounted->watch ? CHECK_EVERY_NS : CHECK_UNWATCHED_NS);
     d->mounted->is_reading = submit(d);
 }
 
@@ -194,6 +211,7 @@ void o3_daemon_mounted_offer(struct o3_daemon *d, const struct o3_sidecar_offer 
     free(m->v);
     m->v = v;
     m->n = o->n;
+    m->is_compared = false;
     m->n_offers++;
     look_soon(m);
 }

@@ -220,7 +220,5 @@ void o3_daemon_restore(struct o3_daemon *d) {
     }
     free(c);
     if (r < 0) o3_daemon_store_broken(d, &e);
-    const char *file = d->values->publish_file;
-    if (d->is_preset_missing || (file[0] && access(file, F_OK) < 0))
-        o3_sidecar_publish_again(d->sidecar, "the preset file was missing", o3_now_read());
+    if (d->is_preset_missing) o3_sidecar_publish_again(d->sidecar, "the preset file was missing", o3_now_read());
 }

@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: Apache-2.0 */
-/* Files: o3_results/{defaults,summaries} and the configured preset file. All writing is done in jobs; a job owns copies
- * of what it writes. */
+/* Files: o3_results/{defaults,summaries}. All writing is done in jobs; a job owns copies of what it writes. */
 #include <dirent.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -86,10 +85,10 @@ void o3_daemon_set_paths(struct o3_daemon *d) {
 struct preset_job {
     struct o3_daemon *daemon;
     uint64_t ticket;
-    char doc_path[1400], summary_path[1400], file[1100];
-    char *doc, *summary, *all;
-    size_t doc_len, summary_len, all_len;
-    bool has_defaults, has_file, has_summary_failed;
+    char doc_path[1400], summary_path[1400];
+    char *doc, *summary;
+    size_t doc_len, summary_len;
+    bool has_failed, has_summary_failed;
     struct o3_err err, summary_err;
 };
 
@@ -117,24 +116,14 @@ int o3_daemon_replace_file(const char *path, const char *bytes, size_t n, struct
 
 static void run_presets(void *job) {
     struct preset_job *j = job;
-    j->has_defaults = o3_daemon_replace_file(j->doc_path, j->doc, j->doc_len, &j->err) == 0;
+    j->has_failed = o3_daemon_replace_file(j->doc_path, j->doc, j->doc_len, &j->err) < 0;
     if (j->summary && o3_daemon_replace_file(j->summary_path, j->summary, j->summary_len, &j->summary_err) < 0)
         j->has_summary_failed = true;
-    if (!j->file[0]) return;
-    if (!j->all) {
-        o3_err_set(&j->err, O3_E_LIMIT, "the presets of all models do not fit into one file");
-        return;
-    }
-    /* The directory of the configured file is the user's: it is never made. */
-    struct o3_err err;
-    j->has_file = o3_file_replace(j->file, j->all, j->all_len, NULL, &err) == 0;
-    if (!j->has_file) j->err = err;
 }
 
 static void free_preset_job(struct preset_job *j) {
     free(j->doc);
     free(j->summary);
-    free(j->all);
     free(j);
 }
 
@@ -144,7 +133,7 @@ static void done_presets(void *job) {
     if (j->has_summary_failed)
         O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", j->summary_path),
                         O3_F_STR("error", j->summary_err.text));
-    o3_sidecar_preset_written(d->sidecar, j->ticket, j->has_defaults, j->has_file, j->err.text, o3_now_read());
+    o3_sidecar_preset_written(d->sidecar, j->ticket, j->has_failed ? j->err.text : NULL, o3_now_read());
     free_preset_job(j);
 }
 
@@ -154,17 +143,12 @@ bool o3_daemon_write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     if (j) {
         struct stem spare;
         const char *stem = o3_daemon_stem_of(d, w->model, &spare)->stem;
-        *j = (struct preset_job){.daemon = d,
-                                 .ticket = w->ticket,
-                                 .doc_len = w->doc_len,
-                                 .summary_len = w->summary_len,
-                                 .all_len = w->all_len};
+        *j = (struct preset_job){
+            .daemon = d, .ticket = w->ticket, .doc_len = w->doc_len, .summary_len = w->summary_len};
         snprintf(j->doc_path, sizeof j->doc_path, "%s/defaults/%s.yaml", d->results_path, stem);
         snprintf(j->summary_path, sizeof j->summary_path, "%s/summaries/%s.json", d->results_path, stem);
-        o3_str_copy(j->file, sizeof j->file, d->values->publish_file);
         j->doc = o3_daemon_copy_bytes(w->doc, w->doc_len);
         j->summary = o3_daemon_copy_bytes(w->summary, w->summary_len);
-        j->all = o3_daemon_copy_bytes(w->all, w->all_len);
         if (j->doc && (j->summary || !w->summary) && o3_loop_submit(d->loop, run_presets, done_presets, j) == 0)
             return true;
         free_preset_job(j);

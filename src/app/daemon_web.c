@@ -12,9 +12,7 @@ int o3_daemon_load_web(struct o3_daemon *d, struct o3_err *e) {
     if (!*path) return 0;
     if (!o3_str_copy(d->web_path, sizeof d->web_path, path))
         return o3_err_set(e, O3_E_CONFIG, "web.config_file: the name is too long");
-    int r = o3_auth_new(d, &d->auth, e);
-    if (r < 0) return r;
-    r = o3_web_load(d->web_path, &d->web, &why);
+    int r = o3_web_load(d->web_path, &d->web, &why);
     if (r == 0) return 0;
     O3_AUTO_BUF text;
     o3_buf_init(&text, 1024);
@@ -43,17 +41,26 @@ static void watch(struct o3_daemon *d) {
     }
 }
 
+static void warn_of_cost(struct o3_daemon *d, const struct o3_web_user *u) {
+    char text[400];
+    if (o3_web_cost_warning(u, text, sizeof text)) O3_DAEMON_EVENT(d, O3_EV_CONFIG_WARNING, O3_F_STR("text", text));
+}
+
 static void put_in_force(struct o3_daemon *d) {
     const struct o3_web *w = d->web;
     o3_server_set_headers(d->server, w->config->headers, w->config->n_headers);
     if (w->tls) {
         o3_server_set_tls(d->server, w->tls);
+        o3_metric_set(d->metrics, O3_M_WEB_CERTIFICATE_START_TIMESTAMP_SECONDS, O3_NO_LABELS,
+                      (double)o3_tls_not_before_s(w->tls));
         o3_metric_set(d->metrics, O3_M_WEB_CERTIFICATE_EXPIRY_TIMESTAMP_SECONDS, O3_NO_LABELS,
                       (double)o3_tls_not_after_s(w->tls));
     }
     o3_metric_set(d->metrics, O3_M_WEB_CONFIG_LAST_RELOAD_SUCCESSFUL, O3_NO_LABELS, 1);
     o3_metric_set(d->metrics, O3_M_WEB_CONFIG_LAST_RELOAD_SUCCESS_TIMESTAMP_SECONDS, O3_NO_LABELS,
                   (double)o3_now_read().wall_ms / 1000.0);
+    for (size_t i = 0; i < w->config->n_users; i++)
+        warn_of_cost(d, &w->config->users[i]);
     if (w->config->is_http2_asked)
         O3_DAEMON_EVENT(d, O3_EV_CONFIG_WARNING,
                         O3_F_STR("text", "http_server_config.http2: HTTP/1.1 is what this server speaks"));

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* The status page at /: the verdict first, what stands changed and probably why, then each model with all its signals,
- * what is settled, and where to find more. No script; names, versions and words of others are outside text: escaped. */
+ * where presets are published, what is settled, and where to find more. No script; names, versions and words of others
+ * are outside text: escaped. */
 #include <jansson.h>
 #include <math.h>
 #include <stdlib.h>
@@ -65,7 +66,8 @@ static double number_of(const json_t *o, const char *key) {
 }
 
 /* "2026-11-21 16:47:14" of the API's "2026-11-21T16:47:14.352Z"; anything else as it is. */
-static void add_time(struct o3_buf *out, const char *rfc3339) {
+void o3_page_add_time(struct o3_buf *out, const char *rfc3339) {
+    if (!*rfc3339) return;
     char text[40];
     o3_str_copy(text, sizeof text, rfc3339);
     char *t = strchr(text, 'T'), *dot = strchr(text, '.');
@@ -128,7 +130,7 @@ static void add_series(struct o3_buf *out, enum o3_signal sig, const char *when,
     add_state(out, sig, series);
     o3_buf_adds(out, "</td><td class=\"n\" data-of=\"since\">");
     const char *since = text_of(series, "changed_since");
-    add_time(out, *since ? since : text_of(series, "baseline_established"));
+    o3_page_add_time(out, *since ? since : text_of(series, "baseline_established"));
     o3_buf_adds(out, "</td></tr>\n");
 }
 
@@ -203,7 +205,7 @@ static void add_release(struct o3_buf *out, const json_t *signals, const json_t 
     o3_buf_adds(out, "<p>Since ");
     o3_buf_add_html(out, text_of(release, "reasons"));
     o3_buf_adds(out, " (");
-    add_time(out, text_of(release, "since"));
+    o3_page_add_time(out, text_of(release, "since"));
     o3_buf_adds(out, "): ");
     for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++) {
         const json_t *r = release_at(signals, sig, text_of(release, "since"));
@@ -313,10 +315,10 @@ static void add_incident(struct o3_buf *out, const json_t *i) {
                 "<div class=\"card%s\" id=\"incident-%.0f\"><p><b class=\"%s\">Incident %.0f</b> <span "
                 "class=\"dim\">since ",
                 is_open ? " open" : "", number_of(i, "id"), is_open ? "bad" : "dim", number_of(i, "id"));
-    add_time(out, text_of(i, "since"));
+    o3_page_add_time(out, text_of(i, "since"));
     if (!is_open) {
         o3_buf_adds(out, ", settled ");
-        add_time(out, text_of(i, "closed"));
+        o3_page_add_time(out, text_of(i, "closed"));
     }
     o3_buf_adds(out, "</span></p><p>");
     o3_buf_add_html(out, text_of(i, "text"));
@@ -352,7 +354,9 @@ static json_t *load(json_fn *fn, const struct o3_sidecar *s, struct o3_now now) 
     return fn(s, now, &text) < 0 ? NULL : json_loadb(text.p, text.len, 0, NULL);
 }
 
-int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf *out) {
+int o3_page_render(const struct o3_daemon *d, struct o3_now now, struct o3_buf *out) {
+    const struct o3_sidecar *s = d->sidecar;
+    json_t *publishing = o3_daemon_publishing_json(d, now);
     json_t *status = load(o3_sidecar_status_json, s, now), *models = load(o3_sidecar_models_json, s, now);
     json_t *incidents = load(incidents_json, s, now), *list = json_object_get(incidents, "incidents"), *m;
     size_t i;
@@ -361,10 +365,12 @@ int o3_page_render(const struct o3_sidecar *s, struct o3_now now, struct o3_buf 
         add_verdict(out, status, count_worse(json_object_get(models, "models")));
         add_incidents(out, list, true, "What has changed", O3_INCIDENTS_MAX);
         json_array_foreach(json_object_get(models, "models"), i, m) add_model(out, m);
+        o3_page_add_publishing(out, publishing);
         add_incidents(out, list, false, "Settled", CLOSED_SHOWN);
         o3_buf_adds(out, FOOT);
     }
     int result = status && models && incidents ? out->err : O3_E_NOMEM;
+    json_decref(publishing);
     json_decref(status);
     json_decref(models);
     json_decref(incidents);

@@ -237,10 +237,11 @@ static bool summarize(struct configmap *m, int64_t now_ns) {
 
 /* ---- as a publisher ---- */
 
-static void configmap_want(struct o3_publisher *p, const struct o3_keys *keys, const char *reason, struct o3_now now) {
+static void configmap_want(struct o3_publisher *p, const struct o3_publish_want *want, struct o3_now now) {
     struct configmap *m = (struct configmap *)p;
-    o3_str_copy(m->reason, sizeof m->reason, reason);
-    if (!o3_configmap_want(m->talk, keys, reason, now))
+    if (!want->keys) return;
+    o3_str_copy(m->reason, sizeof m->reason, want->reason);
+    if (!o3_configmap_want(m->talk, want->keys, want->reason, now))
         O3_DAEMON_EVENT(p->daemon, O3_EV_LIMIT_REACHED, O3_F_STR("what", "memory for the presets to publish"));
 }
 
@@ -261,6 +262,17 @@ static void configmap_turn(struct o3_publisher *p, struct o3_now now) {
         send_or_fail(m);
     else
         fetch_token(m);
+}
+
+static void configmap_view(const struct o3_publisher *p, struct o3_publisher_view *ret) {
+    const struct configmap *m = (const struct configmap *)p;
+    struct o3_configmap_view v;
+    o3_configmap_view(m->talk, &v);
+    *ret = (struct o3_publisher_view){.is_configured = true,
+                                      .has_want = v.has_want,
+                                      .is_pending = v.is_pending,
+                                      .next_ns = configmap_deadline_ns(p),
+                                      .generation = v.generation};
 }
 
 /* The place is given back, if that takes no time: the next pod need not wait two hours for it. */
@@ -319,6 +331,7 @@ struct o3_publisher *o3_publisher_configmap_new(struct o3_daemon *d, uint64_t se
                                                   .want = configmap_want,
                                                   .deadline_ns = configmap_deadline_ns,
                                                   .turn = configmap_turn,
+                                                  .view = configmap_view,
                                                   .stop = configmap_stop,
                                                   .free = configmap_free};
     const struct o3_config_values *v = d->values;

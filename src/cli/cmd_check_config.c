@@ -70,7 +70,10 @@ static void report_good(const char *file, const struct o3_config *c, int is_json
 /* With the certificates and keys that it names. */
 static int check_web(const char *path, struct o3_err *e) {
     struct o3_web *web = NULL;
+    char text[400];
     int r = *path ? o3_web_load(path, &web, e) : 0;
+    for (size_t i = 0; web && i < web->config->n_users; i++)
+        if (o3_web_cost_warning(&web->config->users[i], text, sizeof text)) warn_stderr(NULL, text);
     o3_web_free(web);
     return r;
 }

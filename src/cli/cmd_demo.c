@@ -170,7 +170,7 @@ static void on_event(void *ctx, int64_t wall_ms, enum o3_event_id ev, const stru
     } else if (ev == O3_EV_INCIDENT_OPENED || ev == O3_EV_INCIDENT_CHANGED) {
         print_time(d);
         print_incident(f, n);
-    } else if (ev == O3_EV_PRESET_WRITTEN) {
+    } else if (ev == O3_EV_PRESETS_PUBLISHED && !strcmp(text_field(f, n, "target"), "file")) {
         print_time(d);
         printf("preset file written: %s\n", text_field(f, n, "reason"));
         if (d->is_confirmed) tell_result(d);
@@ -190,6 +190,7 @@ static void set_config(struct demo *d) {
     set(d, "ollama.url", d->url);
     set(d, "results.path", d->results);
     set(d, "publish.file", d->preset_file);
+    set(d, "publish.writes_per_hour", "60");
     set(d, "probe.interval", "1s");
     set(d, "probe.decode_tokens", "8");
     set(d, "probe.idle_for", "0s");

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Rules over several keys of the web configuration file, and the form of a bcrypt hash. */
+#include <stdio.h>
 #include <string.h>
 #include "conf/web.h"
 
@@ -87,4 +88,12 @@ int o3_bcrypt_cost(const char *hash) {
     if (!strchr(".Oeu", hash[28])) return -1;
     int cost = (hash[4] - '0') * 10 + hash[5] - '0';
     return cost < 4 || cost > 31 ? -1 : cost;
+}
+
+bool o3_web_cost_warning(const struct o3_web_user *u, char *out, size_t size) {
+    if (u->cost <= O3_WEB_COST_USUAL) return false;
+    snprintf(out, size,
+             "basic_auth_users, line %u: a hash of cost %d takes a processor %s for each check; 10 to %d is usual",
+             (unsigned)u->line, u->cost, u->cost > 13 ? "a second or two" : "up to a second", O3_WEB_COST_USUAL);
+    return true;
 }

@@ -107,6 +107,7 @@ Dumper.add_representer(str, lambda d, s: d.represent_scalar("tag:yaml.org,2002:s
 OTWLD_HEAD = """# SPDX-License-Identifier: Apache-2.0
 # The sidecar in the pods of the Ollama chart of otwld, with all it needs, from that chart's values alone:
 #   helm upgrade --install ollama otwld/ollama -f otwld-values.yaml
+# Put the registry that you pushed the image to before its name, or Ollama's pods cannot start.
 # That chart evaluates the expressions. Leave out the PodMonitor where there is no Prometheus operator.
 # Made by ./dev docs from the chart o3-sidecar in mode attach; change that chart, not this file.
 """

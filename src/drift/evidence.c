@@ -50,15 +50,15 @@ static double tail_of(const struct o3_drift_baseline *b, int side) {
     return fmax(0, b->beyond[side] - BEYOND_GAUSS);
 }
 
-#define GATE_NEAR 0.04 /* share of the thresholds */
-#define GATE_SHORT 0.02
+#define GATE_NEAR 0.045 /* share of the thresholds */
+#define GATE_SHORT 0.015
 #define GATE_FAR 0.09
 /* Where the minimum effect is large against the noise (as a lasting shift shows after whitening), chance hardly reaches
  * it, and less evidence will do; with long tails it does sooner. */
 static double gate_helps(const struct o3_drift *d, double rho) {
     double gate = d->gate / sqrt(d->base.var * (1 + rho) / (1 - rho));
     double tail = fmax(tail_of(&d->base, 0), tail_of(&d->base, 1)), without_tail = 1 - ramp(tail, 0.004, 0.012);
-    double short_tailed = GATE_SHORT * ramp(gate, 0.2, 1) + GATE_FAR * ramp(gate, 1.2, 1.6);
+    double short_tailed = GATE_SHORT * ramp(gate, 0.2, 0.7) + GATE_FAR * ramp(gate, 1.2, 1.6);
     return GATE_NEAR * ramp(gate, 0.75, 1) + without_tail * short_tailed;
 }
 

@@ -21,7 +21,9 @@ static int fail(struct o3_err *e, const char *what, const char *dir, const char 
                : sys == EROFS                 ? O3_E_READ_ONLY
                : sys == ENOENT                ? O3_E_NOT_FOUND
                                               : O3_E_IO;
-    return o3_err_set(e, code, "cannot %s %.120s/%.60s: %s", what, dir, name, strerror(sys));
+    (void)o3_err_set(e, code, "cannot %s %.120s/%.60s: %s", what, dir, name, strerror(sys));
+    if (e) e->sys = sys;
+    return code;
 }
 
 static int open_dir(int at, const char *name) {

@@ -16,7 +16,7 @@ struct o3_tls {
     gnutls_priority_t priority;
     gnutls_certificate_request_t request;
     bool is_verified; /* a client's certificate is checked against the CA */
-    int64_t not_after_s;
+    int64_t not_before_s, not_after_s;
     char **sans; /* one of them must be in the client's certificate; NULL: any */
     size_t n_sans;
 };
@@ -59,6 +59,7 @@ static int set_pair(struct o3_tls *t, const struct o3_web_tls *w, const struct o
     unsigned n = 0;
     int code = gnutls_x509_crt_list_import2(&chain, &n, &cert, GNUTLS_X509_FMT_PEM, 0);
     if (code < 0) return failed(&w->cert, &w->cert_file, e, "cert", code);
+    t->not_before_s = n ? (int64_t)gnutls_x509_crt_get_activation_time(chain[0]) : 0;
     t->not_after_s = n ? (int64_t)gnutls_x509_crt_get_expiration_time(chain[0]) : 0;
     for (unsigned i = 0; i < n; i++)
         gnutls_x509_crt_deinit(chain[i]);
@@ -199,6 +200,10 @@ void o3_tls_unref(struct o3_tls *t) {
         free(t->sans[i]);
     free(t->sans);
     free(t);
+}
+
+int64_t o3_tls_not_before_s(const struct o3_tls *t) {
+    return t->not_before_s;
 }
 
 int64_t o3_tls_not_after_s(const struct o3_tls *t) {

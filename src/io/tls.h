@@ -15,8 +15,10 @@ struct o3_tls_files {                   /* PEM texts */
 O3_MUST_CHECK int o3_tls_new(const struct o3_web_tls *rules, const struct o3_tls_files *files, struct o3_tls **ret,
                              struct o3_err *e);
 void o3_tls_ref(struct o3_tls *t);
-void o3_tls_unref(struct o3_tls *t);                /* NULL allowed */
-int64_t o3_tls_not_after_s(const struct o3_tls *t); /* Unix time at which the certificate ends */
+void o3_tls_unref(struct o3_tls *t); /* NULL allowed */
+/* Unix times at which the certificate begins and ends. */
+int64_t o3_tls_not_before_s(const struct o3_tls *t);
+int64_t o3_tls_not_after_s(const struct o3_tls *t);
 
 /* A connection under these rules; `session` is a gnutls_session_t before its handshake, fd its socket. A client that
  * speaks plain HTTP is told so. Takes a reference until o3_tls_link_free. NULL: no memory, or GnuTLS refused. */

@@ -207,6 +207,18 @@ int o3_preset_doc_encode_yaml(const struct o3_preset_doc *d, struct o3_buf *out)
     return r < 0 ? r : write_yaml(o, out);
 }
 
+static void add_doc(const struct o3_preset_doc *d, struct o3_buf *out) {
+    if (out->len) o3_buf_adds(out, "---\n");
+    (void)o3_preset_doc_encode_yaml(d, out);
+}
+
+int o3_preset_docs_encode_yaml(const struct o3_preset_doc *const *docs, size_t n, int first, struct o3_buf *out) {
+    if (first >= 0) add_doc(docs[first], out);
+    for (size_t i = 0; i < n; i++)
+        if ((int)i != first) add_doc(docs[i], out);
+    return out->err;
+}
+
 int o3_preset_doc_encode_json(const struct o3_preset_doc *d, struct o3_buf *out) {
     AUTO_JSON *o = NULL;
     int r = build_doc(d, &o);

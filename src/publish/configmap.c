@@ -44,17 +44,10 @@ struct o3_configmap {
     bool is_state_sent;
 
     bool is_writer;
-    char version[64]; /* of the last answer; "" unknown */
+    int64_t generation; /* of the last answer; -1 none yet */
+    char version[64];   /* of the last answer; "" unknown */
     char other[O3_CONFIGMAP_WRITER_MAX];
 };
-
-const char *o3_publish_error_name(enum o3_publish_error e) {
-    static const char *const NAMES[O3_PUBLISH_ERROR_COUNT] = {
-        "ok",       "no_token", "unreachable", "timeout",   "unauthorized", "forbidden", "not_found",
-        "conflict", "invalid",  "too_large",   "throttled", "server_error", "bad_reply", "io"};
-    O3_ASSERT((unsigned)e < O3_PUBLISH_ERROR_COUNT);
-    return NAMES[e];
-}
 
 void o3_configmap_set_space(struct o3_configmap *c, const char *space) {
     snprintf(c->path, sizeof c->path, "/api/v1/namespaces/%.253s/configmaps/%s", space, c->name);
@@ -73,6 +66,7 @@ int o3_configmap_new(const struct o3_configmap_params *p, struct o3_configmap **
     o3_buf_init(&c->state_there, O3_CONFIGMAP_STATE_MAX);
     c->state_at_ns = INT64_MIN;
     c->at_ns = INT64_MAX;
+    c->generation = -1;
     *ret = c;
     return 0;
 }
@@ -88,6 +82,11 @@ void o3_configmap_free(struct o3_configmap *c) {
 
 bool o3_configmap_is_writer(const struct o3_configmap *c) {
     return c->is_writer;
+}
+
+void o3_configmap_view(const struct o3_configmap *c, struct o3_configmap_view *ret) {
+    *ret = (struct o3_configmap_view){
+        .has_want = c->has_want, .is_pending = c->is_pending, .generation = c->generation};
 }
 
 bool o3_configmap_want(struct o3_configmap *c, const struct o3_keys *keys, const char *reason, struct o3_now now) {
@@ -349,6 +348,7 @@ static void read_done(struct o3_configmap *c, const struct o3_configmap_reply *r
     o3_buf_clear(&c->state_there);
     if (state && o3_buf_add(&c->state_there, state->value, state->n) < 0) o3_buf_clear(&c->state_there);
     ret->is_read = true;
+    c->generation = o.generation;
     decide(c, &o, now, ret);
     object_free(&o);
 }
@@ -359,6 +359,7 @@ static void patch_done(struct o3_configmap *c, const struct o3_configmap_reply *
     c->version[0] = '\0';
     if (object_parse(r->body, r->n, &o, NULL) == 0) {
         o3_str_copy(c->version, sizeof c->version, o.version);
+        c->generation = o.generation;
         object_free(&o);
     }
     ret->is_taken = !c->is_writer;

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define METRICS_MAX 10000
+#define PRESET_FILE_BYTES_MAX (1024u * 1024)
 #define LOCAL_IDS (UINT64_MAX / 2) /* above them are ids of calls that never reached the world */
 
 struct o3_now o3_coupling_now(const struct o3_coupling *c) {
@@ -139,10 +140,31 @@ static int write_file(struct o3_coupling *c, const char *path, const char *bytes
     return r;
 }
 
+/* ---- the preset file of all models ---- */
+
+static bool is_file_equal(const struct o3_coupling *c) {
+    size_t n;
+    const char *have = o3_memory_files_read(c->files, O3_COUPLING_PRESET_FILE, &n);
+    return have && n == c->all.len && !memcmp(have, o3_buf_str(&c->all), n);
+}
+
 static void on_offer(void *ctx, const struct o3_sidecar_offer *o) {
     struct o3_coupling *c = ctx;
-    if (c->hooks.offer && !c->is_killed) c->hooks.offer(c->hooks.ctx, o);
+    if (c->is_killed) return;
+    if (c->hooks.offer) c->hooks.offer(c->hooks.ctx, o);
+    o3_buf_clear(&c->all);
+    if (o3_preset_docs_encode_yaml(o->docs, o->n, o->primary, &c->all) == 0 && !is_file_equal(c))
+        o3_paced_want(&c->paced, c->now_ns);
 }
+
+static void write_preset_file(struct o3_coupling *c) {
+    if (!o3_paced_begin(&c->paced, c->now_ns)) return;
+    int r = write_file(c, O3_COUPLING_PRESET_FILE, o3_buf_str(&c->all), c->all.len, NULL);
+    c->n_file_writes += r == 0;
+    if (!c->is_killed) o3_paced_end(&c->paced, r < 0 ? O3_PUBLISH_FAILED : O3_PUBLISH_WRITTEN, c->now_ns);
+}
+
+/* ---- the presets of one model ---- */
 
 static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct o3_coupling *c = ctx;
@@ -153,7 +175,6 @@ static bool write_presets(void *ctx, const struct o3_sidecar_presets *w) {
     struct o3_coupling_ticket t = {.ticket = w->ticket, .at_ns = c->now_ns};
     struct o3_err e = {0};
     t.code = write_file(c, path, w->doc, w->doc_len, &e);
-    if (t.code == 0 && w->all) t.code = write_file(c, O3_COUPLING_PRESET_FILE, w->all, w->all_len, &e);
     if (c->is_killed) return true;
     t.at_ns += 2 * (O3_REPLACE_READ_BACK + 1) * c->write_step_ns;
     if (t.code < 0) o3_str_copy(t.error, sizeof t.error, e.text);
@@ -168,8 +189,7 @@ static void answer_tickets(struct o3_coupling *c) {
         struct o3_coupling_ticket t = c->tickets[i];
         if (t.at_ns > c->now_ns) continue;
         c->tickets[i--] = c->tickets[--c->n_tickets];
-        bool is_good = t.code == 0;
-        o3_sidecar_preset_written(c->sidecar, t.ticket, is_good, is_good, is_good ? NULL : t.error, o3_coupling_now(c));
+        o3_sidecar_preset_written(c->sidecar, t.ticket, t.code == 0 ? NULL : t.error, o3_coupling_now(c));
     }
 }
 
@@ -207,6 +227,7 @@ int o3_coupling_start(struct o3_coupling *c, struct o3_err *e) {
     (void)o3_memory_files_sweep_temps(c->files, "");
     (void)o3_memory_files_sweep_temps(c->files, "defaults/");
     struct o3_sidecar_params p = {.config = o3_config_values(c->config), .seed = c->seed + (uint64_t)c->n_starts++};
+    o3_paced_init(&c->paced, (int)p.config->publish_writes_per_hour, p.seed);
     p.metrics = c->metrics = o3_metrics_new(METRICS_MAX);
     if (!c->metrics) return o3_err_set(e, O3_E_NOMEM, "no memory for the metrics");
     p.ops = (struct o3_sidecar_ops){.ctx = c,
@@ -252,6 +273,7 @@ int o3_coupling_new(struct o3_config *config, struct o3_world *world, uint64_t s
     c->seed = seed;
     c->start_wall_ms = start_wall_ms;
     c->kill_at = O3_REPLACE_STEP_COUNT;
+    o3_buf_init(&c->all, PRESET_FILE_BYTES_MAX);
     if (hooks) c->hooks = *hooks;
     c->files = o3_memory_files_new();
     int r = !world || !c->files ? o3_err_set(e, O3_E_NOMEM, "no memory for the rehearsal") : o3_coupling_start(c, e);
@@ -270,6 +292,7 @@ void o3_coupling_free(struct o3_coupling *c) {
     o3_memory_files_free(c->files);
     o3_world_free(c->world);
     o3_config_free(c->config);
+    o3_buf_done(&c->all);
     for (int i = 0; i < c->n_states; i++)
         free(c->states[i].value);
     free(c);
@@ -298,6 +321,7 @@ static void step(struct o3_coupling *c) {
     end_late_calls(c);
     answer_tickets(c);
     o3_sidecar_turn(c->sidecar, o3_coupling_now(c));
+    write_preset_file(c);
     if (c->is_killed) restart_killed(c);
 }
 
@@ -305,6 +329,8 @@ static int64_t next_own_ns(const struct o3_coupling *c) {
     int64_t t = o3_world_next_ns(c->world);
     if (!c->sidecar) return t;
     int64_t due = o3_sidecar_deadline_ns(c->sidecar);
+    if (due < t) t = due;
+    due = o3_paced_deadline_ns(&c->paced);
     if (due < t) t = due;
     for (int i = 0; i < c->n_calls; i++) {
         int64_t end_ns = c->calls[i].failure ? c->now_ns + O3_NS_PER_MS : c->calls[i].deadline_ns;

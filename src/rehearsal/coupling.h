@@ -5,6 +5,7 @@
  * long, keeps in memory what the sidecar writes and saves, and lets it be killed and started again. What goes wrong on
  * the sidecar's side of the machine is set by the fields marked as such, at any time. */
 #include "o3/config.h"
+#include "o3/pace.h"
 #include "o3/replace.h"
 #include "o3/sidecar.h"
 #include "o3/world.h"
@@ -80,6 +81,11 @@ struct o3_coupling {
     int n_states;
     bool is_killed; /* by a write: what it does up to the end of the turn has no effect, then it starts again */
     int64_t n_writes, n_failed_writes, n_starts, n_killed_in_write;
+
+    /* the preset file of all models, written as publish.file is */
+    struct o3_paced paced;
+    struct o3_buf all;
+    int64_t n_file_writes;
 };
 
 /* Takes over `world` (also on failure) and `config`. */

@@ -11,7 +11,6 @@
 #define RETRY_FIRST_NS (5LL * O3_NS_PER_S)
 #define RETRY_MAX_NS (600LL * O3_NS_PER_S)
 #define DOC_BYTES_MAX (64u * 1024)
-#define ALL_BYTES_MAX (1024u * 1024)
 #define TUNE_OFF 0
 
 static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces",
@@ -150,20 +149,7 @@ static bool is_primary(const struct o3_sidecar *s, const struct model *m) {
     return primary.v[0][0] && o3_model_is_selected(m->ps.name, &primary, &none);
 }
 
-static void add_doc(const struct o3_preset_doc *d, struct o3_buf *out) {
-    if (out->len) o3_buf_adds(out, "---\n");
-    (void)o3_preset_doc_encode_yaml(d, out);
-}
-
-static void encode_all(const struct o3_sidecar *s, struct o3_buf *out) {
-    for (int pass = 0; pass < 2; pass++)
-        for (int i = 0; i < s->n_models; i++) {
-            const struct o3_preset_doc *d = newest_doc(s->models[i]);
-            if (d && is_primary(s, s->models[i]) == (pass == 0)) add_doc(d, out);
-        }
-}
-
-/* ---- what is published beside the files ---- */
+/* ---- what is published beside the results ---- */
 
 void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason) {
     if (!s->is_offer_due) o3_str_copy(s->offer_reason, sizeof s->offer_reason, reason); /* the first of several */
@@ -208,17 +194,13 @@ static void write_failed(struct o3_sidecar *s, struct model *m, const char *file
 
 static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now) {
     O3_AUTO_BUF doc;
-    O3_AUTO_BUF all;
     O3_AUTO_BUF summary;
     o3_buf_init(&doc, DOC_BYTES_MAX);
-    o3_buf_init(&all, ALL_BYTES_MAX);
     o3_buf_init(&summary, DOC_BYTES_MAX);
     if (o3_preset_doc_encode_yaml(&m->wanted, &doc) < 0 || o3_sc_summary_json(s, m, now.wall_ms, &summary) < 0) {
         write_failed(s, m, "o3_results", "no memory for the document", now);
         return;
     }
-    encode_all(s, &all);
-    if (all.err) O3_SC_EVENT(s, O3_EV_LIMIT_REACHED, O3_F_STR("what", "the preset file of all models"));
     m->writing = m->wanted;
     m->is_write_wanted = false;
     m->is_writing = true;
@@ -231,9 +213,7 @@ static void start_write(struct o3_sidecar *s, struct model *m, struct o3_now now
                                    .doc_len = doc.len,
                                    .summary = m->epoch ? o3_buf_str(&summary)
                                                        : NULL, /* nothing measured by this process */
-                                   .summary_len = summary.len,
-                                   .all = all.err ? NULL : o3_buf_str(&all),
-                                   .all_len = all.err ? 0 : all.len};
+                                   .summary_len = summary.len};
     if (s->ops.write_presets(s->ops.ctx, &w)) return;
     m->is_writing = false;
     write_failed(s, m, "o3_results", "too much work is waiting", now);
@@ -260,37 +240,35 @@ void o3_sc_keep_presets(struct o3_sidecar *s, const struct model *m) {
     if (m->has_published) save_as(s, "preset", m, &m->published, true);
 }
 
-static void count_write(struct o3_sidecar *s, const char *target, bool is_done, struct o3_now now) {
-    o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L(target, is_done ? "written" : "failed"), 1);
-    if (!is_done) o3_metric_add(s->metrics, O3_M_PRESET_WRITE_ERRORS, O3_L(target, "io"), 1);
+static void count_write(struct o3_sidecar *s, bool is_done, struct o3_now now) {
+    static const char TARGET[] = "results";
+    o3_metric_add(s->metrics, O3_M_PRESET_WRITES, O3_L(TARGET, is_done ? "written" : "failed"), 1);
+    if (!is_done) o3_metric_add(s->metrics, O3_M_PRESET_WRITE_ERRORS, O3_L(TARGET, "io"), 1);
     if (is_done)
-        o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(target),
+        o3_metric_set(s->metrics, O3_M_PRESET_LAST_WRITE_SUCCESS_TIMESTAMP_SECONDS, O3_L(TARGET),
                       (double)now.wall_ms / 1000.0);
 }
 
-void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, bool has_defaults, bool has_file,
-                               const char *error, struct o3_now now) {
+void o3_sidecar_preset_written(struct o3_sidecar *s, uint64_t ticket, const char *error, struct o3_now now) {
     struct model *m = NULL;
     for (int i = 0; i < s->n_models; i++)
         if (s->models[i]->is_writing && s->models[i]->ticket == ticket) m = s->models[i];
     if (!m) return;
-    const char *file = s->config->publish_file;
     m->is_writing = false;
-    count_write(s, "results", has_defaults, now);
-    if (file[0]) count_write(s, "file", has_file, now);
-    if (has_defaults && (has_file || !file[0])) {
-        m->published = m->writing;
-        m->has_published = true;
-        if (!m->is_write_wanted) m->n_write_failures = 0;
-        set_preset_metrics(s, m);
-        save_as(s, "preset", m, &m->published, false);
-        if (!m->is_write_wanted) forget_wanted(s, m);
-        O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name),
-                    O3_F_STR("file", file[0] ? file : "o3_results"), O3_F_STR("reason", m->write_reason));
+    count_write(s, !error, now);
+    if (error) {
+        if (!m->is_write_wanted) m->wanted = m->writing;
+        write_failed(s, m, "o3_results", error, now);
         return;
     }
-    if (!m->is_write_wanted) m->wanted = m->writing;
-    write_failed(s, m, has_defaults ? file : "o3_results", error ? error : "", now);
+    m->published = m->writing;
+    m->has_published = true;
+    if (!m->is_write_wanted) m->n_write_failures = 0;
+    set_preset_metrics(s, m);
+    save_as(s, "preset", m, &m->published, false);
+    if (!m->is_write_wanted) forget_wanted(s, m);
+    O3_SC_EVENT(s, O3_EV_PRESET_WRITTEN, O3_F_STR("model", m->ps.name), O3_F_STR("file", "o3_results"),
+                O3_F_STR("reason", m->write_reason));
 }
 
 void o3_sc_restore_presets(struct o3_sidecar *s, struct model *m) {

@@ -171,7 +171,6 @@ struct model *o3_sc_find_model(const struct o3_sidecar *s, const char *name) {
 }
 
 void o3_sidecar_configure(struct o3_sidecar *s, const struct o3_config_values *config, struct o3_now now) {
-    if (strcmp(config->publish_file, s->config->publish_file)) o3_sidecar_publish_again(s, "publish.file was set", now);
     s->config = config;
     o3_sc_offer_soon(s, "the configuration changed");
     o3_sc_judge_configure(s);

@@ -41,13 +41,13 @@ static void show_values(struct o3_sidecar *s, const char *const *l, const char *
     o3_metric_set(s->metrics, O3_M_BASELINE_ESTABLISHED_TIMESTAMP_SECONDS, l, (double)v->established_wall_ms / 1000.0);
     o3_metric_set(s->metrics, O3_M_DRIFT_STATISTIC, ld, v->statistic);
     o3_metric_set(s->metrics, O3_M_DRIFT_THRESHOLD, ld, v->threshold);
-    o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_RATIO, l, v->change_ratio);
 }
 
-/* Values are those without users; a change counts under any conditions. */
+/* Values are those without users; a change counts under any conditions, and where only others have one it is theirs. */
 static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
     const char *const *l = O3_L(m->ps.name, o3_signal_name(sig));
     bool exists = false, is_suspect = false, is_confirmed = false;
+    double change_ratio = (double)NAN;
     int64_t since_ms = 0;
     for (int st = O3_STRATUM_COUNT - 1; st >= 0; st--) {
         struct o3_series_view v;
@@ -59,7 +59,10 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
         if (!v.exists) continue;
         exists = true;
         is_suspect |= v.drift.state == O3_DRIFT_SUSPECT;
-        is_confirmed |= v.drift.state == O3_DRIFT_CONFIRMED;
+        bool is_changed = v.drift.state == O3_DRIFT_CONFIRMED;
+        bool is_level = st == O3_STRATUM_IDLE && v.drift.state != O3_DRIFT_LEARNING;
+        if (is_changed || (is_level && !is_confirmed)) change_ratio = v.drift.change_ratio;
+        is_confirmed |= is_changed;
         if (v.drift.change_wall_ms) since_ms = v.drift.change_wall_ms;
         if (st == O3_STRATUM_IDLE)
             show_values(s, l, O3_L(m->ps.name, o3_signal_name(sig), detector_name(s, sig)), is_measured(sig), &v.drift);
@@ -67,6 +70,10 @@ static void show_signal(struct o3_sidecar *s, const struct model *m, enum o3_sig
             o3_metric_set(s->metrics, O3_M_ROOFLINE_EFFICIENCY_RATIO, O3_L(m->ps.name), v.efficiency);
     }
     if (!exists) return;
+    if (isnan(change_ratio))
+        o3_metric_drop(s->metrics, O3_M_DRIFT_CHANGE_RATIO, l);
+    else
+        o3_metric_set(s->metrics, O3_M_DRIFT_CHANGE_RATIO, l, change_ratio);
     const char *name = o3_signal_name(sig);
     /* From 0, so that a rate() sees the first one, too. */
     o3_metric_add(s->metrics, O3_M_DRIFT_EVENTS, O3_L(m->ps.name, name, "up"), 0);
@@ -114,22 +121,29 @@ static void show_releases(struct o3_sidecar *s, const struct model *m) {
         o3_metric_set(s->metrics, O3_M_RELEASE_TIMESTAMP_SECONDS, O3_L(m->ps.name), (double)newest_ms / 1000.0);
 }
 
-/* Of each open incident its likeliest cause, for every signal in it. */
+static void show_causes(struct o3_sidecar *s, const struct o3_incident *i, enum o3_stratum st) {
+    for (int k = 0; i->is_open && i->n_causes && k < i->n_members; k++) {
+        const struct o3_incident_member *x = &i->member[k];
+        if (x->is_over || x->verdict.stratum != st) continue;
+        const char *model = x->verdict.model, *signal = o3_signal_name(x->verdict.signal);
+        o3_metric_drop_matching(s->metrics, O3_M_DRIFT_CAUSE_INFO, O3_L(model, signal), 2);
+        o3_metric_set(s->metrics, O3_M_DRIFT_CAUSE_INFO,
+                      O3_L(model, signal, o3_cause_name(i->cause[0].cause), o3_stratum_name(st)), 1);
+    }
+}
+
+/* Of each open incident its likeliest cause, for every signal in it: one series a signal. What shows without users,
+ * which comes last, takes the place of what shows beside them. */
 static void show_incidents(struct o3_sidecar *s) {
     const struct o3_incident *v[O3_INCIDENTS_MAX];
     size_t n = o3_judge_incidents(s->judge, v, O3_INCIDENTS_MAX);
     int n_open = 0;
-    o3_metric_drop_matching(s->metrics, O3_M_DRIFT_CAUSE_INFO, O3_NO_LABELS, 0);
-    for (size_t i = 0; i < n; i++) {
+    for (size_t i = 0; i < n; i++)
         n_open += v[i]->is_open;
-        for (int k = 0; v[i]->is_open && v[i]->n_causes && k < v[i]->n_members; k++) {
-            const struct o3_incident_member *x = &v[i]->member[k];
-            if (x->is_over) continue;
-            const char *cause = o3_cause_name(v[i]->cause[0].cause);
-            o3_metric_set(s->metrics, O3_M_DRIFT_CAUSE_INFO,
-                          O3_L(x->verdict.model, o3_signal_name(x->verdict.signal), cause), 1);
-        }
-    }
+    o3_metric_drop_matching(s->metrics, O3_M_DRIFT_CAUSE_INFO, O3_NO_LABELS, 0);
+    for (int st = O3_STRATUM_COUNT - 1; st >= 0; st--)
+        for (size_t i = 0; i < n; i++)
+            show_causes(s, v[i], (enum o3_stratum)st);
     o3_metric_set(s->metrics, O3_M_INCIDENTS_OPEN, O3_NO_LABELS, n_open);
 }
 

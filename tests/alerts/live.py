@@ -2,6 +2,7 @@
 """A real Prometheus with our rules and a real Alertmanager with our example, in a time that runs faster: every duration of the
 copies is a sixtieth, and scrapes come each second instead of each minute."""
 
+import contextlib
 import http.server
 import json
 import pathlib
@@ -14,12 +15,15 @@ import requests
 import yaml
 
 import harness
-from harness import ROOT, FAST, Process
+import pki
+from boards.induced import PASSWORD, USER
+from harness import FAST, ROOT, Process
 
 ALERTS = ROOT / "alerts"
 SCALE = 60
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-QUICK = {**FAST, "probe.decode_tokens": 8, "drift.baseline_samples": 8, "drift.confirm_samples": 3}
+QUICK = {**FAST, "probe.decode_tokens": 8, "probe.suspect_interval": "1s", "probe.prefill_interval": "1h", "drift.baseline_samples": 8,
+         "drift.confirm_samples": 3, "drift.false_alarms": "1 per 1h"}
 
 
 def program(*names):
@@ -87,22 +91,33 @@ class Receiver:
         self.server.server_close()
 
 
+def labels_of(who):
+    """Of a sidecar; or labels as they are."""
+    return who if isinstance(who, dict) else {"instance": f"127.0.0.1:{who.port}"}
+
+
 class Watch:
-    """Prometheus and Alertmanager over some sidecars, which may come later."""
+    """Prometheus and Alertmanager over some sidecars, which may come later. Threads may share it."""
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.targets = []
+        self.lock = threading.Lock()
+        self.groups = []  # of targets, as Prometheus reads them from a file
+        self.told_of, self.resolved = set(), set()  # names of alerts that went all the way
         self.receiver = Receiver()
+        pki.make_ca(self.folder)
         self.prometheus_port, self.alertmanager_port = harness.free_port(), harness.free_port()
+        rules = faster_rules()
+        self.pending = {r["alert"] for g in rules["groups"] for r in g["rules"] if "for" in r}
         self.write("targets.json", [])
-        self.write("rules.yaml", faster_rules())
+        self.write("rules.yaml", rules)
         self.write("alertmanager.yaml", faster_alertmanager(self.receiver.url))
+        job = {"job_name": "o3", "basic_auth": {"username": USER, "password": PASSWORD}, "tls_config": {"ca_file": str(self.folder / "ca.pem")},
+               "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}]}
         self.write("prometheus.yaml", {
             "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
-            "rule_files": ["rules.yaml"],
-            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager_port}"]}]}]},
-            "scrape_configs": [{"job_name": "o3", "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}]}]})
+            "rule_files": ["rules.yaml"], "scrape_configs": [job],
+            "alerting": {"alertmanagers": [{"static_configs": [{"targets": [f"127.0.0.1:{self.alertmanager_port}"]}]}]}})
         self.processes = []
         self.run("alertmanager", [program("prometheus-alertmanager", "alertmanager"), f"--config.file={self.folder}/alertmanager.yaml",
                                   f"--storage.path={self.folder}/am", "--cluster.listen-address=",
@@ -123,10 +138,19 @@ class Watch:
             process.close()
         self.receiver.close()
 
-    def add(self, sidecar):
-        self.targets.append(f"127.0.0.1:{sidecar.port}")
-        self.write("targets.json", [{"targets": self.targets}])
-        harness.wait_for("a first scrape", lambda: self.query(f'up{{instance="127.0.0.1:{sidecar.port}"}} == 1'))
+    def add(self, sidecar, **labels):
+        """To what is scraped; __scheme__ and job may be given as labels."""
+        group = {"targets": [f"127.0.0.1:{sidecar.port}"], "labels": labels}
+        with self.lock:
+            self.groups.append(group)
+            self.write("targets.json", self.groups)
+        self.wait(sidecar, "a first scrape", lambda: self.query("up", sidecar))
+        return group
+
+    def remove(self, group):
+        with self.lock:
+            self.groups.remove(group)
+            self.write("targets.json", self.groups)
 
     def get(self, port, path, **parameters):
         try:
@@ -136,45 +160,88 @@ class Watch:
                 assert process.is_running(), process.log[-4000:]
             return None
 
-    def query(self, expression):
+    def query(self, name, who, window="", **labels):
+        """Values of a series of one sidecar, [] without any."""
+        matchers = ",".join(f'{k}="{v}"' for k, v in {**labels_of(who), **labels}.items())
+        expression = f"{name}{{{matchers}}}" if not window else f"count_over_time({name}{{{matchers}}}[{window}])"
         reply = self.get(self.prometheus_port, "/api/v1/query", query=expression)
-        return reply and reply["data"]["result"]
+        return [float(r["value"][1]) for r in reply["data"]["result"]] if reply else []
 
-    def alerts(self, sidecar):
+    def alerts(self, who):
         """{name: state} in Prometheus, and no template that failed."""
         reply = self.get(self.prometheus_port, "/api/v1/alerts") or {"data": {"alerts": []}}
-        mine = [a for a in reply["data"]["alerts"] if a["labels"].get("instance") == f"127.0.0.1:{sidecar.port}"]
+        mine = [a for a in reply["data"]["alerts"] if labels_of(who).items() <= a["labels"].items()]
         for a in mine:
             assert not re.search(r"<error|<no value>|%!", str(a["annotations"])), a
         return {a["labels"]["alertname"]: a["state"] for a in mine}
 
-    def told(self, sidecar, name, status="firing"):
+    def told(self, who, name, status="firing"):
         """Receivers that Alertmanager told."""
-        return [r for r, s, labels, _ in self.receiver.got
-                if s == status and labels["alertname"] == name and labels["instance"] == f"127.0.0.1:{sidecar.port}"]
+        return [r for r, s, labels, _ in self.receiver.got if s == status and labels["alertname"] == name and labels_of(who).items() <= labels.items()]
 
-    def suppressed(self, sidecar, name):
+    def suppressed(self, who, name):
         """Whether Alertmanager has the alert and an inhibition keeps it from being sent."""
         listed = self.get(self.alertmanager_port, "/api/v2/alerts") or []
-        return [a for a in listed if a["labels"]["alertname"] == name and a["labels"].get("instance") == f"127.0.0.1:{sidecar.port}"
+        return [a for a in listed if a["labels"]["alertname"] == name and labels_of(who).items() <= a["labels"].items()
                 and a["status"]["state"] == "suppressed" and a["status"]["inhibitedBy"]]
 
-    def wait(self, sidecar, what, get, limit_s):
+    def wait(self, who, what, get, limit_s=90):
         try:
-            return harness.wait_for(what, get, limit_s, every_s=0.3)
+            return harness.wait_for(what, get, limit_s, every_s=0.5)
         except AssertionError as e:
-            raise AssertionError(f"{e}; alerts {self.alerts(sidecar)}, told {self.receiver.got[-10:]}\n{sidecar.log[-3000:]}") from None
+            told = [(r, s, labels["alertname"]) for r, s, labels, _ in self.receiver.got if labels_of(who).items() <= labels.items()]
+            log = "" if isinstance(who, dict) else who.log[-3000:]
+            raise AssertionError(f"{e}; alerts {self.alerts(who)}, told {told}\n{log}") from None
 
-    def wait_told(self, sidecar, name, receiver, limit_s=90):
-        """It fired in Prometheus and reached the receiver by way of Alertmanager."""
-        self.wait(sidecar, f"{name} at {receiver}", lambda: receiver in self.told(sidecar, name), limit_s)
+    def wait_told(self, who, name, receiver, limit_s=90):
+        """It was pending, where it has to be, fired in Prometheus and reached the receiver by way of Alertmanager."""
+        self.wait(who, f"{name} at {receiver}", lambda: receiver in self.told(who, name), limit_s)
+        seen = lambda state: self.query("ALERTS", who, "1h", alertname=name, alertstate=state)
+        assert seen("firing") and bool(seen("pending")) == (name in self.pending), name
+        self.told_of.add(name)
 
-    def wait_suppressed(self, sidecar, name, limit_s=90):
-        self.wait(sidecar, f"{name} inhibited", lambda: self.suppressed(sidecar, name), limit_s)
+    def wait_suppressed(self, who, name, limit_s=90):
+        self.wait(who, f"{name} inhibited", lambda: self.suppressed(who, name), limit_s)
 
-    def wait_gone(self, sidecar, name, limit_s=90):
-        self.wait(sidecar, f"the end of {name}", lambda: name not in self.alerts(sidecar), limit_s)
+    def wait_gone(self, who, name, limit_s=90):
+        self.wait(who, f"the end of {name}", lambda: name not in self.alerts(who), limit_s)
 
-    def wait_resolved(self, sidecar, name, limit_s=90):
-        self.wait(sidecar, f"{name} told as resolved", lambda: self.told(sidecar, name, "resolved"), limit_s)
-        self.wait_gone(sidecar, name)
+    def wait_resolved(self, who, name, limit_s=90):
+        self.wait(who, f"{name} told as resolved", lambda: self.told(who, name, "resolved"), limit_s)
+        self.wait_gone(who, name)
+        self.resolved.add(name)
+
+
+class Stage:
+    """What one story needs: a folder, processes that end with it, and the watch that all share."""
+
+    def __init__(self, folder, watch):
+        self.folder, self.watch = pathlib.Path(folder), watch
+        self.processes = contextlib.ExitStack()
+        self.n = 0
+
+    def start(self, factory, *args, **more):
+        self.n += 1
+        folder = self.folder / f"{factory.__name__.lower()}{self.n}"
+        folder.mkdir()
+        return self.processes.enter_context(harness.started(factory, folder, *args, **more))
+
+    def ollama(self, events=(), flags=(), context=4096, **more):
+        """A server with a GPU that keeps its model, loaded by a request."""
+        simulator = self.start(harness.Simulator, events=events, flags=["--gpu", "24GiB", "--keep-alive", "-1", *flags], load=None, **more)
+        simulator.load(num_ctx=context)
+        return simulator
+
+    def again(self, simulator, *events, **more):
+        """The server restarts at once at the same place, with trouble or without."""
+        simulator.kill()
+        return self.ollama(events, port=simulator.port, **more)
+
+    def sidecar(self, simulator, config=None, **labels):
+        """Probes each second, and is scraped."""
+        sidecar = self.start(harness.Sidecar, simulator.url, {**QUICK, **(config or {})})
+        self.watch.add(sidecar, **labels)
+        return sidecar
+
+    def wait_baseline(self, sidecar, signal="decode_rate"):
+        sidecar.wait_metric("o3_baseline_value", limit_s=120, model=harness.Simulator.MODEL, signal=signal)

@@ -61,6 +61,7 @@ def test_expectations_are_whole():
             assert check["alertname"] in BY_NAME, t["name"]
             for expected in check["exp_alerts"]:
                 assert set(expected["exp_annotations"]) == set(BY_NAME[check["alertname"]]["annotations"]), t["name"]
+                assert not re.search(r"<error|<no value>|%!|\{\{", str(expected["exp_annotations"])), t["name"]
 
 
 def test_stale_probes_are_silent_for_every_reason_of_a_pause():

@@ -134,7 +134,7 @@ def induced(folder):
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second, third)))
-        one = run(Sidecar, "one", first.url, {**QUICK, "probe.prefill_interval": "6s"})
+        one = run(Sidecar, "one", first.url, {**QUICK, "probe.prefill_interval": "6s", "publish.folder": str(folder / "mounted-of-one")})
         # Looks at the list of models rarely at first, so that a probe is the one that meets the dead runner and waits for the load.
         two = run(Sidecar, "two", second.url, {**QUICK, "ollama.poll_interval": "60s"})
         # Publishes to a folder that looks like a mounted ConfigMap, and to a file whose folder is not there.

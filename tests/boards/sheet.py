@@ -13,7 +13,6 @@ sys.path[:0] = [str(pathlib.Path(__file__).resolve().parent.parent), str(pathlib
 
 import draw
 import expand
-import harness
 from induced import MODEL, induced
 
 COLUMN, UNIT, GAP, MARGIN, HEAD = 29, 21, 3, 14, 62

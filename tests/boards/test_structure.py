@@ -4,9 +4,12 @@
 import importlib.util
 import itertools
 import json
+import pathlib
 import re
 import shutil
 import subprocess
+import tarfile
+import tempfile
 
 import pytest
 
@@ -15,6 +18,7 @@ import harness
 from expand import FILES, all_panels, load
 
 HERE = harness.ROOT / "tests/boards"
+GRAFANA = "13.2.3"
 BY_PROMETHEUS = {"up", "scrape_duration_seconds"}  # made by Prometheus itself for every target
 # Exported and explained in src/doc/metrics.md, without a panel.
 WITHOUT_PANEL = set()
@@ -29,6 +33,14 @@ def metrics():
     done = harness.run_o3("tables", "--json")
     assert done.returncode == 0, done
     return {m["name"]: m for m in json.loads(done.stdout)["metrics"]}
+
+
+def run_npm(*args, cwd):
+    if not shutil.which("npm") or not shutil.which("node"):
+        pytest.fail("node and npm are missing; ./dev test installs them")
+    done = subprocess.run(["npm", *args], cwd=cwd, capture_output=True, text=True, timeout=240,
+                          env=harness.clean_environment(harness.PROXIES))
+    assert done.returncode == 0, done.stdout + done.stderr
 
 
 def row_of(name, metrics):
@@ -129,6 +141,23 @@ def test_every_panel_is_complete(name):
         assert all(t["datasource"]["uid"] == "${datasource}" and t["legendFormat"] for t in panel["targets"]), title
 
 
+def data_sources(node):
+    """Of panels, targets, variables and annotations, but for the annotations that Grafana keeps itself."""
+    if isinstance(node, dict):
+        if "datasource" in node and "builtIn" not in node:
+            yield node["datasource"]
+        node = list(node.values())
+    if isinstance(node, list):
+        for one in node:
+            yield from data_sources(one)
+
+
+@boards
+def test_one_data_source(name):
+    found = list(data_sources(load(name)))
+    assert len(found) > 100 and all(d == {"type": "prometheus", "uid": "${datasource}"} for d in found)
+
+
 @boards
 def test_every_selector_is_of_the_chosen_ones(name):
     for where, expression in expand.expressions(load(name)):
@@ -163,12 +192,27 @@ def units_of(board):
             yield from (p["value"] for p in o["properties"] if p["id"] == "unit")
 
 
-def test_units_are_grafanas():
-    """Against the list of the ids used, each of which was found among the 273 of @grafana/data 13.2.3 (valueFormats/categories)."""
-    used = {u for name in FILES for u in units_of(load(name))}
-    known = set((HERE / "grafana_units.txt").read_text().split())
-    assert {u for u in used if not u.startswith("suffix: ")} == known
-    assert all(re.fullmatch(r"suffix: (tok(/[sd])?|cores)", u) for u in used - known)
+@pytest.fixture(scope="module")
+def grafana_units():
+    """The ids in the file of @grafana/data that lists them."""
+    folder = harness.ROOT / "build/js-units"
+    package = folder / f"grafana-data-{GRAFANA}.tgz"
+    if not package.exists():
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=folder) as work:
+            run_npm("pack", "--silent", f"@grafana/data@{GRAFANA}", cwd=work)
+            (pathlib.Path(work) / package.name).rename(package)
+    with tarfile.open(package) as archive:
+        text = archive.extractfile("package/dist/esm/valueFormats/categories.mjs").read().decode()
+    ids = re.findall(r'\bid: "([^"]*)"', text)
+    assert len(ids) == len(set(ids)) == 273
+    return set(ids)
+
+
+def test_units_are_grafanas(grafana_units):
+    for name in FILES:
+        for unit in units_of(load(name)):
+            assert unit in grafana_units or re.fullmatch(r"suffix: (tok(/[sd])?|cores)", unit), (name, unit)
 
 
 # ---- D3 -------------------------------------------------------------------------------------------------------------
@@ -183,9 +227,7 @@ def install(folder):
     folder.mkdir(parents=True, exist_ok=True)
     for name in ("package.json", "package-lock.json"):
         shutil.copy(source / name, folder)
-    done = subprocess.run(["npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts"], cwd=folder, capture_output=True, text=True,
-                          timeout=240, env=harness.clean_environment(harness.PROXIES))
-    assert done.returncode == 0, done.stdout + done.stderr
+    run_npm("ci", "--no-audit", "--no-fund", "--ignore-scripts", cwd=folder)
     stamp.write_text(pins)
 
 
@@ -206,8 +248,6 @@ def compile_board(folder, board):
 
 
 def test_types_are_grafanas():
-    if not shutil.which("npm") or not shutil.which("node"):
-        pytest.fail("node and npm are missing; ./dev test installs them")
     folder = harness.ROOT / "build/js-boards"
     install(folder)
     for name in FILES:
@@ -235,13 +275,14 @@ def test_metrics_exist_with_their_labels_and_kinds(name, metrics):
                     continue
                 assert label in allowed, f"{where}: {metric} has no label {label}"
                 assert value.startswith("$") or allowed[label] is None or value in allowed[label], f"{where}: {metric} {label}={value}"
-            is_counter = row["kind"] in ("counter", "histogram")
-            before = re.search(rf"(\w+)\({metric}\{{", expression)
-            inside_rate = bool(before) and before[1] in ("rate", "increase", "last_over_time")
-            if is_counter:
-                assert inside_rate, f"{where}: {metric} is a counter and needs a rate"
+            # Each time that the name stands there, not only the first.
+            callers = re.findall(rf"(?:\b(\w+)\()?(?<!\w){metric}\{{", expression)
+            if row["kind"] in ("counter", "histogram"):
+                # The mean of what happens once a day is that of all times, sum over count.
+                allowed = {"rate", "increase"} | ({"last_over_time"} if metric.endswith(("_sum", "_count")) else set())
+                assert set(callers) <= allowed, f"{where}: {metric} is a counter and needs a rate: {callers}"
             else:
-                assert not before or before[1] not in ("rate", "increase"), f"{where}: {metric} is no counter"
+                assert not {"rate", "increase"} & set(callers), f"{where}: {metric} is no counter"
 
 
 def test_every_exported_metric_is_on_a_dashboard(metrics):

@@ -2,6 +2,8 @@
 """From an induced drift to the verdict and the rewritten files; and what happens when a file cannot be written."""
 
 import json
+import os
+import shutil
 import threading
 
 import pytest
@@ -48,7 +50,8 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
     simulator = start(Simulator, events=["at 45s decode -40 %"])
     published = tmp_path / "shared" / "presets.yaml"
     published.parent.mkdir()
-    sidecar = start(Sidecar, simulator.url, {**FAST, "publish.file": str(published)})
+    folder = tmp_path / "shared-as-mounted"
+    sidecar = start(Sidecar, simulator.url, {**FAST, "publish.file": str(published), "publish.folder": str(folder)})
     defaults = sidecar.results / "defaults" / f"{STEM}.yaml"
     reader = Reader(published)
     reader.start()
@@ -65,13 +68,14 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
 
     harness.wait_for("rewritten presets", lambda: is_slower(presets(defaults)))
     harness.wait_for("the published file", lambda: is_slower(presets(published)))
+    harness.wait_for("the published folder", lambda: is_slower(presets(folder / f"{STEM}.yaml")))
 
     reader.is_over.set()
     reader.join()
     assert reader.seen > 0 and reader.broken == []
     assert [p.name for p in published.parent.iterdir()] == ["presets.yaml"]  # no temporary file is left
     metrics = sidecar.metrics()
-    for target in ("results", "file"):
+    for target in ("results", "file", "folder"):
         assert metrics.get("o3_preset_writes_total", target=target, result="written") >= 2
     assert "drift_confirmed" in sidecar.log and "preset_written" in sidecar.log
     assert "drift_confirmed" in json.dumps(sidecar.json("/api/v1/events"))
@@ -102,6 +106,11 @@ def test_missing_preset_folder(start, simulator, tmp_path):
     assert (sidecar.results / "defaults" / f"{STEM}.yaml").exists()
 
 
+def failed_because(sidecar, target):
+    """The names of the troubles that a place had."""
+    return {s.labels["reason"] for s in sidecar.metrics().all("o3_preset_write_errors_total", target=target) if s.value}
+
+
 @pytest.mark.parametrize("kind", ["read-only", "full"])
 def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
     disk = tmp_path / "disk"
@@ -110,19 +119,21 @@ def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
     fill = f"printf '%s' '{old}' > {disk}/presets.yaml"
     if kind == "full":
         fill += f"; head -c 1000000 /dev/zero > {disk}/filler 2>/dev/null; true"
-        wrap = harness.private_mount(disk, "size=16k", fill)
+        wrap = harness.private_mount(disk, "size=512k", fill)
     else:
         fill += f" && mount -o remount,ro {disk}"
         wrap = harness.private_mount(disk, "size=64k", fill)
     if wrap is None:
         pytest.skip("no mount namespace can be made here, so there is no read-only or full disk to test with")
-    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.file": f"{disk}/presets.yaml"}, wrap=wrap)
+    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.file": f"{disk}/presets.yaml", "publish.folder": f"{disk}/presets"}, wrap=wrap)
     there = harness.inside(sidecar.pid, disk)
 
-    harness.wait_for("a failed write", lambda: failed_writes(sidecar) > 0, 120)
-    assert "preset_write_failed" in sidecar.log
+    reason = {"full": "disk_full", "read-only": "read_only"}[kind]
+    for target in ("file", "folder"):
+        harness.wait_for("failed writes", lambda: failed_because(sidecar, target) == {reason}, 120)
+        sidecar.wait_log(f"preset_write_failed.*target={target}.*reason={reason}")
     assert (there / "presets.yaml").read_text() == old  # whole and old
-    assert sorted(p.name for p in there.iterdir()) == sorted(["presets.yaml"] + (["filler"] if kind == "full" else []))
+    assert {p.name for p in there.iterdir()} - {"presets"} == {"presets.yaml"} | ({"filler"} if kind == "full" else set())
     # The rest goes on: probing, the results folder, the pages.
     assert presets(sidecar.results / "defaults" / f"{STEM}.yaml")["model"] == MODEL
     probes = sidecar.metrics().sum("o3_probes_total", result="ok")
@@ -130,7 +141,68 @@ def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
     if kind == "full":
         (there / "filler").unlink()
         harness.wait_for("the file after space came", lambda: presets(there / "presets.yaml")["model"] == MODEL, 180)
+        harness.wait_for("the folder after space came", lambda: presets(there / "presets" / f"{STEM}.yaml"), 180)
+        assert sidecar.metrics().get("o3_preset_writes_total", target="file", result="written") >= 1
     assert sidecar.stop() == 0
+
+
+def test_preset_folder_of_somebody_else(start, simulator, tmp_path):
+    """EACCES: named, and tried again until somebody opens the folder."""
+    folder = tmp_path / "theirs"
+    folder.mkdir(mode=0o555)
+    wrap = []
+    if os.geteuid() == 0:  # who may do everything has to lose that first
+        if not shutil.which("setpriv"):
+            pytest.skip("setpriv is not installed, and root may write everywhere")
+        wrap = ["setpriv", "--bounding-set", "-dac_override", "--inh-caps", "-dac_override"]
+    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.file": str(folder / "presets.yaml")}, wrap=wrap)
+    harness.wait_for("a failed write", lambda: failed_because(sidecar, "file") == {"denied"}, 120)
+    sidecar.wait_log("preset_write_failed.*Permission denied.*target=file.*reason=denied")
+    folder.chmod(0o755)
+    harness.wait_for("the file", lambda: presets(folder / "presets.yaml"), 120)
+    assert [p.name for p in folder.iterdir()] == ["presets.yaml"]
+
+
+def test_what_is_there_is_not_written_again(start, simulator, tmp_path):
+    places = {"file": tmp_path / "presets.yaml", "folder": tmp_path / "presets"}
+    config = {**QUICK, "publish.file": str(places["file"]), "publish.folder": str(places["folder"])}
+    first = start(Sidecar, simulator.url, config)
+    watched = [places["file"], places["folder"] / "..data"]
+    harness.wait_for("both places", lambda: all(p.exists() for p in watched), 120)
+    for target in places:
+        first.wait_metric("o3_preset_writes_total", lambda v: v and v >= 1, target=target, result="written")
+    first.kill()
+    before = [os.lstat(p) for p in watched]
+    # Nothing new is measured: what is known at the start is offered.
+    again = start(Sidecar, simulator.url, {**config, "results.path": str(first.results), "probe.interval": "1h"})
+    for target in places:
+        again.wait_metric("o3_preset_writes_total", lambda v: v == 1, target=target, result="unchanged")
+        assert again.metrics().get("o3_preset_writes_total", target=target, result="written") is None
+    assert [(s.st_ino, s.st_mtime_ns) for s in before] == [(s.st_ino, s.st_mtime_ns) for s in map(os.lstat, watched)]
+
+
+def test_another_place_after_a_reload_and_the_budget(start, simulator, tmp_path):
+    """The second place gets what is known at once; the third has to wait, for the budget of the hour is spent."""
+    first, second, third = (tmp_path / name for name in ("first.yaml", "second.yaml", "third.yaml"))
+    config = {**QUICK, "probe.interval": "1h", "publish.writes_per_hour": 2, "publish.file": str(first)}
+    old = start(Sidecar, simulator.url, {**QUICK, "publish.file": str(tmp_path / "old.yaml")})
+    old.wait_log("preset_written")
+    assert old.stop() == 0
+    sidecar = start(Sidecar, simulator.url, {**config, "results.path": str(old.results)})
+    harness.wait_for("the first place", first.exists)
+
+    def move(path):
+        sidecar.write_config({**sidecar.config, "publish.file": str(path)})
+        sidecar.reload()
+
+    move(second)
+    harness.wait_for("the second place", second.exists)
+    move(third)
+    harness.wait_for("what waits for the budget", lambda: [p["state"] for p in sidecar.json("/api/v1/status")["publishing"]["targets"]] == ["pending"])
+    assert second.read_text() == first.read_text() and not third.exists()
+    assert sidecar.metrics().get("o3_preset_writes_total", target="file", result="written") == 2
+    assert sidecar.stop() == 0
+    assert not third.exists()
 
 
 def test_results_folder_cannot_be_written(start, simulator, tmp_path):

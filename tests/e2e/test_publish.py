@@ -7,6 +7,7 @@ import gzip
 import hashlib
 import json
 import os
+import shutil
 import socket
 import threading
 
@@ -56,12 +57,49 @@ def account(tmp_path, api):
     return Account(tmp_path, api)
 
 
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory):
+    """The results folder of a sidecar that has measured and decided, and stopped in order: what is learned once is known in
+    all tests, which publish it from the moment they start."""
+    folder = tmp_path_factory.mktemp("learned")
+    with harness.started(Simulator, folder) as simulator, harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
+        sidecar.wait_log("preset_written", 120)
+        assert sidecar.stop() == 0
+        return sidecar.results
+
+
+@pytest.fixture(scope="module")
+def ollama(tmp_path_factory):
+    """A server on which nothing is loaded: nothing new is measured."""
+    with harness.started(Simulator, tmp_path_factory.mktemp("ollama"), load=None) as simulator:
+        yield simulator
+
+
+@pytest.fixture
+def knowing(tmp_path, learned):
+    """knowing(config): the same with a results folder of its own in which everything is known."""
+    count = iter(range(100))
+
+    def copy(config):
+        results = tmp_path / f"known{next(count)}"
+        shutil.copytree(learned, results)
+        return {**config, "results.path": str(results)}
+
+    return copy
+
+
 def environment(server):
     return {"KUBERNETES_SERVICE_HOST": server.host, "KUBERNETES_SERVICE_PORT": str(server.port)}
 
 
 def serve(start, url, api, config):
     return start(Sidecar, url, config, env=environment(api))
+
+
+@pytest.fixture
+def publish(start, ollama, knowing):
+    """publish(api, config): a sidecar that has presets to publish to that server."""
+    return lambda api, config: serve(start, ollama.url, api, knowing(config))
 
 
 def wait_written(api, limit_s=120):
@@ -79,6 +117,15 @@ def remount(api, folder):
             (folder / name).symlink_to(f"..data/{name}")
     (folder / "..data_tmp").symlink_to(version.name)
     os.rename(folder / "..data_tmp", folder / "..data")
+
+
+def shown(sidecar):
+    """What /api/v1/status says of the ConfigMap."""
+    return next(t for t in sidecar.json("/api/v1/status")["publishing"]["targets"] if t["target"] == "configmap")
+
+
+def page_of_places(sidecar):
+    return sidecar.get("/").text.partition("<h2>Where presets are published</h2>")[2].partition("</section>")[0]
 
 
 def errors(sidecar, reason):
@@ -104,8 +151,15 @@ def test_presets_reach_the_configmap_and_its_readers(start, simulator, api, acco
     assert metrics.get("o3_preset_writes_total", target="configmap", result="written") == 1
     assert metrics.get("o3_preset_last_write_success_timestamp_seconds", target="configmap") > 1.7e9
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 0, model=MODEL, preset="balanced")  # nothing is mounted yet
+    seen = lambda: {(p["model"], p["preset"]): p["in_effect"] for p in sidecar.json("/api/v1/status")["publishing"]["mounted"]["presets"]}
+    wait_for("the comparison", lambda: seen().get((MODEL, "balanced")) is False)
+    page = page_of_places(sidecar)
+    assert f"configmap {api_server.NAMESPACE}/{api_server.NAME}</td><td><b class=\"good\">published</b>" in page
+    assert f"Readers of {mounted} see" in page and f"{MODEL} balanced" in page
     remount(api, mounted)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 1, limit_s=90, model=MODEL, preset="balanced")
+    assert set(seen().values()) == {True} and "not yet" not in page_of_places(sidecar)
+    assert shown(sidecar)["generation"] == 1 and shown(sidecar)["state"] == "published"
     for name in ("presets_published", "preset_writer_taken", "preset_in_effect"):
         assert name in sidecar.log, name
 
@@ -122,42 +176,43 @@ def test_presets_reach_the_configmap_and_its_readers(start, simulator, api, acco
     assert api.annotation("generation") == "1"
 
 
-def test_what_is_there_is_not_written_again(start, simulator, api, account):
-    first = serve(start, simulator.url, api, account.config())
+def test_what_is_there_is_not_written_again(publish, start, ollama, api, account):
+    first = publish(api, account.config())
     wait_written(api)
     first.kill()
     version = api.copy()["metadata"]["resourceVersion"]
-    again = start(Sidecar, simulator.url, account.config(**{"results.path": str(first.results)}), env=environment(api))
+    again = serve(start, ollama.url, api, account.config(**{"results.path": first.config["results.path"]}))
     again.wait_metric("o3_preset_writes_total", lambda v: v == 1, target="configmap", result="unchanged")
     assert api.copy()["metadata"]["resourceVersion"] == version
     assert again.metrics().get("o3_preset_writer") == 1
 
 
-def test_a_lost_race_is_run_again(start, simulator, api, account):
+def test_a_lost_race_is_run_again(publish, api, account):
     def race():
         api.object.setdefault("data", {})["of-somebody-else"] = "stays"
         api.touch()
 
     api.before_patch += [race, race]
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     assert wait_written(api)["of-somebody-else"] == "stays"
     assert api.count("PATCH", 409) == 2
     sidecar.wait_metric("o3_preset_writes_total", lambda v: v == 1, target="configmap", result="written")
     assert errors(sidecar, "conflict") == 0
 
 
-def test_an_expired_token_is_read_again(start, simulator, api, account):
+def test_an_expired_token_is_read_again(publish, api, account):
     api.tokens = {"rotated"}
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a refusal", lambda: errors(sidecar, "unauthorized") >= 1, 120)
     account.write("token", "rotated")
     wait_written(api)
     assert "rotated" not in sidecar.log and TOKEN not in sidecar.log
+    wait_for("the status", lambda: shown(sidecar)["state"] == "published")
 
 
-def test_no_token_is_named(start, simulator, api, account):
+def test_no_token_is_named(publish, api, account):
     (account.folder / "token").unlink()
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a failure", lambda: errors(sidecar, "no_token") >= 1, 120)
     assert api.requests == []
     account.write("token", TOKEN)
@@ -165,60 +220,69 @@ def test_no_token_is_named(start, simulator, api, account):
 
 
 @pytest.mark.parametrize("status,reason", [(403, "forbidden"), (429, "throttled")])
-def test_refusals_are_named_and_overcome(start, simulator, api, account, status, reason):
+def test_refusals_are_named_and_overcome(publish, api, account, status, reason):
     api.fail = status
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a failure", lambda: errors(sidecar, reason) >= 1, 120)
     sidecar.wait_log(rf"preset_write_failed.*{reason}")
     assert sidecar.metrics().get("o3_preset_writes_total", target="configmap", result="failed") >= 1
     assert sidecar.get("/-/ready").status_code == 200
+    told = shown(sidecar)
+    assert (told["state"], told["reason"], told["writes"], told["written_at"]) == ("failing", reason, 0, None)
+    assert told["failures"] >= 1 and told["failing_since"] and f"status {status}" in told["error"]
+    assert f"failing: {reason}</b>" in page_of_places(sidecar)
     api.fail = None
     wait_written(api)
+    told = wait_for("the status", lambda: (t := shown(sidecar))["state"] == "published" and t)
+    assert (told["reason"], told["error"], told["failing_since"], told["failures"], told["generation"], told["writes"]) == (None, None, None, 0, 1, 1)
+    assert told["written_at"] and told["there_at"] and told["written_for"] == "what was known at the start"
 
 
-def test_deleted_object_is_filled_again_when_it_is_back(start, simulator, api, account):
+def test_deleted_object_is_filled_again_when_it_is_back(publish, api, account):
     api.delete()
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a failure", lambda: errors(sidecar, "not_found") >= 1, 120)
     api.restore()
     wait_written(api)
     assert api.count("POST") == 0
 
 
-def test_server_away_and_back(start, simulator, api, account):
+def test_server_away_and_back(publish, api, account):
     api.stop()
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a failure", lambda: errors(sidecar, "unreachable") >= 1, 120)
     api.start()
     wait_written(api)
 
 
-def test_a_server_of_another_authority_never_gets_the_token(start, simulator, api, account, tmp_path):
+def test_a_server_of_another_authority_never_gets_the_token(publish, api, account, tmp_path):
     other = tmp_path / "other"
     other.mkdir()
     account.write("ca.crt", api_server.make_authority(other, "other")[0].read_text())
-    sidecar = serve(start, simulator.url, api, account.config())
+    sidecar = publish(api, account.config())
     wait_for("a failure", lambda: errors(sidecar, "unreachable") >= 1, 120)
     assert api.requests == []
     account.write("ca.crt", api.ca.read_text())  # the authority was changed: no restart is needed
     wait_written(api)
 
 
-def test_outside_a_pod_it_says_what_is_missing(start, simulator, account):
-    sidecar = start(Sidecar, simulator.url, account.config())
+def test_outside_a_pod_it_says_what_is_missing(start, ollama, knowing, account):
+    sidecar = start(Sidecar, ollama.url, knowing(account.config()))
     wait_for("a failure", lambda: errors(sidecar, "unreachable") >= 1, 120)
     assert "KUBERNETES_SERVICE_HOST is not set" in sidecar.log
 
 
-def test_a_second_pod_is_not_the_writer(start, simulator, api, account):
-    serve(start, simulator.url, api, account.config())
+def test_a_second_pod_is_not_the_writer(publish, api, account):
+    publish(api, account.config())
     wait_written(api)
     version = api.copy()["metadata"]["resourceVersion"]
-    second = serve(start, simulator.url, api, account.config(uid="pod-b"))
+    second = publish(api, account.config(uid="pod-b"))
     second.wait_metric("o3_preset_writes_total", lambda v: v and v >= 1, limit_s=120, target="configmap", result="not_writer")
     assert second.metrics().get("o3_preset_writer") == 0
     assert "preset_not_writer" in second.log and "pod-a" in second.log
     assert api.copy()["metadata"]["resourceVersion"] == version
+    assert (shown(second)["state"], shown(second)["writer"]) == ("not_writer", "pod-a")
+    assert "another pod is the writer: pod-a" in page_of_places(second)
 
 
 def has_ipv6():
@@ -231,22 +295,22 @@ def has_ipv6():
 
 
 @pytest.mark.skipif(not has_ipv6(), reason="this machine has no IPv6 loopback")
-def test_ipv6(start, simulator, tmp_path):
+def test_ipv6(publish, tmp_path):
     folder = tmp_path / "api6"
     folder.mkdir()
     server = ApiServer(folder, host="::1")
     try:
-        serve(start, simulator.url, server, Account(tmp_path, server).config())
+        publish(server, Account(tmp_path, server).config())
         wait_written(server)
     finally:
         server.stop()
 
 
-def test_folder_is_swapped_as_a_whole(start, tmp_path):
+def test_folder_is_swapped_as_a_whole(start, ollama, knowing, tmp_path):
+    """Each change of the primary model is another set of keys; who reads all the time always finds a whole one."""
     folder = tmp_path / "shared" / "presets"
-    simulator = start(Simulator, events=["at 25s decode -40 %"])
-    sidecar = start(Sidecar, simulator.url, {**QUICK, "publish.folder": str(folder)})
-    key = folder / f"{STEM}.max_context.num_ctx"
+    sidecar = start(Sidecar, ollama.url, knowing({**QUICK, "publish.folder": str(folder), "publish.writes_per_hour": 60}))
+    key, flat = folder / f"{STEM}.max_context.num_ctx", folder / "max_context.num_ctx"
     broken, over = [], threading.Event()
 
     def read():
@@ -263,16 +327,19 @@ def test_folder_is_swapped_as_a_whole(start, tmp_path):
 
     reader = threading.Thread(target=read, daemon=True)
     reader.start()
-    wait_for("the folder", key.exists, 120)
-    first = os.readlink(folder / "..data")
+    wait_for("the folder", lambda: key.exists() and flat.exists(), 120)
     sidecar.wait_metric("o3_preset_in_effect", lambda v: v == 1, model=MODEL, preset="max_context")
-    wait_for("the next version", lambda: os.readlink(folder / "..data") != first, 200)
+    for primary in ("none:1b", MODEL, "none:1b", MODEL):
+        before = os.readlink(folder / "..data")
+        sidecar.write_config({**sidecar.config, "publish.primary_model": primary})
+        sidecar.reload()
+        wait_for("the next version", lambda: os.readlink(folder / "..data") != before)
+        wait_for("its keys", lambda: flat.exists() == (primary == MODEL) and flat.is_symlink() == (primary == MODEL))
     wait_for("no old version", lambda: len([p for p in folder.iterdir() if p.name.startswith("..o3-")]) == 1)
-    assert "previous" in (folder / f"{STEM}.yaml").read_text()
     over.set()
     reader.join()
     assert broken == []
-    assert sidecar.metrics().get("o3_preset_writes_total", target="folder", result="written") >= 2
+    assert sidecar.metrics().get("o3_preset_writes_total", target="folder", result="written") == 5
     assert oct((folder / f"{STEM}.yaml").stat().st_mode & 0o777) == "0o644"
 
 

@@ -34,6 +34,20 @@ def test_probes_appear_in_the_metrics(sidecar):
     assert metrics.get("process_virtual_memory_bytes") > metrics.get("process_resident_memory_bytes")
 
 
+def test_metrics_answer_while_ollama_stands_still(sidecar, simulator):
+    """A stopped process accepts connections and answers nothing. How long an answer takes is for ./dev bench."""
+    sidecar.wait_sum("o3_probes_total", 1)
+    simulator.send(signal.SIGSTOP)
+    try:
+        harness.wait_for("a request that hangs", lambda: sidecar.json("/api/v1/status")["probing"])
+        for path in ("/metrics", "/", "/api/v1/status", "/-/ready"):
+            for _ in range(5):
+                assert sidecar.get(path).status_code == 200, path
+    finally:
+        simulator.send(signal.SIGCONT)
+    sidecar.wait_sum("o3_probes_total", 2, result="ok")
+
+
 def test_the_host_shows_in_the_metrics(start):
     metrics = start(Sidecar, NOBODY).metrics()
     assert metrics.get("o3_host_memory_available_bytes") > 0
@@ -119,25 +133,44 @@ def test_writing_endpoints_are_off_without_a_token(start):
         assert sidecar.request("POST", path, json={}).status_code in (403, 404, 405, 501), path
 
 
+TEXT = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores"
+OPENMETRICS = "application/openmetrics-text; version=1.0.0; charset=utf-8; escaping=underscores"
+
+
 @pytest.mark.parametrize("accept, kind", [
-    (None, "text/plain; version=0.0.4"),
-    ("*/*", "text/plain; version=0.0.4"),
-    ("text/plain", "text/plain; version=0.0.4"),
-    ("application/openmetrics-text;version=1.0.0", "application/openmetrics-text; version=1.0.0"),
-    ("application/openmetrics-text;version=1.0.0;q=0", "text/plain; version=0.0.4"),
-    ("application/openmetrics-text;version=1.0.0;q=0.2,text/plain;version=0.0.4;q=0.8", "text/plain; version=0.0.4"),
+    (None, TEXT),
+    ("", TEXT),
+    ("*/*", TEXT),
+    ("text/*", TEXT),
+    ("text/plain", TEXT),
+    ("text/html,application/xhtml+xml,application/xml;q=0.9,*/*;q=0.8", TEXT),
+    ("application/json", TEXT),
+    ("application/openmetrics-text", OPENMETRICS),
+    ("APPLICATION/OpenMetrics-Text ; Version=1.0.0", OPENMETRICS),
+    ("application/openmetrics-text;version=1.0.0", OPENMETRICS),
+    ("application/openmetrics-text;version=1.0.0;q=0", TEXT),
+    ("application/openmetrics-text;version=1.0.0;q=0,*/*", TEXT),
+    ("application/openmetrics-text;version=1.0.0;q=0.2,text/plain;version=0.0.4;q=0.8", TEXT),
+    # Prometheus 2.42
     ("application/openmetrics-text;version=1.0.0,application/openmetrics-text;version=0.0.1;q=0.75,"
-     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", "application/openmetrics-text; version=1.0.0"),
-    ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,text/plain;version=1.0.0;escaping=allow-utf-8;q=0.5,"
-     "text/plain;version=0.0.4;q=0.3,*/*;q=0.2", "application/openmetrics-text; version=1.0.0"),
-    (";;;q=q,,/", "text/plain; version=0.0.4"),
+     "text/plain;version=0.0.4;q=0.5,*/*;q=0.1", OPENMETRICS),
+    # Prometheus 3
+    ("application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.6,application/openmetrics-text;version=0.0.1;q=0.5,"
+     "text/plain;version=1.0.0;escaping=allow-utf-8;q=0.4,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", OPENMETRICS),
+    # Prometheus 3 that prefers protobuf, which is not spoken here
+    ("application/vnd.google.protobuf;proto=io.prometheus.client.MetricFamily;encoding=delimited;q=0.6,"
+     "application/openmetrics-text;version=1.0.0;escaping=allow-utf-8;q=0.5,text/plain;version=0.0.4;q=0.3,*/*;q=0.2", OPENMETRICS),
+    (";;;q=q,,/", TEXT),
+    ("q=1;q=1,application/openmetrics-text;q=abc", None),
+    ("," * 4000, None),
 ])
 def test_exposition_format_follows_accept(start, accept, kind):
+    """None: whichever, but one of the two, and it says which."""
     sidecar = start(Sidecar, NOBODY)
     reply = sidecar.get("/metrics", headers={"Accept": accept})
     assert reply.status_code == 200
-    assert reply.headers["Content-Type"].startswith(kind)
-    assert reply.text.endswith("# EOF\n") == ("openmetrics" in kind)
+    assert reply.headers["Content-Type"] in ([kind] if kind else [TEXT, OPENMETRICS])
+    assert reply.text.endswith("# EOF\n") == ("openmetrics" in reply.headers["Content-Type"])
 
 
 def test_gzip_when_asked(start):

@@ -3,6 +3,7 @@
 
 import base64
 import concurrent.futures
+import http.client
 import os
 import resource
 import shutil
@@ -17,30 +18,11 @@ import yaml
 
 import harness
 from harness import FAST, Metrics, Process, Sidecar
+from pki import NAMES, key_args, make_ca, make_cert, openssl
 
 PASSWORD = "correct horse"
 HASH = "$2b$04$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi"  # of PASSWORD, at the lowest cost
 TOKEN = "token-of-the-api"
-NAMES = "subjectAltName=DNS:localhost,IP:127.0.0.1"
-
-
-def openssl(*args, cwd):
-    subprocess.run(["openssl", *args], cwd=cwd, check=True, capture_output=True)
-
-
-def key_args(name):
-    return ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-keyout", f"{name}.key"]
-
-
-def make_ca(folder, name="ca"):
-    openssl("req", "-x509", *key_args(name), "-out", f"{name}.pem", "-days", "30", "-subj", f"/CN={name}", cwd=folder)
-
-
-def make_cert(folder, name, ca="ca", names=NAMES, usage="serverAuth"):
-    (folder / f"{name}.ext").write_text(f"{names}\nextendedKeyUsage={usage}\n")
-    openssl("req", *key_args(name), "-out", f"{name}.csr", "-subj", f"/CN={name}", cwd=folder)
-    openssl("x509", "-req", "-in", f"{name}.csr", "-CA", f"{ca}.pem", "-CAkey", f"{ca}.key", "-out", f"{name}.pem", "-days", "3",
-            "-extfile", f"{name}.ext", cwd=folder)
 
 
 @pytest.fixture
@@ -144,6 +126,64 @@ def test_guessing_is_limited_and_does_not_lock_out_who_is_known(start, simulator
     assert sidecar.stop() == 0
 
 
+def ask(sidecar, method, path, authorization, source="127.0.0.1"):
+    """(status, headers), from an address of the loopback network."""
+    connection = http.client.HTTPConnection("127.0.0.1", sidecar.port, timeout=harness.LIMIT_S, source_address=(source, 0))
+    try:
+        connection.request(method, path, headers={"Authorization": authorization})
+        reply = connection.getresponse()
+        reply.read()
+        return reply.status, reply.headers
+    finally:
+        connection.close()
+
+
+@pytest.mark.parametrize("has_users", [False, True], ids=["token only", "with users"])
+def test_guessing_a_token_is_limited(start, simulator, pki, has_users):
+    path, method = ("/metrics", "GET") if has_users else ("/-/reload", "POST")
+    config = {"web.token": TOKEN, **({"web.config_file": str(write_web(pki, basic_auth_users={"prom": HASH}))} if has_users else {})}
+    sidecar = start(Sidecar, simulator.url, {**FAST, **config})
+    right, guess = f"Bearer {TOKEN}", lambda i: f"Bearer guess-{i}"
+    assert ask(sidecar, method, path, right, "127.0.0.3")[0] == 200
+    codes = []
+    for i in range(40):
+        status, headers = ask(sidecar, method, path, guess(i), "127.0.0.3")
+        codes.append(status)
+    assert codes[0] == 401 and codes[-1] == 429 and set(codes) == {401, 429} and codes.count(401) < 20
+    assert 1 <= int(headers["Retry-After"]) <= 60
+    # Who was right before goes on, from the same address, too; so does everybody at another one.
+    assert ask(sidecar, method, path, right, "127.0.0.3")[0] == 200
+    assert ask(sidecar, method, path, right, "127.0.0.4")[0] == 200
+    # A right guess of a client that is limited is not told apart from a wrong one.
+    for i in range(40):
+        last = ask(sidecar, method, path, guess(i), "127.0.0.5")[0]
+    assert last == 429 == ask(sidecar, method, path, right, "127.0.0.5")[0]
+    if has_users:
+        scrape = f"Basic {base64.b64encode(f'prom:{PASSWORD}'.encode()).decode()}"
+        assert ask(sidecar, "GET", "/metrics", scrape, "127.0.0.5")[0] == 429
+        assert ask(sidecar, "GET", "/metrics", scrape, "127.0.0.6")[0] == 200
+        metrics = Metrics(requests.get(sidecar.url + "/metrics", auth=("prom", PASSWORD), timeout=harness.LIMIT_S).text)
+    else:
+        metrics = sidecar.metrics()
+    assert metrics.get("o3_web_sign_ins_total", result="limited") > 20 and metrics.get("o3_web_sign_ins_total", result="wrong") >= 2
+    assert "event=sign_in_refused" in sidecar.log and "guess-" not in sidecar.log and TOKEN not in sidecar.log
+    assert sidecar.stop() == 0
+
+
+def test_a_stop_does_not_wait_for_a_costly_check(start, simulator, pki):
+    """Nothing interrupts bcrypt, which takes seconds at this cost; the stop ends in order without it."""
+    web = write_web(pki, basic_auth_users={"prom": HASH, "slow": HASH.replace("$04$", "$14$")})
+    sidecar = start_guarded(start, simulator, web)
+    sidecar.wait_log("event=config_warning .*cost 14")
+    with socket.create_connection(("127.0.0.1", sidecar.port), timeout=10) as s:
+        credentials = base64.b64encode(b"slow:x").decode()
+        s.sendall(f"GET /metrics HTTP/1.1\r\nHost: x\r\nAuthorization: Basic {credentials}\r\n\r\n".encode())
+        harness.wait_for("the check's thread", lambda: len(os.listdir(f"/proc/{sidecar.pid}/task")) >= 3)
+        assert sidecar.stop() == 0
+    assert "event=stopped" in sidecar.log and "ending without it" not in sidecar.log
+    assert harness.run_o3("check-config", "--web.config.file", web).stderr.count("a hash of cost 14") == 1
+
+
 def test_many_first_requests_share_one_check(start, simulator, pki):
     """A dashboard opens many connections at once, right after a restart."""
     web = write_web(pki, basic_auth_users={"prom": HASH})
@@ -207,6 +247,7 @@ def test_prometheus_scrapes_over_tls_with_credentials_through_a_rotation(start, 
         everybody = {"good", "wrong_password", "no_certificate", "plain"}
         harness.wait_for("scrapes of all", lambda: set(query("count_over_time(up[5m]) >= 5") or {}) == everybody)
         expiry = query("o3_web_certificate_expiry_timestamp_seconds")["good"]
+        assert expiry - query("o3_web_certificate_start_timestamp_seconds")["good"] == 3 * 86400
         assert query("max_over_time(up[5m])") == {"good": 1, "wrong_password": 0, "no_certificate": 0, "plain": 0}
         errors = {t["labels"]["job"]: t["lastError"] for t in get("/api/v1/targets")["activeTargets"]}
         assert "401" in errors["wrong_password"] and "400" in errors["plain"] and errors["good"] == ""

@@ -14,7 +14,8 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CHART = ROOT / "helm/o3-sidecar"
 EXAMPLES = ROOT / "helm/examples"
-OLLAMA_CHART = pathlib.Path(__file__).parent / "ollama-chart"
+# A stand-in for the Ollama chart of otwld; O3_TEST_OLLAMA_CHART names the folder or package of the real one.
+OLLAMA_CHART = pathlib.Path(os.environ.get("O3_TEST_OLLAMA_CHART") or pathlib.Path(__file__).parent / "ollama-chart")
 FIXTURE = pathlib.Path(__file__).parent / "fixture"
 TOOLS = pathlib.Path(os.environ.get("O3_TEST_CHARTS") or pathlib.Path(os.environ.get("XDG_CACHE_HOME") or pathlib.Path.home() / ".cache", "o3/charts"))
 HELMS = (3, 4)

@@ -2,6 +2,8 @@
 """Attached to an Ollama that another chart installs: both ways, rendered together with a stand-in for that chart."""
 
 import json
+import re
+import shlex
 import subprocess
 
 import kubernetes_validate
@@ -93,6 +95,25 @@ def test_monitor_finds_the_sidecars_port(way, major):
     assert monitor["selector"]["matchLabels"].items() <= template["metadata"]["labels"].items()
     ports = [p["name"] for c in containers(template["spec"]) for p in c["ports"]]
     assert ports.count(monitor["podMetricsEndpoints"][0]["port"]) == 1
+
+
+@MAJORS
+@pytest.mark.parametrize("readme", ["README.md", "helm/o3-sidecar/README.md"])
+def test_the_five_lines_of_the_readme(readme, major):
+    """Played as they stand there, up to what needs a cluster."""
+    text = (charts.ROOT / readme).read_text()
+    install, get, upgrade, forward, _ = re.search(r"```\n(helm install o3 helm/o3-sidecar -n ollama .*?)\n```", text, re.S)[1].split("\n")
+    _, _, name, chart, *args = shlex.split(install)
+    ours = charts.objects_of(charts.helm("template", name, charts.ROOT / chart, *args, major=major).stdout)
+    values = yaml.safe_load(ours["ConfigMap", shlex.split(get)[5]]["data"][re.search(r'index .data "(.*?)"', get)[1]])
+    assert get.endswith("> o3-values.yaml") and upgrade.endswith("-f o3-values.yaml")
+    theirs = ollama(values, major, name=shlex.split(upgrade)[2])
+    (sidecar,) = only(theirs, "Deployment")["spec"]["template"]["spec"]["initContainers"]
+    assert sidecar["image"].startswith("REGISTRY/o3-sidecar:")
+    assert only(theirs, "Deployment")["spec"]["template"]["spec"]["serviceAccountName"] == only(ours, "RoleBinding")["subjects"][0]["name"]
+    service, port = re.search(r"svc/(\S+) (\d+)$", forward).groups()
+    assert int(port) in [p["port"] for p in ours["Service", service]["spec"]["ports"]]
+    assert ("PodMonitor", "o3-o3-sidecar") in ours
 
 
 def test_both_ways_bring_the_same_container():

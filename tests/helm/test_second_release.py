@@ -65,6 +65,7 @@ def test_notes_say_what_to_do_next(major):
         assert """get configmap o3-o3-sidecar-attach -o go-template='{{index .data "values.yaml"}}' > o3-values.yaml""" in attach
         assert "port-forward svc/o3-o3-sidecar 21434" in attach and "get configmap o3-ai-configs" in attach
         assert "WARNING: nothing tells Prometheus" in attach and "adopts it" in attach
+        assert "able to pull o3-sidecar:" in attach
         assert "port-forward deploy/ollama" in notes(url, {"service": {"enabled": False}}, major)
         assert "ollama pull" in notes(url, BUNDLED, major)
         bare = {"service": {"enabled": False}, "presets": {"configMap": {"keep": False}}}

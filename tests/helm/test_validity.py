@@ -1,10 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The chart and what it renders against the tools and schemas that others check with: lint, Kubernetes from the oldest to the newest,
-the Prometheus operator, kube-score; and the values' own schema."""
+the Prometheus operator; and the values' own schema."""
 
 import copy
 import json
-import os
 import shutil
 import subprocess
 import tarfile
@@ -166,29 +165,6 @@ def test_objects_of_the_operator_are_valid(rendered, operator):
     assert "for must match pattern" in complaint
 
 
-# What kube-score says that we do not follow.
-SCORE_IGNORED = {
-    "container-resources": "a processor limit would throttle what the sidecar measures",
-    "container-ephemeral-storage-request-and-limit": "going over that limit would evict Ollama with the sidecar",
-    "container-image-pull-policy": "a pinned tag need not be pulled again for each start",
-    ("Pod", "pod-networkpolicy"): "the pod of `helm test` listens on nothing",
-}
-
-
-def test_kube_score(rendered, tmp_path):
-    score = charts.TOOLS / "kube-score-1.20.0/kube-score"
-    if not os.access(score, os.X_OK):
-        pytest.skip("kube-score is not there and no Go from 1.21 on to compile it")
-    for case in ("ci/standalone", "ci/bundled"):
-        path = tmp_path / "objects.yaml"
-        path.write_text(yaml.safe_dump_all([o for (kind, _), o in rendered[case].items() if kind not in OPERATOR_KINDS]))
-        ignored = [a for name in SCORE_IGNORED if isinstance(name, str) for a in ("--ignore-test", name)]
-        done = subprocess.run([score, "score", "--output-format", "json", *ignored, path], capture_output=True, text=True, timeout=120)
-        critical = [f"{case}: {o['object_name']}: {c['check']['id']}: {c['comments']}" for o in json.loads(done.stdout) for c in o["checks"]
-                    if c["grade"] == 1 and not c["skipped"] and (o["type_meta"]["kind"], c["check"]["id"]) not in SCORE_IGNORED]
-        assert not critical, "\n" + "\n".join(critical)
-
-
 # ---- upgrades with the values of an older version -------------------------------------------------------------------
 
 SETTINGS = {"attach": {}, "standalone": STANDALONE, "bundled": {"mode": "bundled"}}
@@ -223,7 +199,7 @@ def test_package_holds_the_rules_and_dashboards_themselves(tmp_path, major):
     with tarfile.open(package) as archive:
         held = {m.name: archive.extractfile(m).read() for m in archive.getmembers() if m.isfile()}
         assert not [m.name for m in archive.getmembers() if not m.isfile()]
-    sources = [*(charts.ROOT / "alerts").glob("*.rules.yaml"), *(charts.ROOT / "dashboards").glob("*.json")]
+    sources = [charts.ROOT / "alerts/RUNBOOKS.md", *(charts.ROOT / "alerts").glob("*.rules.yaml"), *(charts.ROOT / "dashboards").glob("*.json")]
     expected = {f"o3-sidecar/files/{p.parent.name}/{p.name}": p.read_bytes() for p in sources}
     files = {n: b for n, b in held.items() if n.startswith("o3-sidecar/files/") and not n.endswith("/values.yaml")}
     assert files == expected

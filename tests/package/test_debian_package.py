@@ -103,6 +103,56 @@ def test_it_makes_its_user(unpacked, tmp_path):
     assert re.search(r"^o3:x:\d+:\d+:O3 Sidecar:/var/lib/o3:", (root / "etc/passwd").read_text(), re.M)
 
 
+COPY = """
+set -e
+mount -t tmpfs -o mode=755 o3-test "$0"
+mkdir "$0/upper" "$0/work" "$0/root"
+mount -t overlay -o "lowerdir=/,upperdir=$0/upper,workdir=$0/work" o3-test "$0/root"
+mount --rbind /proc "$0/root/proc"
+mount --rbind /dev "$0/root/dev"
+cp "$1" "$0/root/package.deb"
+exec chroot "$0/root" env -i PATH=/usr/sbin:/usr/bin:/sbin:/bin DEBIAN_FRONTEND=noninteractive sh -e -c "$2"
+"""
+LIFE = """
+rm -rf /run/systemd/system  # as in a container: there is nothing to be told
+dpkg -i /package.deb
+o3 version
+getent passwd o3
+test "$(stat -c %U /usr/bin/o3)" = root
+man -w 1 o3
+test ! -e /etc/systemd/system/multi-user.target.wants/o3-sidecar.service
+systemctl --root=/ enable o3-sidecar.service
+mkdir /var/lib/o3
+touch /var/lib/o3/kept
+dpkg -i /package.deb  # an upgrade
+test -L /etc/systemd/system/multi-user.target.wants/o3-sidecar.service
+dpkg -r o3-sidecar
+test ! -e /usr/bin/o3
+test -e /var/lib/o3/kept
+dpkg -P o3-sidecar
+test ! -e /var/lib/o3
+test ! -L /etc/systemd/system/multi-user.target.wants/o3-sidecar.service
+if dpkg -s o3-sidecar; then exit 1; fi
+find /etc /usr /var /run -xdev -newer /package.deb -name '*o3*' | sed 's/^/left: /'
+echo all of it was done
+"""
+
+
+def test_it_is_installed_upgraded_removed_and_purged(package, tmp_path):
+    """On a copy on write of this machine, which is gone afterwards."""
+    for tool in ("systemctl", "systemd-sysusers"):
+        if not shutil.which(tool):
+            pytest.skip(f"{tool} is not installed")
+    where = tmp_path / "copy"
+    where.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "sh", "-c", COPY, where, package, "true"], capture_output=True).returncode != 0:
+        pytest.skip("no overlay may be mounted here, to install a package into")
+    done = subprocess.run(["unshare", "-m", "sh", "-c", COPY, where, package, LIFE], capture_output=True, text=True)
+    assert done.returncode == 0 and "all of it was done" in done.stdout, done.stdout + done.stderr
+    # The account stays, which may own files elsewhere.
+    assert "left: " not in done.stdout, done.stdout
+
+
 def test_maintainer_scripts_are_shell():
     for name in ("postinst", "prerm", "postrm"):
         path = ROOT / "src/package/debian" / name

@@ -153,6 +153,15 @@ def test_bash(words, expected):
     assert set(complete_bash(*words)) == expected
 
 
+@pytest.mark.parametrize("words, expected", [
+    (("o3", "preset", "get", "balanced", "--format", "=", "mo"), {"modelfile"}),
+    (("o3", "serve", "--log.format", "="), {"logfmt", "json"}),
+], ids=["begun", "empty"])
+def test_bash_with_an_equals_sign(words, expected):
+    """At which bash splits the word."""
+    assert set(complete_bash(*words)) == expected
+
+
 def test_bash_all_commands_and_options(commands):
     assert set(commands) <= set(complete_bash("o3", ""))
     for name, command in commands.items():

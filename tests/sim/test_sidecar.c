@@ -277,6 +277,26 @@ static void test_presets_are_offered(void **state) {
     rig_free(r);
 }
 
+/* The file that others read is written once in an hour here: what comes in between waits, and the newest arrives. */
+static void test_the_published_file_keeps_its_budget(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST "publish: {writes_per_hour: 1}\n", NULL);
+    rig_world_event(r, "at 30m decode -40 % for 30m");
+    rig_preload(r, MODEL, 8192);
+    rig_run_until(r, 55 * RIG_MINUTE_MS);
+    assert_true(r->c->n_writes >= 3);
+    assert_int_equal(r->c->n_file_writes, 1);
+    assert_string_not_equal(rig_preset_file(r), rig_preset(r, MODEL));
+    rig_run_until(r, 3 * RIG_HOUR_MS);
+    assert_in_range(r->c->n_file_writes, 2, 3);
+    assert_string_equal(rig_preset_file(r), rig_preset(r, MODEL));
+    int64_t n = r->c->n_file_writes;
+    rig_restart_sidecar(r);
+    rig_run_until(r, 3 * RIG_HOUR_MS + RIG_MINUTE_MS);
+    assert_int_equal(r->c->n_file_writes, n); /* it is compared first */
+    rig_free(r);
+}
+
 static void test_mode_off_writes_no_preset(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST "tune: {mode: 'off'}\n", NULL);
@@ -984,6 +1004,7 @@ int main(void) {
         cmocka_unit_test(test_restart_keeps_baselines),
         cmocka_unit_test(test_failed_write_is_tried_again),
         cmocka_unit_test(test_presets_are_offered),
+        cmocka_unit_test(test_the_published_file_keeps_its_budget),
         cmocka_unit_test(test_mode_off_writes_no_preset),
         cmocka_unit_test(test_clock_jump_taints_nothing_else),
         cmocka_unit_test(test_budget_stops_probing),

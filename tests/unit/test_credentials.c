@@ -82,6 +82,52 @@ static void a_password_is_checked_against_its_hash(void **state) {
     assert_false(o3_password_is_right("x", "x"));
 }
 
+struct checked {
+    int n_right, n_wrong;
+};
+
+static void on_checked(void *ctx, bool is_right) {
+    struct checked *c = ctx;
+    c->n_right += is_right;
+    c->n_wrong += !is_right;
+}
+
+static void a_check_has_a_thread_of_its_own(void **state) {
+    (void)state;
+    struct o3_loop *l = NULL;
+    struct o3_password_check *c = NULL;
+    struct checked seen = {0};
+    assert_int_equal(o3_loop_new(&l, NULL), 0);
+    assert_int_equal(o3_password_check_start(l, "correct horse", HASH, on_checked, &seen, &c), 0);
+    assert_int_equal(o3_password_check_start(l, "correct horsf", HASH, on_checked, &seen, &c), 0);
+    while (seen.n_right + seen.n_wrong < 2)
+        o3_loop_once(l, 1000);
+    assert_int_equal(seen.n_right, 1);
+    char too_long[O3_PASSWORD_MAX + 1];
+    memset(too_long, 'x', sizeof too_long - 1);
+    too_long[sizeof too_long - 1] = '\0';
+    assert_true(o3_password_check_start(l, too_long, HASH, on_checked, &seen, &c) < 0);
+    o3_loop_free(l);
+}
+
+/* Nobody waits for it, and nothing is called: at cost 14 the loop is gone long before the check ends. */
+static void an_abandoned_check_is_never_heard_of(void **state) {
+    (void)state;
+    struct o3_loop *l = NULL;
+    struct o3_password_check *c = NULL;
+    struct checked seen = {0};
+    assert_int_equal(o3_loop_new(&l, NULL), 0);
+    assert_int_equal(o3_password_check_start(l, "correct horse",
+                                             "$2b$14$vUFsxiFFR6/T0XuZ7JCjxuHIU7Fc6vHPwXtxk6CJcU8Mik9b1ETfi", on_checked,
+                                             &seen, &c),
+                     0);
+    o3_password_check_abandon(c);
+    o3_loop_once(l, 0);
+    o3_password_check_abandon(NULL);
+    o3_loop_free(l);
+    assert_int_equal(seen.n_right + seen.n_wrong, 0);
+}
+
 static void findings_are_remembered_and_bounded(void **state) {
     (void)state;
     struct o3_findings *f = calloc(1, sizeof *f);
@@ -152,6 +198,26 @@ static void many_clients_share_a_limit(void **state) {
     free(t);
 }
 
+/* However many guess without an end, who comes from another address has his tries, and so has who was right before. */
+static void guessers_do_not_lock_out_others(void **state) {
+    (void)state;
+    struct o3_tries *t = calloc(1, sizeof *t);
+    int wait_s, n = 0;
+    assert_non_null(t);
+    for (int64_t second = 1; second <= 600; second++)
+        for (int i = 0; i < 40; i++) {
+            unsigned char network[16] = {1, (unsigned char)i};
+            n += o3_tries_take(t, network, second * S, &wait_s);
+        }
+    assert_true(n >= 600 && n <= 2 * (O3_TRIES_ALL_BURST + 10 * O3_TRIES_ALL_PER_MINUTE));
+    for (int i = 0; i < O3_TRIES_ALL_BURST / 2; i++) {
+        unsigned char other[16] = {2, (unsigned char)i};
+        assert_true(o3_tries_take(t, other, 600 * S, &wait_s));
+        o3_tries_give_back(t, other);
+    }
+    free(t);
+}
+
 static struct o3_client client_of(const char *text) {
     struct o3_client c;
     struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -189,9 +255,12 @@ int main(void) {
         cmocka_unit_test(too_long_credentials_are_refused),
         cmocka_unit_test(secrets_are_compared_whole),
         cmocka_unit_test(a_password_is_checked_against_its_hash),
+        cmocka_unit_test(a_check_has_a_thread_of_its_own),
+        cmocka_unit_test(an_abandoned_check_is_never_heard_of),
         cmocka_unit_test(findings_are_remembered_and_bounded),
         cmocka_unit_test(tries_run_out_and_come_back),
         cmocka_unit_test(many_clients_share_a_limit),
+        cmocka_unit_test(guessers_do_not_lock_out_others),
         cmocka_unit_test(one_client_is_an_address_or_a_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

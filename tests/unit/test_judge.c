@@ -1,27 +1,11 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* From samples to verdicts: what is told, in which order, and that a restart changes none of it. */
-#include "o3/judge.h"
-#include "o3/rand.h"
-#include "o3/text.h"
-#include "o3_test.h"
+#include "judge_rig.h"
 
-#define T0 INT64_C(1790000000000)
-#define STEP_MS 60000
-#define GIB (INT64_C(1) << 30)
-
-/* ---- a small map of states, and a log of what was told ---- */
-
-enum { STATES_MAX = 4096 };
-struct map {
-    struct {
-        char *key, *value;
-        size_t n;
-    } v[STATES_MAX];
-    size_t n;
-};
+/* ---- what was told ---- */
 
 struct told {
-    struct map map;
+    struct judge_states states;
     struct o3_buf log;
     int n_verdicts[O3_DRIFT_EV_RECOVERED + 1], n_incidents[3], n_releases, n_epochs, n_acknowledged;
     double acknowledged;
@@ -33,68 +17,45 @@ struct told {
 
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct told *t = ctx;
-    size_t i = 0;
     if (strlen(key) > t->longest_key) t->longest_key = strlen(key);
-    assert_int_equal(strncmp(key, "judge/", 6), 0);
-    while (i < t->map.n && strcmp(t->map.v[i].key, key) != 0)
-        i++;
-    if (i < t->map.n) {
-        free(t->map.v[i].key);
-        free(t->map.v[i].value);
-        t->map.v[i] = t->map.v[--t->map.n];
-    }
-    if (!n) return;
-    assert_true(t->map.n < STATES_MAX);
-    char *copy = malloc(n + 1);
-    memcpy(copy, value, n);
-    copy[n] = '\0';
-    t->map.v[t->map.n].key = strdup(key);
-    t->map.v[t->map.n].value = copy;
-    t->map.v[t->map.n++].n = n;
+    judge_states_save(&t->states, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
-    struct told *t = ctx;
-    for (size_t i = 0; i < t->map.n; i++)
-        if (!strcmp(t->map.v[i].key, key)) return o3_buf_add(ret, t->map.v[i].value, t->map.v[i].n) == 0;
-    return false;
+    const struct told *t = ctx;
+    return judge_states_take(&t->states, key, ret);
 }
 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
     struct told *t = ctx;
-    char text[640];
-    o3_verdict_text(v, text, sizeof text);
-    o3_buf_addf(&t->log, "verdict %s %s %s\n", o3_drift_event_name(v->report.event), o3_stratum_name(v->stratum), text);
+    judge_log_verdict(&t->log, v);
     t->n_verdicts[v->report.event]++;
     t->last = *v;
 }
 
 static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
-    static const char *const NAMES[] = {"opened", "changed", "closed"};
     struct told *t = ctx;
-    o3_buf_addf(&t->log, "incident %lld %s %d %s\n", (long long)i->id, NAMES[change], i->n_members, i->text);
+    judge_log_incident(&t->log, i, change);
     t->n_incidents[change]++;
     t->incident = *i;
 }
 
 static void on_release(void *ctx, const struct o3_release *r) {
     struct told *t = ctx;
-    char text[640];
-    o3_release_text(r, text, sizeof text);
-    o3_buf_addf(&t->log, "release %s\n", text);
+    judge_log_release(&t->log, r);
     if (t->n_releases < 64) t->releases[t->n_releases] = *r;
     t->n_releases++;
 }
 
 static void on_epoch(void *ctx, const char *model, const char *reason) {
     struct told *t = ctx;
-    o3_buf_addf(&t->log, "epoch %s %s\n", model, reason);
+    judge_log_epoch(&t->log, model, reason);
     t->n_epochs++;
 }
 
 static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
     struct told *t = ctx;
-    o3_buf_addf(&t->log, "acknowledged %s %s %a\n", model, o3_signal_name(signal), level);
+    judge_log_acknowledged(&t->log, model, signal, level);
     t->n_acknowledged++;
     t->acknowledged = level;
 }
@@ -106,30 +67,14 @@ static struct told *told_new(void) {
 }
 
 static void told_free(struct told *t) {
-    for (size_t i = 0; i < t->map.n; i++) {
-        free(t->map.v[i].key);
-        free(t->map.v[i].value);
-    }
+    judge_states_free(&t->states);
     o3_buf_done(&t->log);
     free(t);
 }
 
-static struct o3_judge_params params(void) {
-    return (struct o3_judge_params){.min_effect = 0.05,
-                                    .budget_ms = 30 * 86400e3,
-                                    .confirm_samples = 10,
-                                    .n0 = 30,
-                                    .max_models = 4,
-                                    .prefill_interval_ms = 600000};
-}
-
 static struct o3_judge *judge_new(struct told *t, struct o3_judge_params p) {
-    struct o3_judge_ops ops = {t,       on_verdict, on_incident, on_release, on_epoch, on_acknowledged,
-                               on_save, on_take,    on_save,     NULL};
-    struct o3_judge *j = NULL;
-    struct o3_err e;
-    assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
-    return j;
+    return judge_with(p, (struct o3_judge_ops){t, on_verdict, on_incident, on_release, on_epoch, on_acknowledged,
+                                               on_save, on_take, on_save, NULL});
 }
 
 /* ---- samples ---- */
@@ -151,37 +96,26 @@ static struct world world(void) {
                       .vram = 6 * GIB,
                       .version = "0.30.1",
                       .digest = "aaaa",
-                      .model = "qwen3:8b"};
+                      .model = MODEL};
     o3_rand_seed(&w.rand, 7);
     return w;
 }
 
 static double wobble(struct world *w) {
-    return 1 + w->noise * fmax(-3, fmin(3, o3_rand_normal(&w->rand)));
+    return judge_noise(&w->rand, w->noise);
 }
 
 static struct o3_sample sample_of(struct world *w) {
-    struct o3_sample s = {.wall_ms = T0 + w->n * STEP_MS,
-                          .mono_ns = w->n * STEP_MS * O3_NS_PER_MS,
-                          .kind = O3_PROBE_DECODE,
-                          .num_ctx = w->num_ctx,
-                          .num_batch = 512,
-                          .size_bytes = w->size,
-                          .vram_bytes = w->vram,
-                          .decode_tps = w->tps * wobble(w),
-                          .ttft_ns = (int64_t)(w->ttft_s * wobble(w) * 1e9),
-                          .wall_ns = O3_NS_PER_S,
-                          .load_ns = 3 * O3_NS_PER_MS,
-                          .prefill_tps = (double)NAN,
-                          .tpot_s = (double)NAN};
-    o3_surroundings_init(&s.around);
+    struct o3_sample s = judge_sample(w->n++);
+    s.num_ctx = w->num_ctx;
+    s.size_bytes = w->size;
+    s.vram_bytes = w->vram;
+    s.decode_tps = w->tps * wobble(w);
+    s.ttft_ns = (int64_t)(w->ttft_s * wobble(w) * 1e9);
     o3_str_copy(s.model, sizeof s.model, w->model);
     o3_str_copy(s.digest, sizeof s.digest, w->digest);
     o3_str_copy(s.around.version, sizeof s.around.version, w->version);
     s.around.parallel = 1;
-    s.around.interval_ms = STEP_MS;
-    s.around.n_models = 1;
-    w->n++;
     return s;
 }
 
@@ -217,7 +151,7 @@ static struct o3_series_view view_of(const struct o3_judge *j, const struct worl
 static void test_a_quiet_server_is_quiet(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 600);
     assert_int_equal(t->n_verdicts[O3_DRIFT_EV_CONFIRMED], 0);
@@ -239,7 +173,7 @@ static void test_a_quiet_server_is_quiet(void **state) {
 static void test_one_incident_of_several_signals(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     int64_t changed_ms = T0 + w.n * STEP_MS;
@@ -274,7 +208,7 @@ static void test_one_incident_of_several_signals(void **state) {
 static void test_changes_far_apart_are_two_incidents(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -299,7 +233,7 @@ static void feed_falling(struct o3_judge *j, struct world *w, int n, double log_
 static void test_a_slow_fall_is_one_incident_that_grows(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     feed_falling(j, &w, 240, -0.15, &w.tps);
@@ -323,7 +257,7 @@ static void test_a_slow_fall_is_one_incident_that_grows(void **state) {
 static void test_acknowledge(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -356,7 +290,7 @@ static void acknowledge_now(struct o3_judge *j, struct world *w, uint32_t bits) 
 static void test_the_accepted_level_is_one_value(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     assert_true(isnan(o3_judge_acceptable(j, w.model, O3_SIGNAL_TTFT)));
@@ -379,7 +313,7 @@ static void test_the_accepted_level_is_one_value(void **state) {
 static void test_a_killed_process_knows_what_was_accepted(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -387,7 +321,7 @@ static void test_a_killed_process_knows_what_was_accepted(void **state) {
     acknowledge_now(j, &w, 1u << O3_SIGNAL_DECODE_RATE);
     double level = view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline;
     o3_judge_free(j);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     o3_judge_expect(j, w.model);
     O3_ASSERT_NEAR(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.baseline, level, 0);
     assert_int_equal(o3_judge_n_confirmed(j, w.model), 0);
@@ -402,7 +336,7 @@ static void test_a_killed_process_knows_what_was_accepted(void **state) {
 static void test_killed_between_series_and_incident(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -414,7 +348,7 @@ static void test_killed_between_series_and_incident(void **state) {
     o3_judge_free(j);
     on_save(t, "judge/incident/01", o3_buf_str(&incident), incident.len);
     o3_buf_done(&incident);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     const struct o3_incident *list[1];
     assert_int_equal(o3_judge_incidents(j, list, 1), 1);
     assert_true(list[0]->is_open);
@@ -428,7 +362,7 @@ static void test_killed_between_series_and_incident(void **state) {
 static void test_a_partly_accepted_incident(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -458,7 +392,7 @@ static void test_a_partly_accepted_incident(void **state) {
 static void test_what_matters_stands_first(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps = 4;
@@ -481,7 +415,7 @@ static void test_what_matters_stands_first(void **state) {
 static void test_a_closed_incident_keeps_its_cause(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -523,7 +457,7 @@ static void feed_other(struct o3_judge *j, struct world *other, const struct wor
 static void test_an_incident_of_a_model_that_is_gone(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world(), other = world();
     other.model = "other";
     feed(j, &w, 200);
@@ -533,7 +467,7 @@ static void test_an_incident_of_a_model_that_is_gone(void **state) {
     feed_other(j, &other, &w, 3 * DAY, 10);
     o3_judge_save(j);
     o3_judge_free(j);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     const struct o3_incident *list[1];
     feed_other(j, &other, &w, 7 * DAY, 10);
     assert_int_equal(o3_judge_incidents(j, list, 1), 1);
@@ -568,7 +502,7 @@ static const struct o3_release *release_of(const struct told *t, enum o3_signal 
 static void test_release_comparison(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 300);
     w.version = "0.31.0";
@@ -611,7 +545,7 @@ static void expect_texts(const struct told *t, enum o3_signal sig, const char *r
 static void test_every_reason_is_named(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 100);
     w.version = "0.31.0";
@@ -637,7 +571,7 @@ static void test_every_reason_is_named(void **state) {
 static void test_the_last_comparison_is_kept(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     struct o3_release r;
     bool is_in_force;
@@ -648,7 +582,7 @@ static void test_the_last_comparison_is_kept(void **state) {
     w.tps *= 0.75;
     feed(j, &w, 60);
     o3_judge_free(j); /* killed */
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     o3_judge_expect(j, w.model);
     assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
     assert_true(is_in_force);
@@ -667,7 +601,7 @@ static void test_the_last_comparison_is_kept(void **state) {
     w.tps *= 1.1;
     feed(j, &w, 60);
     o3_judge_free(j);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     o3_judge_expect(j, w.model);
     assert_true(o3_judge_release(j, w.model, O3_SIGNAL_DECODE_RATE, &r, &is_in_force));
     assert_true(is_in_force);
@@ -688,7 +622,7 @@ static void test_the_last_comparison_is_kept(void **state) {
 static void test_release_from_a_changed_level_compares_the_healthy_one(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -710,7 +644,7 @@ static void test_release_from_a_changed_level_compares_the_healthy_one(void **st
 static void test_switching_back_and_forth_compares_once(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     struct o3_judge *j = judge_new(t, p);
     struct world w = world();
     for (int i = 0; i < 20; i++) {
@@ -738,7 +672,7 @@ static void test_switching_back_and_forth_compares_once(void **state) {
 static void test_a_lost_gpu_is_not_absorbed(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     w.num_ctx = 32768;
     feed(j, &w, 200);
@@ -763,7 +697,7 @@ static void test_a_lost_gpu_is_not_absorbed(void **state) {
 static void test_nothing_on_the_gpu_is_0(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 100);
     w.vram = 0;
@@ -796,7 +730,7 @@ static void test_nothing_on_the_gpu_is_0(void **state) {
 static void test_exact_readings_are_whole(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     w.size = w.vram = INT64_C(3497333984);
     w.num_ctx = 40960;
@@ -817,7 +751,7 @@ static void test_exact_readings_are_whole(void **state) {
 static void test_never_failing_is_100_percent(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 30);
     assert_non_null(strstr(o3_buf_str(&t->log), "success of qwen3:8b: normal level 100 %, of 30 samples"));
@@ -837,7 +771,7 @@ static void test_never_failing_is_100_percent(void **state) {
 static void test_a_change_in_one_of_two_settings(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     w.tps *= 0.6;
@@ -863,7 +797,7 @@ static void test_a_change_in_one_of_two_settings(void **state) {
 static void test_our_own_setting_is_no_drift(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 100);
     w.num_ctx = 16384;
@@ -881,7 +815,7 @@ static void test_our_own_setting_is_no_drift(void **state) {
 static void test_an_unknown_property_is_no_new_epoch(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     for (int i = 0; i < 60; i++) {
         struct o3_sample s = sample_of(&w);
@@ -917,7 +851,7 @@ static void test_strata_and_flags(void **state) {
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct told *t = told_new();
-        struct o3_judge *j = judge_new(t, params());
+        struct o3_judge *j = judge_new(t, judge_params());
         struct world w = world();
         struct o3_sample s = sample_of(&w);
         s.flags = CASES[i].flags;
@@ -940,7 +874,7 @@ static void test_strata_and_flags(void **state) {
 static void test_truncated_answers_are_failures(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     for (int i = 0; i < 12; i++) {
@@ -976,7 +910,7 @@ static void test_failures_and_looks(void **state) {
     };
     for (size_t i = 0; i < sizeof CASES / sizeof *CASES; i++) {
         struct told *t = told_new();
-        struct o3_judge *j = judge_new(t, params());
+        struct o3_judge *j = judge_new(t, judge_params());
         struct world w = world();
         struct o3_sample s = sample_of(&w);
         s.kind = CASES[i].kind;
@@ -1000,7 +934,7 @@ static void test_failures_and_looks(void **state) {
 static void test_waits_beside_users_count(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     struct o3_series_view v;
     for (int i = 0; i < 160; i++) {
@@ -1032,7 +966,7 @@ static void test_an_update_is_no_excuse_for_failing(void **state) {
     (void)state;
     for (int is_version = 0; is_version < 2; is_version++) {
         struct told *t = told_new();
-        struct o3_judge *j = judge_new(t, params());
+        struct o3_judge *j = judge_new(t, judge_params());
         struct world w = world();
         feed(j, &w, 200);
         if (is_version)
@@ -1058,7 +992,7 @@ static void test_an_update_is_no_excuse_for_failing(void **state) {
 static void test_what_came_later_is_no_cause(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 200);
     feed_outcome(j, &w, O3_OUTCOME_STREAM_ERROR, 60);
@@ -1094,13 +1028,13 @@ enum { LIFE = 270 };
 
 static char *life(int restart_at) {
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     for (int i = 0; i < LIFE; i++) {
         if (i == restart_at) {
             o3_judge_save(j);
             o3_judge_free(j);
-            j = judge_new(t, params());
+            j = judge_new(t, judge_params());
             o3_judge_expect(j, w.model);
         }
         struct o3_sample s = scripted(&w, i);
@@ -1139,13 +1073,13 @@ static void test_restart_at_every_index(void **state) {
 /* Nothing is saved on purpose. Samples that a process forgets which is killed after so many minutes. */
 static int64_t forgotten_after(int minutes) {
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     w.n = 100 * 60; /* of the clock: the machine has been up for long */
     feed(j, &w, minutes);
     int64_t n = view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples;
     o3_judge_free(j);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     o3_judge_expect(j, w.model);
     n -= view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples;
     o3_judge_free(j);
@@ -1169,11 +1103,11 @@ static void test_a_killed_process_forgets_little(void **state) {
 static void test_a_settings_number_is_saved_at_once(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 31);  /* its baseline stands, and is saved */
     o3_judge_free(j); /* killed */
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     w.num_ctx = 16384;
     feed(j, &w, 1);
     assert_int_equal(view_of(j, &w, O3_SIGNAL_DECODE_RATE).drift.n_samples, 1);
@@ -1187,7 +1121,7 @@ static void test_a_settings_number_is_saved_at_once(void **state) {
 static void test_bounds(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     p.max_models = 64;
     struct o3_judge *j = judge_new(t, p);
     struct world w = world();
@@ -1214,7 +1148,7 @@ static void test_bounds(void **state) {
 static void test_settings_are_bounded(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     for (int i = 0; i < 400; i++) {
         w.num_ctx = 1024 + i;
@@ -1222,7 +1156,7 @@ static void test_settings_are_bounded(void **state) {
         feed(j, &w, 2);
     }
     o3_judge_save(j);
-    assert_true(t->map.n <= 16 * 4 + 4 * 2 + 2); /* settings x series, digests x series, the model and its trail */
+    assert_true(t->states.n <= 16 * 4 + 4 * 2 + 2); /* settings x series, digests x series, the model and its trail */
     o3_judge_free(j);
     told_free(t);
 }
@@ -1230,7 +1164,7 @@ static void test_settings_are_bounded(void **state) {
 static void test_incidents_are_bounded(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     w.noise = 0.005;
     feed(j, &w, 100);
@@ -1245,7 +1179,7 @@ static void test_incidents_are_bounded(void **state) {
         assert_true(list[i]->id < list[i - 1]->id);
     int64_t newest = list[0]->id;
     o3_judge_free(j);
-    j = judge_new(t, params());
+    j = judge_new(t, judge_params());
     assert_int_equal(o3_judge_incidents(j, list, O3_INCIDENTS_MAX + 1), n);
     assert_int_equal(list[0]->id, newest);
     o3_judge_free(j);
@@ -1255,7 +1189,7 @@ static void test_incidents_are_bounded(void **state) {
 static void test_damaged_states_are_none(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge *j = judge_new(t, params());
+    struct o3_judge *j = judge_new(t, judge_params());
     struct world w = world();
     feed(j, &w, 100);
     w.tps *= 0.5;
@@ -1266,16 +1200,16 @@ static void test_damaged_states_are_none(void **state) {
     o3_rand_seed(&rand, o3_test_seed(3));
     for (int round = 0; round < 30; round++) {
         struct told *u = told_new();
-        for (size_t i = 0; i < t->map.n; i++) {
-            on_save(u, t->map.v[i].key, t->map.v[i].value, t->map.v[i].n);
-            char *value = u->map.v[u->map.n - 1].value;
-            size_t *n = &u->map.v[u->map.n - 1].n;
+        for (size_t i = 0; i < t->states.n; i++) {
+            on_save(u, t->states.v[i].key, t->states.v[i].value, t->states.v[i].n);
+            char *value = u->states.v[u->states.n - 1].value;
+            size_t *n = &u->states.v[u->states.n - 1].n;
             if (round % 3 == 0) *n = (size_t)o3_rand_below(&rand, *n);
             for (int k = 0; round % 3 && k < 3; k++)
                 value[o3_rand_below(&rand, *n)] = (char)o3_rand_below(&rand, 256);
         }
         struct world again = w;
-        j = judge_new(u, params());
+        j = judge_new(u, judge_params());
         feed(j, &again, 50);
         o3_judge_free(j);
         told_free(u);

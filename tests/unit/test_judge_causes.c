@@ -1,10 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Why it changed, by the judge: a machine that begins to slow itself down has changed, one that always did so now and
  * then has two normal speeds; and a small change is sure only hours later. */
-#include "o3/judge.h"
-#include "o3/rand.h"
-#include "o3/text.h"
-#include "o3_test.h"
+#include "judge_rig.h"
 
 struct told {
     int n_confirmed, n_opened, n_closed;
@@ -24,17 +21,7 @@ static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident
 }
 
 static struct o3_judge *judge_new(struct told *t) {
-    struct o3_judge_params p = {.min_effect = 0.05,
-                                .budget_ms = 30 * 86400e3,
-                                .confirm_samples = 10,
-                                .n0 = 30,
-                                .max_models = 4,
-                                .prefill_interval_ms = 600000};
-    struct o3_judge_ops ops = {.ctx = t, .verdict = on_verdict, .incident = on_incident};
-    struct o3_judge *j = NULL;
-    struct o3_err e;
-    assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
-    return j;
+    return judge_with(judge_params(), (struct o3_judge_ops){.ctx = t, .verdict = on_verdict, .incident = on_incident});
 }
 
 struct source {
@@ -43,29 +30,12 @@ struct source {
 };
 
 static struct o3_sample sample_of(struct source *w, bool is_throttled, double noise) {
-    double tps = (is_throttled ? 20 : 45) * (1 + noise * fmax(-3, fmin(3, o3_rand_normal(&w->rand))));
-    struct o3_sample s = {.wall_ms = INT64_C(1790000000000) + w->n * 60000,
-                          .mono_ns = w->n * 60000 * O3_NS_PER_MS,
-                          .kind = O3_PROBE_DECODE,
-                          .model = "m",
-                          .digest = "aaaa",
-                          .flags = is_throttled ? O3_SAMPLE_THROTTLED : 0,
-                          .num_ctx = 4096,
-                          .num_batch = 512,
-                          .size_bytes = 1 << 30,
-                          .vram_bytes = 0,
-                          .decode_tps = tps,
-                          .ttft_ns = 200 * O3_NS_PER_MS,
-                          .wall_ns = O3_NS_PER_S,
-                          .load_ns = 3 * O3_NS_PER_MS,
-                          .prefill_tps = (double)NAN,
-                          .tpot_s = (double)NAN};
-    o3_surroundings_init(&s.around);
-    strcpy(s.around.version, "0.30.1");
-    s.around.interval_ms = 60000;
-    s.around.n_models = 1;
+    struct o3_sample s = judge_sample(w->n++);
+    s.decode_tps = (is_throttled ? 20 : 45) * judge_noise(&w->rand, noise);
+    s.size_bytes = GIB;
+    s.vram_bytes = 0;
+    s.flags = is_throttled ? O3_SAMPLE_THROTTLED : 0;
     s.around.n_throttled = is_throttled ? 4 : 0;
-    w->n++;
     return s;
 }
 
@@ -157,7 +127,7 @@ static void one_that_always_throttles_is_judged_by_that(void **state) {
     struct o3_judge *j = judge_new(&t);
     for (int i = 0; i < 300; i++)
         add(j, &w, true);
-    assert_false(o3_judge_is_learning(j, "m", O3_SIGNAL_DECODE_RATE));
+    assert_false(o3_judge_is_learning(j, MODEL, O3_SIGNAL_DECODE_RATE));
     assert_int_equal(t.n_opened, 0);
     for (int i = 0; i < 60; i++) {
         struct o3_sample s = sample_of(&w, true, 0.02);

@@ -1,12 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One fault is one incident, with the cause that it began with: while it ends, when it gets worse in a further step,
  * and when a signal is back for a moment only. */
-#include "o3/judge.h"
-#include "o3/rand.h"
-#include "o3/text.h"
-#include "o3_test.h"
-
-#define GIB (INT64_C(1) << 30)
+#include "judge_rig.h"
 
 struct told {
     int n_opened, n_changed, n_closed, n_recovered;
@@ -41,50 +36,20 @@ static struct source source(uint64_t seed) {
 }
 
 static struct o3_judge *judge_new(struct told *t) {
-    struct o3_judge_params p = {.min_effect = 0.05,
-                                .budget_ms = 30 * 86400e3,
-                                .confirm_samples = 10,
-                                .n0 = 30,
-                                .max_models = 4,
-                                .prefill_interval_ms = 600000};
-    struct o3_judge_ops ops = {.ctx = t, .verdict = on_verdict, .incident = on_incident};
-    struct o3_judge *j = NULL;
-    struct o3_err e;
-    assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
-    return j;
-}
-
-static double noise(struct source *w) {
-    return 1 + 0.02 * fmax(-3, fmin(3, o3_rand_normal(&w->rand)));
+    return judge_with(judge_params(), (struct o3_judge_ops){.ctx = t, .verdict = on_verdict, .incident = on_incident});
 }
 
 static void feed(struct o3_judge *j, struct source *w, int n) {
     for (int i = 0; i < n; i++) {
-        struct o3_sample s = {.wall_ms = INT64_C(1790000000000) + w->n * 60000,
-                              .mono_ns = w->n * 60000 * O3_NS_PER_MS,
-                              .kind = O3_PROBE_DECODE,
-                              .model = "m",
-                              .digest = "aaaa",
-                              .num_ctx = 4096,
-                              .num_batch = 512,
-                              .size_bytes = 3 * GIB,
-                              .vram_bytes = 3 * GIB,
-                              .decode_tps = w->tps * noise(w),
-                              .ttft_ns = (int64_t)(w->ttft_s * noise(w) * 1e9),
-                              .wall_ns = O3_NS_PER_S,
-                              .load_ns = 3 * O3_NS_PER_MS,
-                              .prefill_tps = (double)NAN,
-                              .tpot_s = (double)NAN};
-        o3_surroundings_init(&s.around);
-        strcpy(s.around.version, "0.30.1");
-        s.around.interval_ms = 60000;
-        s.around.n_models = 1;
+        struct o3_sample s = judge_sample(w->n++);
+        s.size_bytes = s.vram_bytes = 3 * GIB;
+        s.decode_tps = w->tps * judge_noise(&w->rand, 0.02);
+        s.ttft_ns = (int64_t)(w->ttft_s * judge_noise(&w->rand, 0.02) * 1e9);
         s.around.weight_bytes = 2 * GIB;
         s.around.bandwidth_bytes_per_s = 1e12;
         s.around.n_loads = w->n_loads;
         s.around.n_throttled = (int64_t)w->throttled;
         s.around.n_quota = 0;
-        w->n++;
         w->n_loads = 0;
         o3_judge_add(j, &s);
     }

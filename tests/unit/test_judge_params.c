@@ -1,46 +1,22 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A changed configuration reaches the series that are judged already, live and from saved states. */
-#include <stdlib.h>
-#include <string.h>
-#include "o3/judge.h"
-#include "o3/rand.h"
-#include "o3/text.h"
-#include "o3_test.h"
+#include "judge_rig.h"
 
-#define MODEL "qwen3:8b"
-#define STEP_MS 60000
-
-enum { STATES_MAX = 256 };
 struct told {
-    struct {
-        char key[200];
-        struct o3_buf value;
-    } state[STATES_MAX];
-    int n_states, n_confirmed, n_models;
+    struct judge_states states;
+    int n_confirmed, n_models;
     struct o3_rand rand;
     int64_t n;
 };
 
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct told *t = ctx;
-    int i = 0;
-    while (i < t->n_states && strcmp(t->state[i].key, key) != 0)
-        i++;
-    assert_true(i < STATES_MAX);
-    if (i == t->n_states) {
-        o3_str_copy(t->state[i].key, sizeof t->state[i].key, key);
-        o3_buf_init(&t->state[t->n_states++].value, 1 << 20);
-    }
-    o3_buf_clear(&t->state[i].value);
-    assert_int_equal(o3_buf_add(&t->state[i].value, value, n), 0);
+    judge_states_save(&t->states, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
-    struct told *t = ctx;
-    for (int i = 0; i < t->n_states; i++)
-        if (!strcmp(t->state[i].key, key) && t->state[i].value.len)
-            return o3_buf_add(ret, o3_buf_str(&t->state[i].value), t->state[i].value.len) == 0;
-    return false;
+    const struct told *t = ctx;
+    return judge_states_take(&t->states, key, ret);
 }
 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
@@ -56,45 +32,19 @@ static struct told *told_new(void) {
 }
 
 static void told_free(struct told *t) {
-    for (int i = 0; i < t->n_states; i++)
-        o3_buf_done(&t->state[i].value);
+    judge_states_free(&t->states);
     free(t);
 }
 
-static struct o3_judge_params params(void) {
-    return (struct o3_judge_params){.min_effect = 0.05,
-                                    .budget_ms = 30 * 86400e3,
-                                    .confirm_samples = 10,
-                                    .n0 = 30,
-                                    .max_models = 4,
-                                    .prefill_interval_ms = 600000};
-}
-
 static struct o3_judge *judge_new(struct told *t, struct o3_judge_params p) {
-    struct o3_judge_ops ops = {.ctx = t, .verdict = on_verdict, .save = on_save, .take = on_take, .keep = on_save};
-    struct o3_judge *j = NULL;
-    assert_int_equal(o3_judge_new(&p, &ops, &j, NULL), 0);
-    return j;
+    return judge_with(
+        p, (struct o3_judge_ops){.ctx = t, .verdict = on_verdict, .save = on_save, .take = on_take, .keep = on_save});
 }
 
 static void feed(struct told *t, struct o3_judge *j, double tps, int n) {
-    for (int i = 0; i < n; i++, t->n++) {
-        struct o3_sample s = {.wall_ms = INT64_C(1790000000000) + t->n * STEP_MS,
-                              .mono_ns = t->n * STEP_MS * O3_NS_PER_MS,
-                              .num_ctx = 4096,
-                              .num_batch = 512,
-                              .size_bytes = 1 << 30,
-                              .vram_bytes = 1 << 30,
-                              .decode_tps = tps * (1 + 0.02 * o3_rand_normal(&t->rand)),
-                              .ttft_ns = 200000000,
-                              .wall_ns = O3_NS_PER_S,
-                              .prefill_tps = (double)NAN,
-                              .tpot_s = (double)NAN};
-        o3_surroundings_init(&s.around);
-        o3_str_copy(s.model, sizeof s.model, MODEL);
-        o3_str_copy(s.digest, sizeof s.digest, "aaaa");
-        o3_str_copy(s.around.version, sizeof s.around.version, "0.30.1");
-        s.around.interval_ms = STEP_MS;
+    for (int i = 0; i < n; i++) {
+        struct o3_sample s = judge_sample(t->n++);
+        s.decode_tps = tps * (1 + 0.02 * o3_rand_normal(&t->rand));
         s.around.n_models = t->n_models;
         o3_judge_add(j, &s);
     }
@@ -110,7 +60,7 @@ static struct o3_drift_view view_of(const struct o3_judge *j, enum o3_signal sig
 static void test_the_least_effect_is_live(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     struct o3_judge *j = judge_new(t, p);
     feed(t, j, 45, 200);
     p.min_effect = 0.3;
@@ -128,7 +78,7 @@ static void test_the_least_effect_is_live(void **state) {
 static void test_the_least_effect_reaches_saved_series(void **state) {
     (void)state;
     struct told *t = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     struct o3_judge *j = judge_new(t, p);
     feed(t, j, 45, 200);
     o3_judge_save(j);
@@ -145,7 +95,7 @@ static void test_the_least_effect_reaches_saved_series(void **state) {
 /* Statistics are shown as parts of their threshold: more false alarms make the same evidence count for more. */
 static double statistic_with(double budget_ms, int n_models) {
     struct told *t = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     struct o3_judge *j = judge_new(t, p);
     feed(t, j, 45, 200);
     p.budget_ms = budget_ms;
@@ -170,7 +120,7 @@ static void test_false_alarms_reach_what_is_judged(void **state) {
 static void test_another_detector_takes_over(void **state) {
     (void)state;
     struct told *t = told_new(), *u = told_new();
-    struct o3_judge_params p = params();
+    struct o3_judge_params p = judge_params();
     struct o3_judge *live = judge_new(t, p), *stays = judge_new(u, p);
     feed(t, live, 45, 200);
     feed(u, stays, 45, 200);
@@ -178,8 +128,8 @@ static void test_another_detector_takes_over(void **state) {
     p.detector = O3_DRIFT_BY_RANK;
     o3_judge_configure(live, &p);
     struct told *again = told_new();
-    for (int i = 0; i < t->n_states; i++)
-        on_save(again, t->state[i].key, o3_buf_str(&t->state[i].value), t->state[i].value.len);
+    for (size_t i = 0; i < t->states.n; i++)
+        on_save(again, t->states.v[i].key, t->states.v[i].value, t->states.v[i].n);
     again->rand = t->rand;
     again->n = t->n;
     struct o3_judge *restored = judge_new(again, p);

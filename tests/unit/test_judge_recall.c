@@ -1,95 +1,58 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the judge knows survives the death of its process, and states that do not fit: from the stored samples. */
-#include "o3/judge.h"
-#include "o3/rand.h"
-#include "o3/text.h"
-#include "o3_test.h"
+#include "judge_rig.h"
 
-#define T0 INT64_C(1790000000000)
-#define STEP_MS 60000
-#define MODEL "qwen3:8b"
-
-enum { STATES_MAX = 512, LIFE = 420 };
+enum { LIFE = 420 };
 struct told {
-    struct {
-        char key[160];
-        char *value;
-        size_t n;
-    } v[STATES_MAX];
-    size_t n;
+    struct judge_states states;
     struct o3_buf log;
     int n_lost;
 };
 
-/* ---- the store ---- */
-
 static void on_save(void *ctx, const char *key, const char *value, size_t n) {
     struct told *t = ctx;
-    size_t i = 0;
-    while (i < t->n && strcmp(t->v[i].key, key) != 0)
-        i++;
-    if (i == t->n) {
-        assert_true(t->n < STATES_MAX);
-        o3_str_copy(t->v[t->n++].key, sizeof t->v[i].key, key);
-    }
-    free(t->v[i].value);
-    t->v[i].value = malloc(n + 1);
-    if (n) memcpy(t->v[i].value, value, n);
-    t->v[i].value[n] = '\0';
-    t->v[i].n = n;
+    judge_states_save(&t->states, key, value, n);
 }
 
 static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
     const struct told *t = ctx;
-    for (size_t i = 0; i < t->n; i++)
-        if (t->v[i].n && !strcmp(t->v[i].key, key)) return o3_buf_add(ret, t->v[i].value, t->v[i].n) == 0;
-    return false;
+    return judge_states_take(&t->states, key, ret);
 }
 
 enum damage { NONE, OTHER_VERSION, CUT, NOTHING_LEFT };
 
 /* "o3drift 2 ..." becomes "o3drift 99 ..."; what: the beginning of a key. */
 static void damage(struct told *t, enum damage how, const char *what) {
-    for (size_t i = 0; i < t->n; i++) {
-        if (strncmp(t->v[i].key, what, strlen(what)) != 0 || !t->v[i].n) continue;
-        char *space = strchr(t->v[i].value + 1, ' ');
+    for (size_t i = 0; i < t->states.n; i++) {
+        if (strncmp(t->states.v[i].key, what, strlen(what)) != 0 || !t->states.v[i].n) continue;
+        char *space = strchr(t->states.v[i].value + 1, ' ');
         assert_non_null(space);
         if (how == OTHER_VERSION) memcpy(space + 1, "99", 2);
-        if (how == CUT) t->v[i].n /= 2;
-        if (how == NOTHING_LEFT) t->v[i].n = 0;
+        if (how == CUT) t->states.v[i].n /= 2;
+        if (how == NOTHING_LEFT) t->states.v[i].n = 0;
     }
 }
 
 /* ---- what is told ---- */
 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
-    struct told *t = ctx;
-    char text[640];
-    o3_verdict_text(v, text, sizeof text);
-    o3_buf_addf(&t->log, "verdict %s %s %s\n", o3_drift_event_name(v->report.event), o3_stratum_name(v->stratum), text);
+    judge_log_verdict(&((struct told *)ctx)->log, v);
 }
 
 static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
-    static const char *const NAMES[] = {"opened", "changed", "closed"};
-    struct told *t = ctx;
-    o3_buf_addf(&t->log, "incident %lld %s %d %s\n", (long long)i->id, NAMES[change], i->n_members, i->text);
+    judge_log_incident(&((struct told *)ctx)->log, i, change);
 }
 
 static void on_release(void *ctx, const struct o3_release *r) {
-    struct told *t = ctx;
-    char text[640];
-    o3_release_text(r, text, sizeof text);
-    o3_buf_addf(&t->log, "release %s\n", text);
+    judge_log_release(&((struct told *)ctx)->log, r);
 }
 
 static void on_epoch(void *ctx, const char *model, const char *reason) {
-    struct told *t = ctx;
-    o3_buf_addf(&t->log, "epoch %s %s\n", model, reason);
+    judge_log_epoch(&((struct told *)ctx)->log, model, reason);
 }
 
 static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
-    struct told *t = ctx;
-    o3_buf_addf(&t->log, "acknowledged %s %s %a\n", model, o3_signal_name(signal), level);
+    judge_log_acknowledged(&((struct told *)ctx)->log, model, signal, level);
 }
 
 static void on_lost(void *ctx, const char *model, const char *reason) {
@@ -105,33 +68,22 @@ static struct told *told_new(void) {
 }
 
 static void told_free(struct told *t) {
-    for (size_t i = 0; i < t->n; i++)
-        free(t->v[i].value);
+    judge_states_free(&t->states);
     o3_buf_done(&t->log);
     free(t);
 }
 
 static struct o3_judge *judge_new(struct told *t) {
-    struct o3_judge_params p = {.min_effect = 0.05,
-                                .budget_ms = 30 * 86400e3,
-                                .confirm_samples = 10,
-                                .n0 = 30,
-                                .max_models = 4,
-                                .prefill_interval_ms = 600000};
-    struct o3_judge_ops ops = {.ctx = t,
-                               .verdict = on_verdict,
-                               .incident = on_incident,
-                               .release = on_release,
-                               .epoch = on_epoch,
-                               .acknowledged = on_acknowledged,
-                               .save = on_save,
-                               .take = on_take,
-                               .keep = on_save,
-                               .lost = on_lost};
-    struct o3_judge *j = NULL;
-    struct o3_err e;
-    assert_int_equal(o3_judge_new(&p, &ops, &j, &e), 0);
-    return j;
+    return judge_with(judge_params(), (struct o3_judge_ops){.ctx = t,
+                                                            .verdict = on_verdict,
+                                                            .incident = on_incident,
+                                                            .release = on_release,
+                                                            .epoch = on_epoch,
+                                                            .acknowledged = on_acknowledged,
+                                                            .save = on_save,
+                                                            .take = on_take,
+                                                            .keep = on_save,
+                                                            .lost = on_lost});
 }
 
 /* ---- the samples: slow at 100 and fast again at 170, slow for good at 230, accepted at 290; another context at 330,
@@ -146,27 +98,13 @@ static struct o3_sample sample_at(int i, const char *model) {
     struct o3_rand r;
     o3_rand_seed(&r, (uint64_t)i + 77);
     double speed = speed_at(i);
-    struct o3_sample s = {.wall_ms = T0 + (int64_t)i * STEP_MS,
-                          .mono_ns = (int64_t)(i + 600) * STEP_MS * O3_NS_PER_MS,
-                          .kind = O3_PROBE_DECODE,
-                          .num_ctx = i < 330 ? 4096 : 16384,
-                          .num_batch = 512,
-                          .decode_tps = 45 * speed * (1 + 0.03 * o3_rand_normal(&r)),
-                          .prefill_tps = __builtin_nan(""),
-                          .ttft_ns = (int64_t)(0.3 / speed * (1 + 0.03 * o3_rand_normal(&r)) * 1e9),
-                          .wall_ns = 2 * O3_NS_PER_S,
-                          .load_ns = 1000000,
-                          .prompt_eval_ns = -1,
-                          .eval_ns = -1,
-                          .size_bytes = INT64_C(6) << 30,
-                          .vram_bytes = INT64_C(6) << 30,
-                          .queue_ns = 0};
+    struct o3_sample s = judge_sample(i);
+    s.mono_ns = (int64_t)(i + 600) * STEP_MS * O3_NS_PER_MS;
+    s.num_ctx = i < 330 ? 4096 : 16384;
+    s.decode_tps = 45 * speed * (1 + 0.03 * o3_rand_normal(&r));
+    s.ttft_ns = (int64_t)(0.3 / speed * (1 + 0.03 * o3_rand_normal(&r)) * 1e9);
+    s.prompt_eval_ns = s.eval_ns = -1;
     o3_str_copy(s.model, sizeof s.model, model);
-    o3_str_copy(s.digest, sizeof s.digest, "digest");
-    o3_surroundings_init(&s.around);
-    o3_str_copy(s.around.version, sizeof s.around.version, "0.30.1");
-    s.around.interval_ms = STEP_MS;
-    s.around.n_models = 1;
     if (i == 290) s.acknowledged = 1u << O3_SIGNAL_DECODE_RATE | 1u << O3_SIGNAL_TTFT;
     return s;
 }
@@ -384,8 +322,9 @@ static void test_a_setting_whose_state_is_lost(void **state) {
     }
     o3_judge_save(j);
     o3_judge_free(j);
-    for (size_t i = 0; i < t->n; i++)
-        if (strstr(t->v[i].key, "/2/decode_rate/")) t->v[i].n /= 2; /* of the first epoch; 1 is the digest */
+    for (size_t i = 0; i < t->states.n; i++)
+        if (strstr(t->states.v[i].key, "/2/decode_rate/"))
+            t->states.v[i].n /= 2; /* of the first epoch; 1 is the digest */
     j = judge_new(t);
     struct o3_sample s = sample_at(341, MODEL);
     o3_judge_add(j, &s);

@@ -129,7 +129,6 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "o3-sidecar.testLabels" -}}
 app.kubernetes.io/name: {{ include "o3-sidecar.name" . }}-test
 app.kubernetes.io/instance: {{ .Release.Name }}
-app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end -}}
 
 {{- define "o3-sidecar.ollamaUrlPort" -}}

@@ -1,0 +1,101 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Models that become slower, each for another reason: the alert that should tell it, and the cure."""
+
+import random
+import sqlite3
+
+from alerts.live import QUICK
+from alerts.stories_ollama import users
+from harness import Sidecar
+
+HISTORY_DAYS, STEP_S, NOISE, SLOWER_PER_DAY = 3, 120, 0.03, 0.3
+
+
+def slower_decoding(stage):
+    watch, simulator = stage.watch, stage.ollama()
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar)
+    simulator = stage.again(simulator, "at 0s decode -40 %")
+    watch.wait_told(sidecar, "O3DecodeRegressed", "tickets")
+    assert watch.told(sidecar, "O3GpuLost") == [] and watch.told(sidecar, "O3GpuLostUnseen") == []
+    stage.again(simulator)
+    watch.wait_resolved(sidecar, "O3DecodeRegressed")
+
+
+def later_first_token(stage):
+    watch, simulator = stage.watch, stage.ollama()
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar, "ttft")
+    simulator = stage.again(simulator, "at 0s ttft +400ms")
+    watch.wait_told(sidecar, "O3TtftRegressed", "tickets")
+    assert watch.told(sidecar, "O3DecodeRegressed") == []
+    stage.again(simulator)
+    watch.wait_resolved(sidecar, "O3TtftRegressed")
+
+
+def slower_since_an_upgrade(stage):
+    """No drift: the new level is learned anew and compared. Going back ends it."""
+    watch, simulator = stage.watch, stage.ollama()
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar)
+    newer = {"flags": ["--version", "0.33.0"]}
+    simulator = stage.again(simulator, "at 0s decode -25 %", **newer)
+    watch.wait_told(sidecar, "O3UpgradeRegressed", "tickets")
+    assert watch.told(sidecar, "O3DecodeRegressed") == []
+    stage.again(simulator)
+    watch.wait_resolved(sidecar, "O3UpgradeRegressed", 120)
+
+
+def slower_beside_users(stage):
+    """More users at a time than there used to be: without them the machine is as fast as ever."""
+    watch, simulator = stage.watch, stage.ollama(flags=["--parallel", "8"])
+    sidecar = stage.sidecar(simulator, {"probe.decode_tokens": 48, "drift.min_effect": 0.2})
+    stage.wait_baseline(sidecar)
+    few, many = {"num_ctx": 4096, "num_predict": 8}, {"num_ctx": 4096, "num_predict": 12}
+    with users(simulator, 1, 1, **few):
+        sidecar.wait_log("event=baseline_set .*signal=decode_rate stratum=busy", 150)
+    with users(simulator, 6, 1.2, **many):
+        watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets", 150)
+    assert watch.told(sidecar, "O3DecodeRegressed") == [] and watch.told(sidecar, "O3TtftRegressed") == []
+    with users(simulator, 1, 1, **few):
+        watch.wait_resolved(sidecar, "O3SlowerBesideUsers", 150)
+
+
+def put_history(path):
+    """Days of samples in place of what is stored, like the newest one there: the runner was never started anew, and becomes slower and
+    slower from the second day on. What was concluded from the others is forgotten, so that these are judged at the start."""
+    chance = random.Random(1)
+    with sqlite3.connect(path) as db:
+        db.row_factory = sqlite3.Row
+        like = dict(db.execute("SELECT * FROM sample WHERE flags = 0 AND kind = 0 ORDER BY id DESC").fetchone())
+        for table in ("sample", "event", "state"):
+            db.execute(f"DELETE FROM {table}")
+        n = HISTORY_DAYS * 86400 // STEP_S
+        for i in range(n):
+            before_ms = (n - i) * STEP_S * 1000
+            speed = (1 - SLOWER_PER_DAY) ** max(0, i * STEP_S / 86400 - 1) * (1 + chance.gauss(0, NOISE))
+            row = {**like, "id": i + 1, "wall_ms": like["wall_ms"] - before_ms, "mono_ns": like["mono_ns"] - before_ms * 10**6,
+                   "loaded_wall_ms": like["wall_ms"] - n * STEP_S * 1000 - 60000, "interval_ms": STEP_S * 1000,
+                   "decode_tps": like["decode_tps"] * speed, "tpot_s": like["tpot_s"] / speed, "eval_ns": int(like["eval_ns"] / speed)}
+            db.execute(f"INSERT INTO sample ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+
+
+def slower_with_uptime(stage):
+    """Days are in the store; the sidecar concludes from them at its start what it would have told meanwhile."""
+    watch, simulator = stage.watch, stage.ollama()
+    first = stage.start(Sidecar, simulator.url, QUICK)
+    first.wait_sum("o3_probes_total", 6, result="ok")
+    assert first.stop() == 0
+    put_history(first.results / "o3.db")
+    # A change that counts only when it is large is told after it has gone on for a day.
+    judging = {"drift.baseline_samples": 30, "drift.confirm_samples": 10, "drift.false_alarms": "1 per 30d", "drift.min_effect": 0.3}
+    sidecar = stage.sidecar(simulator, {**judging, "results.path": str(first.results), "probe.interval": f"{STEP_S}s"})
+    watch.wait_told(sidecar, "O3SlowDecay", "tickets")
+    assert watch.told(sidecar, "O3DecodeRegressed") == []
+    sidecar.write_config({**sidecar.config, "probe.interval": "1s"})
+    sidecar.reload()
+    stage.again(simulator)
+    watch.wait_resolved(sidecar, "O3SlowDecay", 150)
+
+
+ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_since_an_upgrade]
