@@ -6,6 +6,7 @@
  */
 #include <stddef.h>
 #include <stdint.h>
+#include <string.h>
 #include "o3/err.h"
 
 struct o3_buf {
@@ -15,11 +16,19 @@ struct o3_buf {
 };
 
 void o3_buf_init(struct o3_buf *b, size_t max);
-void o3_buf_done(struct o3_buf *b);  /* frees; the buffer may be used again after o3_buf_init */
-void o3_buf_clear(struct o3_buf *b); /* length 0, error forgotten, memory kept */
+void o3_buf_done(struct o3_buf *b);             /* frees; the buffer may be used again after o3_buf_init */
+void o3_buf_clear(struct o3_buf *b);            /* length 0, error forgotten, memory kept */
+int o3_buf_reserve(struct o3_buf *b, size_t n); /* room for n more, so that adding them moves nothing */
 int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n);
-int o3_buf_add_char(struct o3_buf *b, char c);
-int o3_buf_adds(struct o3_buf *b, const char *s);
+static inline int o3_buf_adds(struct o3_buf *b, const char *s) {
+    return o3_buf_add(b, s, strlen(s));
+}
+static inline int o3_buf_add_char(struct o3_buf *b, char c) {
+    if (b->err || b->cap - b->len < 2) return o3_buf_add(b, &c, 1);
+    b->p[b->len++] = c;
+    b->p[b->len] = '\0';
+    return 0;
+}
 int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
 /* Shortest decimal text that reads back as the same double; NaN, +Inf, -Inf as Prometheus spells them. */
 int o3_buf_add_double(struct o3_buf *b, double v);

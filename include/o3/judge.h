@@ -203,8 +203,9 @@ void o3_judge_view(const struct o3_judge *j, const char *model, enum o3_signal s
 /* The same without what takes the newest values: efficiency, and of drift recent_median, robust_cv and n_recent. */
 void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
                      struct o3_series_view *ret);
-bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
-                          enum o3_drift_state state);
+/* Bits of the signals whose series of that stratum is in that state. */
+uint32_t o3_judge_signals_in_state(const struct o3_judge *j, const char *model, enum o3_stratum st,
+                                   enum o3_drift_state state);
 int o3_judge_n_confirmed(const struct o3_judge *j, const char *model);                      /* series */
 bool o3_judge_is_learning(const struct o3_judge *j, const char *model, enum o3_signal sig); /* idle stratum */
 size_t o3_judge_recent(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st, double *out,

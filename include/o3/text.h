@@ -32,6 +32,8 @@ void o3_rfc3339_format_ns(int64_t wall_s, int64_t ns, char *out, size_t size);
 /* Length of the UTF-8 sequence at s with n bytes left; 0 when it is not valid (overlong, surrogate, beyond U+10FFFF,
  * cut). */
 size_t o3_utf8_sequence(const char *s, size_t n);
+/* How many bytes at s a JSON string holds as they are: printable ASCII but quotes and backslashes. */
+size_t o3_text_plain(const char *s, size_t n);
 bool o3_utf8_valid(const char *s, size_t n);
 /* The code point of a control character that is the sequence at s of that length, or -1: C0, DEL, and C1, which some
  * terminals obey too. */

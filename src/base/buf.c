@@ -38,17 +38,13 @@ static int grow(struct o3_buf *b, size_t n) {
     return 0;
 }
 
+/* cap is max + 1 at most. */
 static inline int reserve(struct o3_buf *b, size_t n) {
-    bool has_room = !b->err && n < b->cap && b->len < b->cap - n && n <= b->max - b->len;
-    return has_room ? 0 : grow(b, n);
+    return !b->err && n < b->cap - b->len ? 0 : grow(b, n);
 }
 
-int o3_buf_add_char(struct o3_buf *b, char c) {
-    int r = reserve(b, 1);
-    if (r < 0) return r;
-    b->p[b->len++] = c;
-    b->p[b->len] = '\0';
-    return 0;
+int o3_buf_reserve(struct o3_buf *b, size_t n) {
+    return reserve(b, n);
 }
 
 int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n) {
@@ -58,10 +54,6 @@ int o3_buf_add(struct o3_buf *b, const void *bytes, size_t n) {
     b->len += n;
     b->p[b->len] = '\0';
     return 0;
-}
-
-int o3_buf_adds(struct o3_buf *b, const char *s) {
-    return o3_buf_add(b, s, strlen(s));
 }
 
 int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) {
@@ -81,46 +73,91 @@ int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) {
     return 0;
 }
 
+static inline size_t decimal_length(uint64_t v) {
+    static const uint64_t POWERS[] = {UINT64_C(1),
+                                      UINT64_C(10),
+                                      UINT64_C(100),
+                                      UINT64_C(1000),
+                                      UINT64_C(10000),
+                                      UINT64_C(100000),
+                                      UINT64_C(1000000),
+                                      UINT64_C(10000000),
+                                      UINT64_C(100000000),
+                                      UINT64_C(1000000000),
+                                      UINT64_C(10000000000),
+                                      UINT64_C(100000000000),
+                                      UINT64_C(1000000000000),
+                                      UINT64_C(10000000000000),
+                                      UINT64_C(100000000000000),
+                                      UINT64_C(1000000000000000),
+                                      UINT64_C(10000000000000000),
+                                      UINT64_C(100000000000000000),
+                                      UINT64_C(1000000000000000000),
+                                      UINT64_C(10000000000000000000)};
+    v |= 1; /* 0 has a digit, too */
+    size_t n_bits = 64 - (size_t)__builtin_clzll(v);
+    size_t n = n_bits * 1233 >> 12; /* log10(2): digits of the largest number with fewer bits */
+    return n + (v >= POWERS[n]);
+}
+
 /* Writes backwards from `end`; returns the first character. */
-static char *decimal_before(char *end, uint64_t v) {
-    do
-        *--end = (char)('0' + v % 10);
-    while (v /= 10);
+static inline char *decimal_before(char *end, uint64_t v) {
+    static const char PAIRS[] =
+        "0001020304050607080910111213141516171819202122232425262728293031323334353637383940414243444546474849"
+        "5051525354555657585960616263646566676869707172737475767778798081828384858687888990919293949596979899";
+    for (; v >= 100; v /= 100)
+        memcpy(end -= 2, &PAIRS[v % 100 * 2], 2);
+    if (v >= 10) return memcpy(end - 2, &PAIRS[v * 2], 2);
+    *--end = (char)('0' + v);
+    return end;
+}
+
+/* Room for n more characters, to be written backwards from its end, which is returned; NULL: none. */
+static inline char *extend(struct o3_buf *b, size_t n) {
+    if (reserve(b, n) < 0) return NULL;
+    b->len += n;
+    char *end = b->p + b->len;
+    *end = '\0';
     return end;
 }
 
 int o3_buf_add_int(struct o3_buf *b, int64_t v) {
-    char text[24], *end = text + sizeof text;
-    char *p = decimal_before(end, v < 0 ? -(uint64_t)v : (uint64_t)v);
+    if (v >= 0 && v <= 9) return o3_buf_add_char(b, (char)('0' + v));
+    uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    char *p = extend(b, decimal_length(size) + (v < 0));
+    if (!p) return b->err;
+    p = decimal_before(p, size);
     if (v < 0) *--p = '-';
-    return o3_buf_add(b, p, (size_t)(end - p));
+    return 0;
 }
 
 int o3_buf_add_hex(struct o3_buf *b, double v) {
     static const char DIGITS[] = "0123456789abcdef";
     enum { FRACTION_DIGITS = 13, EXPONENT_BIAS = 1023 };
-    if (isnan(v)) return o3_buf_adds(b, "nan");
-    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "inf" : "-inf");
     uint64_t bits;
     memcpy(&bits, &v, sizeof bits);
+    if (!bits) return o3_buf_adds(b, "0x0p+0");
+    if (isnan(v)) return o3_buf_adds(b, "nan");
+    if (isinf(v)) return o3_buf_adds(b, v > 0 ? "inf" : "-inf");
     uint64_t fraction = bits & ((UINT64_C(1) << 52) - 1);
     int biased = (int)(bits >> 52 & 0x7ff);
     int exponent = biased ? biased - EXPONENT_BIAS : fraction ? 1 - EXPONENT_BIAS : 0;
-    char text[40], *end = text + sizeof text;
-    char *p = decimal_before(end, (uint64_t)abs(exponent));
+    size_t n_zeros = fraction ? (size_t)__builtin_ctzll(fraction) / 4 : FRACTION_DIGITS;
+    size_t n_digits = FRACTION_DIGITS - n_zeros, n_exponent = decimal_length((uint64_t)abs(exponent));
+    char *p = extend(b, (bits >> 63) + strlen("0x1p+") + (n_digits ? n_digits + 1 : 0) + n_exponent);
+    if (!p) return b->err;
+    p = decimal_before(p, (uint64_t)abs(exponent));
     *--p = exponent < 0 ? '-' : '+';
     *--p = 'p';
-    int n = FRACTION_DIGITS;
-    for (; n && !(fraction & 15); n--)
-        fraction >>= 4;
-    for (int i = 0; i < n; i++, fraction >>= 4)
+    fraction >>= 4 * n_zeros;
+    for (size_t i = 0; i < n_digits; i++, fraction >>= 4)
         *--p = DIGITS[fraction & 15];
-    if (n) *--p = '.';
+    if (n_digits) *--p = '.';
     *--p = biased ? '1' : '0';
     *--p = 'x';
     *--p = '0';
     if (bits >> 63) *--p = '-';
-    return o3_buf_add(b, p, (size_t)(end - p));
+    return 0;
 }
 
 int o3_buf_add_double(struct o3_buf *b, double v) {
@@ -144,18 +181,10 @@ int o3_buf_add_json_number(struct o3_buf *b, double v) {
 
 #define REPLACEMENT "\xef\xbf\xbd" /* U+FFFD */
 
-/* Bytes that stand in quotes as they are. */
-static size_t plain_length(const char *s) {
-    size_t n = 0;
-    while (s[n] >= ' ' && s[n] < 0x7f && s[n] != '"' && s[n] != '\\')
-        n++;
-    return n;
-}
-
 int o3_buf_add_quoted(struct o3_buf *b, const char *s) {
     o3_buf_add(b, "\"", 1);
     for (size_t left = strlen(s), len; left; s += len, left -= len) {
-        len = plain_length(s);
+        len = o3_text_plain(s, left);
         if (len) {
             o3_buf_add(b, s, len);
             continue;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "o3/text.h"
+#include <endian.h>
 #include <errno.h>
 #include <nettle/sha2.h>
 #include <stdio.h>
@@ -76,8 +77,9 @@ static void civil_from_days(int64_t z, int64_t *y, int *m, int *d) {
 }
 
 static int days_in_month(int64_t y, int m) {
-    int64_t next = m == 12 ? days_from_civil(y + 1, 1, 1) : days_from_civil(y, m + 1, 1);
-    return (int)(next - days_from_civil(y, m, 1));
+    static const int DAYS[] = {31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31};
+    bool is_leap = y % 4 == 0 && (y % 100 != 0 || y % 400 == 0);
+    return DAYS[m - 1] + (m == 2 && is_leap);
 }
 
 /* Reads exactly n digits at *s and moves on; -1 when they are not there. */
@@ -92,7 +94,9 @@ static int take_digits(const char **s, int n) {
 }
 
 static bool take_char(const char **s, const char *any) {
-    if (!**s || !strchr(any, **s)) return false;
+    while (*any && *any != **s)
+        any++;
+    if (!*any) return false;
     (*s)++;
     return true;
 }
@@ -173,8 +177,7 @@ static void add_fraction(char *out, size_t n, size_t size, int digits, int64_t v
     char text[] = ".000000000Z";
     put_digits(text + 1, digits, v);
     text[digits + 1] = 'Z';
-    text[digits + 2] = '\0';
-    if (n < size) o3_str_copy(out + n, size - n, text);
+    if (n < size) o3_str_copy_n(out + n, size - n, text, (size_t)digits + 2);
 }
 
 void o3_rfc3339_format(int64_t wall_ms, char *out, size_t size) {
@@ -206,9 +209,44 @@ size_t o3_utf8_sequence(const char *text, size_t n) {
     return len;
 }
 
+#define EACH(byte) (UINT64_C(0x0101010101010101) * (byte))
+#define TOP_BITS EACH(0x80)
+
+/* The top bit of the first byte that is 0 is set, and none below it. */
+static inline uint64_t mark_zero(uint64_t x) {
+    return (x - EACH(1)) & ~x & TOP_BITS;
+}
+
+/* Of eight bytes those before the first that is not plain. */
+static inline size_t n_plain(const char *s) {
+    uint64_t x;
+    memcpy(&x, s, sizeof x);
+    x = le64toh(x);
+    uint64_t below_space = (x - EACH(' ')) & ~x & TOP_BITS;
+    uint64_t marks = (x & TOP_BITS) | below_space | mark_zero(x ^ EACH(0x7f)) | mark_zero(x ^ EACH('"')) |
+                     mark_zero(x ^ EACH('\\'));
+    return marks ? (size_t)__builtin_ctzll(marks) / 8 : 8;
+}
+
+static bool is_plain(char c) {
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+size_t o3_text_plain(const char *s, size_t n) {
+    size_t i = 0;
+    while (i + 8 <= n) {
+        size_t step = n_plain(s + i);
+        i += step;
+        if (step < 8) return i;
+    }
+    while (i < n && is_plain(s[i]))
+        i++;
+    return i;
+}
+
 bool o3_utf8_valid(const char *s, size_t n) {
     for (size_t i = 0; i < n;) {
-        size_t len = o3_utf8_sequence(s + i, n - i);
+        size_t len = (unsigned char)s[i] < 0x80 ? 1 : o3_utf8_sequence(s + i, n - i);
         if (!len) return false;
         i += len;
     }

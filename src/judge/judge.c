@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/uninitialized.h"
 #include "judge/parts.h"
 #include "o3/text.h"
 
@@ -308,8 +309,9 @@ static void tell_lost(const struct o3_judge *j, struct model *m) {
 
 void o3_judge_add(struct o3_judge *j, const struct o3_sample *s) {
     struct model *m = o3_judge_model(j, s->model);
-    struct news news = {.n = 0};
+    O3_UNINITIALIZED struct news news; /* the first n of it count */
     if (!m) return;
+    news.n = 0;
     m->used = ++j->n_samples;
     note_seen(m, s);
     const char *reason = o3_judge_enter(j, m, s);
@@ -368,10 +370,15 @@ void o3_judge_glance(const struct o3_judge *j, const char *model, enum o3_signal
     o3_shown_view(sig, &ret->drift);
 }
 
-bool o3_judge_is_in_state(const struct o3_judge *j, const char *model, enum o3_signal sig, enum o3_stratum st,
-                          enum o3_drift_state state) {
-    const struct series *x = series_of(j, model, sig, st);
-    return x && o3_series_is_in(x, state);
+uint32_t o3_judge_signals_in_state(const struct o3_judge *j, const char *model, enum o3_stratum st,
+                                   enum o3_drift_state state) {
+    const struct model *m = o3_judge_find(j, model);
+    uint32_t bits = 0;
+    for (int sig = 0; m && sig < O3_SIGNAL_COUNT; sig++) {
+        const struct setting *g = o3_judge_setting(m, (enum o3_signal)sig);
+        if (g && o3_series_is_in(&g->series[sig][st], state)) bits |= UINT32_C(1) << sig;
+    }
+    return bits;
 }
 
 static int n_in_state(const struct o3_judge *j, const char *model, enum o3_drift_state state) {

@@ -9,6 +9,7 @@
 #include "o3/stat.h"
 
 #define STATE_BYTES_MAX (64 * 1024)
+#define STATE_BYTES_USUAL (15 * 1024)
 #define N0_EXACT 10    /* exact readings, and loads, which are rare */
 #define CONFIRM_RARE 5 /* loads */
 
@@ -181,6 +182,7 @@ void o3_series_save(const struct o3_judge *j, const struct model *m, struct sett
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[160];
     series_key(m, g, sig, st, key, sizeof key);
+    (void)o3_buf_reserve(&text, STATE_BYTES_USUAL);
     int r = x->success ? o3_success_encode(x->success, &text) : o3_drift_encode(x->drift, &text);
     if (r < 0) return;
     o3_judge_put(j, key, o3_buf_str(&text), text.len);

@@ -14,6 +14,7 @@
 #define MODEL_VERSION 3
 #define INCIDENT_VERSION 3 /* 1 and 2 are read, too: without is_unproven, without grown_ms */
 #define STATE_BYTES_MAX (256 * 1024)
+#define TRAIL_BYTES_USUAL (60 * 1024)
 #define ANY INT64_MIN, INT64_MAX
 #define COUNT_MAX (INT64_C(1) << 60)
 
@@ -266,6 +267,7 @@ void o3_judge_save_trail(const struct o3_judge *j, struct model *m) {
     o3_buf_init(&text, STATE_BYTES_MAX);
     char key[80];
     trail_key(m, key);
+    (void)o3_buf_reserve(&text, TRAIL_BYTES_USUAL);
     trail(&(struct codec){.out = &text}, m);
     save(j, key, &text);
     m->n_trail_unsaved = 0;

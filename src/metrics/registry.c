@@ -2,6 +2,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/uninitialized.h"
 #include "metrics/registry_impl.h"
 #include "o3/err.h"
 #include "o3/text.h"
@@ -130,7 +131,7 @@ static bool make_room(struct o3_metrics *m, enum o3_metric id) {
 
 /* The series, made when it is not there; NULL when the registry is full or memory ran out. */
 static struct o3_series *obtain(struct o3_metrics *m, enum o3_metric id, const char *const *labels) {
-    struct key k;
+    O3_UNINITIALIZED struct key k;
     make_key(id, labels, &k);
     bool is_there;
     size_t at = find(m, id, &k, &is_there);

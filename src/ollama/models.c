@@ -6,6 +6,7 @@
 #include "o3/ollama.h"
 #include "o3/text.h"
 #include "base/json.h"
+#include "base/uninitialized.h"
 #include "ollama/fields.h"
 
 /* 2200-01-01T00:00:00Z. Ollama writes "for ever" as a time in 2319. */
@@ -125,7 +126,7 @@ static size_t expiry_length(const char *p, size_t n, int64_t *ret_ms) {
 /* The key cannot be a part of a name: a quote inside a string has a backslash before it. */
 bool o3_ollama_models_retime(struct o3_ollama_models *m, const char *was, const char *now, size_t n) {
     static const char KEY[] = "\"expires_at\":\"";
-    int64_t times[O3_OLLAMA_MAX_MODELS];
+    O3_UNINITIALIZED int64_t times[O3_OLLAMA_MAX_MODELS]; /* the first m->n of them count */
     size_t at = 0;
     if (m->n_left_out) return false;
     for (size_t i = 0; i < m->n; i++) {
@@ -136,7 +137,9 @@ bool o3_ollama_models_retime(struct o3_ollama_models *m, const char *was, const 
         int64_t was_ms;
         size_t length = expiry_length(was + begin, n - begin, &was_ms);
         if (!length || was_ms != m->v[i].expires_stamp_ms) return false;
-        if (expiry_length(now + begin, n - begin, &times[i]) != length) return false;
+        times[i] = was_ms;
+        bool is_same = !memcmp(was + begin, now + begin, length);
+        if (!is_same && expiry_length(now + begin, n - begin, &times[i]) != length) return false;
         at = begin + length;
     }
     if (memcmp(was + at, now + at, n - at) != 0) return false;

@@ -15,11 +15,11 @@ const char *o3_decode_prompt(void) {
 }
 
 int o3_prefill_prompt(uint64_t nonce, int64_t n_words, struct o3_buf *out) {
-    static const char *const WORDS[] = {"the", "sea", "is",  "wide",  "and", "the", "road", "goes", "on",
-                                        "by",  "day", "and", "night", "to",  "a",   "far",  "hill"};
+    static const char *const WORDS[] = {" the", " sea", " is",  " wide",  " and", " the", " road", " goes", " on",
+                                        " by",  " day", " and", " night", " to",  " a",   " far",  " hill"};
     o3_buf_addf(out, "%016llx", (unsigned long long)nonce); /* about ten tokens by itself */
     for (int64_t i = 10; i < n_words; i++)
-        o3_buf_addf(out, " %s", WORDS[i % (int64_t)(sizeof WORDS / sizeof *WORDS)]);
+        o3_buf_adds(out, WORDS[i % (int64_t)(sizeof WORDS / sizeof *WORDS)]);
     return out->err;
 }
 

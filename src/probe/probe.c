@@ -74,7 +74,7 @@ static void embed_sample(const struct o3_probe_reply *r, const struct o3_probe_a
 void o3_probe_reply_sample(struct o3_probe_reply *r, const struct o3_probe_asked *asked, const char *text,
                            struct o3_sample *ret) {
     char error[200] = "";
-    bool has_words = o3_ollama_parse_error(o3_buf_str(&r->rest), r->rest.len, error, sizeof error);
+    bool has_words = r->rest.len && o3_ollama_parse_error(o3_buf_str(&r->rest), r->rest.len, error, sizeof error);
     if (asked->http_status != 200 && !has_words) o3_str_copy(error, sizeof error, text ? text : "");
     if (!r->stream) {
         embed_sample(r, asked, error, ret);

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 #include "probe/word_line.h"
 #include <string.h>
+#include "o3/text.h"
 
 #define DIGITS_MAX 18 /* of a number that surely fits */
 
@@ -47,12 +48,9 @@ static bool take(struct scan *s, char c) {
 
 static bool take_string(struct scan *s, const char **ret, size_t *ret_n) {
     if (!take(s, '"')) return false;
-    const char *p = s->p;
-    while (p < s->end && *p >= ' ' && *p <= '~' && *p != '"' && *p != '\\')
-        p++;
     *ret = s->p;
-    *ret_n = (size_t)(p - s->p);
-    s->p = p;
+    *ret_n = o3_text_plain(s->p, (size_t)(s->end - s->p));
+    s->p += *ret_n;
     return take(s, '"');
 }
 

@@ -3,6 +3,7 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
+#include "base/uninitialized.h"
 #include "sidecar/internal.h"
 
 #define VERSION_EVERY_NS (300LL * O3_NS_PER_S)  /* besides before each probe, and when a restart may have been */
@@ -11,6 +12,7 @@
 #define RUNNERS_EVERY_NS (60LL * O3_NS_PER_S)
 #define BACKOFF_MAX_NS (30LL * O3_NS_PER_S)
 #define CONTROL_BYTES_MAX (4u << 20) /* /api/show carries the whole tensor list */
+#define BODY_BYTES_KEPT (16u << 10)  /* for the next answer */
 #define PS_TEXT_MAX (64u << 10)      /* of /api/ps, kept to know the same list again */
 #define OWN_MOVE_NS_MS 15000         /* our probe's move of expires_at shows at the next look, or it never does */
 #define IN_USE_SLACK_MS 200          /* between a look and Ollama's clock in its answer */
@@ -50,8 +52,8 @@ static void start_call(struct o3_sidecar *s, enum control kind, const char *meth
                                 .connect_timeout_ms = s->config->timeouts_connect_ms,
                                 .total_timeout_ms = s->config->timeouts_control_ms,
                                 .max_bytes = CONTROL_BYTES_MAX};
-    o3_buf_done(&s->control.body);
-    o3_buf_init(&s->control.body, CONTROL_BYTES_MAX);
+    o3_buf_clear(&s->control.body);
+    s->control.body.max = CONTROL_BYTES_MAX;
     s->control.kind = kind;
     int64_t sent_ns;
     s->control.id = s->ops.call_start(s->ops.ctx, &c, &sent_ns);
@@ -145,10 +147,22 @@ bool o3_sc_is_version_wanted(const struct o3_sidecar *s, int64_t now_ns) {
     return s->version_due_ns <= now_ns;
 }
 
+/* The same bytes are not read twice. */
+static int read_version(struct o3_sidecar *s, struct o3_ollama_version *ret, struct o3_err *e) {
+    const char *body = o3_buf_str(&s->control.body);
+    size_t n = s->control.body.len;
+    *ret = s->version;
+    if (n && n == strlen(s->version_body) && !memcmp(body, s->version_body, n)) return 0;
+    int r = o3_ollama_parse_version(body, n, ret, e);
+    bool is_kept = r == 0 && n < sizeof s->version_body;
+    o3_str_copy_n(s->version_body, sizeof s->version_body, body, is_kept ? n : 0);
+    return r;
+}
+
 static void version_answered(struct o3_sidecar *s, struct o3_now now) {
     struct o3_err e;
     struct o3_ollama_version v;
-    if (o3_ollama_parse_version(o3_buf_str(&s->control.body), s->control.body.len, &v, &e) < 0) {
+    if (read_version(s, &v, &e) < 0) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/version"), O3_F_STR("error", e.text));
         go_down(s, "the answer is not Ollama's", now);
         return;
@@ -448,7 +462,7 @@ static void match_runners(struct o3_sidecar *s, struct o3_now now) {
     for (int i = 0; i < s->n_models; i++)
         has_loaded |= s->models[i]->is_loaded;
     if (!has_loaded) return;
-    struct o3_runner_cmdline found[O3_RUNNERS_MAX];
+    O3_UNINITIALIZED struct o3_runner_cmdline found[O3_RUNNERS_MAX];
     bool is_thorough = now.mono_ns >= s->runners_due_ns; /* walking all processes costs milliseconds */
     if (is_thorough) s->runners_due_ns = now.mono_ns + RUNNERS_EVERY_NS;
     size_t n = s->ops.sense_runners(s->ops.ctx, is_thorough, found, O3_RUNNERS_MAX);
@@ -490,7 +504,7 @@ static bool is_listed(const struct o3_ollama_models *list, const char *name) {
  * Requests go to the one that the list of all models names, as far as we know it. Else the one used last is it, and the
  * list begins with those. */
 static bool is_shadowed(const struct o3_sidecar *s, const struct o3_ollama_models *list, size_t i) {
-    if (is_alone(list, i)) return false;
+    if (!s->has_namesakes || is_alone(list, i)) return false;
     const struct model *m = o3_sc_find_model(s, list->v[i].name);
     const char *wanted = m && m->library_digest[0] ? m->library_digest : NULL;
     size_t first = i;
@@ -524,10 +538,17 @@ static void apply_list(struct o3_sidecar *s, const struct o3_ollama_models *list
         else if (!m->is_writing)
             forget_model(s, k);
     }
-    o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
-    o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
+    if (n_loaded != s->n_listed) o3_metric_set(s->metrics, O3_M_OLLAMA_MODELS_LOADED, O3_NO_LABELS, n_loaded);
+    if (s->n_over_limit != was_over) o3_metric_set(s->metrics, O3_M_MODELS_OVER_LIMIT, O3_NO_LABELS, s->n_over_limit);
+    s->n_listed = n_loaded;
     if (s->n_over_limit && !was_over) O3_SC_EVENT(s, O3_EV_MODELS_OVER_LIMIT, O3_F_INT("count", s->n_over_limit));
     tell_if_none(s, n_loaded);
+}
+
+static bool has_namesakes(const struct o3_ollama_models *list) {
+    for (size_t i = 0; i < list->n; i++)
+        if (!is_alone(list, i)) return true;
+    return false;
 }
 
 /* The list says the same for most of the day, or other times; the same bytes are not read twice. */
@@ -551,6 +572,7 @@ static const struct o3_ollama_models *read_list(struct o3_sidecar *s) {
         O3_SC_EVENT(s, O3_EV_OLLAMA_BAD_REPLY, O3_F_STR("path", "/api/ps"), O3_F_STR("error", e.text));
         return NULL;
     }
+    s->has_namesakes = has_namesakes(s->ps_list);
     o3_buf_done(&s->ps_text);
     if (body->len > PS_TEXT_MAX) return s->ps_list;
     s->ps_text = *body;
@@ -605,5 +627,6 @@ void o3_sc_control_end(struct o3_sidecar *s, int status, int transport, const ch
         version_answered(s, now);
     else
         ps_answered(s, now);
-    o3_buf_done(&s->control.body);
+    if (s->control.body.cap > BODY_BYTES_KEPT) o3_buf_done(&s->control.body);
+    o3_buf_clear(&s->control.body);
 }

@@ -14,20 +14,24 @@
 #define BUSY_KEY "haste/busy"
 #define SAVE_TOKENS 200
 
+#define PREFILL_BIT (UINT32_C(1) << O3_SIGNAL_PREFILL_RATE)
+#define LOAD_BIT (UINT32_C(1) << O3_SIGNAL_LOAD_TIME)
+
+static uint32_t suspects(const struct o3_sidecar *s, const struct model *m) {
+    return o3_judge_signals_in_state(s->judge, m->ps.name, O3_STRATUM_IDLE, O3_DRIFT_SUSPECT);
+}
+
 bool o3_sc_is_suspect(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig) {
-    return o3_sc_is_in_state(s, m, sig, O3_DRIFT_SUSPECT);
+    return suspects(s, m) >> sig & 1;
 }
 
 /* Of something that the usual probes measure. */
 static bool is_usual_suspect(const struct o3_sidecar *s, const struct model *m) {
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        if (sig != O3_SIGNAL_PREFILL_RATE && sig != O3_SIGNAL_LOAD_TIME && o3_sc_is_suspect(s, m, (enum o3_signal)sig))
-            return true;
-    return false;
+    return (suspects(s, m) & ~(PREFILL_BIT | LOAD_BIT)) != 0;
 }
 
 bool o3_sc_is_any_suspect(const struct o3_sidecar *s, const struct model *m) {
-    return m->is_loaded && (is_usual_suspect(s, m) || o3_sc_is_suspect(s, m, O3_SIGNAL_PREFILL_RATE));
+    return m->is_loaded && (suspects(s, m) & ~LOAD_BIT) != 0;
 }
 
 int64_t o3_sc_quick_interval_ms(const struct o3_sidecar *s, const struct model *m) {

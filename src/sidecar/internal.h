@@ -190,7 +190,8 @@ struct o3_sidecar {
     int n_failures;
     char last_error[160];
     struct o3_ollama_version version;
-    int64_t version_at_ns; /* of the last good answer */
+    char version_body[128]; /* the answer that told it, when it was so short; "" */
+    int64_t version_at_ns;  /* of the last good answer */
     int64_t version_due_ns, ps_due_ns, runners_due_ns;
     int64_t sockets_at_ns;                          /* of the last look at the sockets */
     uint16_t loopback_ports[O3_LOOPBACK_PORTS_MAX]; /* seen then */
@@ -202,10 +203,11 @@ struct o3_sidecar {
     bool is_none_told;
     bool is_offer_due;
     char offer_reason[320];
-    int n_over_limit;
+    int n_listed, n_over_limit;
     struct control_call control;
     struct o3_buf ps_text; /* the list of loaded models as it came last */
     struct o3_ollama_models *ps_list;
+    bool has_namesakes;  /* in it, two models of one name */
     bool is_library_due; /* before the pending probe */
     int64_t library_not_before_ns;
     struct o3_buf library_text; /* the list of all models as it came last */
@@ -348,7 +350,6 @@ void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
 void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
-bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st);
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */

@@ -61,6 +61,7 @@ void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now)
         if (m->epochs[i] && is_epoch(m->epochs[i], m, s->version.text, batch)) m->epoch = m->epochs[i];
     if (!m->epoch) {
         m->epoch = new_epoch(s, m, batch);
+        if (!m->epoch) return; /* no memory: it is tried again with the next list */
         restore_sizes(s, m->epoch);
     }
     o3_sc_restore_strike(s, m);

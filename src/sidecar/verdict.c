@@ -173,18 +173,15 @@ void o3_sidecar_show_metrics(struct o3_sidecar *s) {
 
 /* ---- states of a model ---- */
 
-bool o3_sc_is_in_state(const struct o3_sidecar *s, const struct model *m, enum o3_signal sig, enum o3_drift_state st) {
-    return o3_judge_is_in_state(s->judge, m->ps.name, sig, O3_STRATUM_IDLE, st);
-}
-
 static bool is_speed(enum o3_signal sig) {
     return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
 }
 
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st) {
+    uint32_t bits = o3_judge_signals_in_state(s->judge, m->ps.name, O3_STRATUM_IDLE, st);
     int n = 0;
-    for (int sig = 0; sig < O3_SIGNAL_COUNT; sig++)
-        n += is_speed((enum o3_signal)sig) && o3_sc_is_in_state(s, m, (enum o3_signal)sig, st);
+    for (int sig = 0; bits >> sig; sig++)
+        n += is_speed((enum o3_signal)sig) && (bits >> sig & 1);
     return n;
 }
 

@@ -55,18 +55,19 @@ static struct o3_sim_wander *find_wander(struct o3_world *w, int64_t first, doub
 /* A stationary autoregressive process on a grid of 10 s, with the correlation given over five minutes. Its value
  * depends on the seed, the event and the time alone: it is followed from a start that depends on them too. */
 static double wander(struct o3_world *w, const struct o3_sim_event *ev, int64_t t) {
-    const double steps = 300e9 / (double)GRID_NS;
     int64_t from = ev->at_ns / GRID_NS, at = t / GRID_NS, block = (at / BLOCK - 1) * BLOCK;
     if (block > from) from = block;
     struct o3_sim_wander *x = find_wander(w, from, ev->ar);
     if (!x->is_valid || x->at > at) {
+        const double steps = 300e9 / (double)GRID_NS;
         *x = (struct o3_sim_wander){.first = from, .at = from, .ar = ev->ar, .is_valid = true};
+        x->keep = o3_exp(o3_log(ev->ar) / steps);
+        x->fresh = sqrt(1 - x->keep * x->keep);
         x->value = o3_sim_normal_of(o3_sim_key(w->params.seed, "noise", (uint64_t)from));
     }
-    if (x->at == at) return x->value;
-    double keep = o3_exp(o3_log(ev->ar) / steps), fresh = sqrt(1 - keep * keep);
     while (x->at < at)
-        x->value = keep * x->value + fresh * o3_sim_normal_of(o3_sim_key(w->params.seed, "noise", (uint64_t)++x->at));
+        x->value = x->keep * x->value +
+                   x->fresh * o3_sim_normal_of(o3_sim_key(w->params.seed, "noise", (uint64_t)++x->at));
     return x->value;
 }
 

@@ -3,12 +3,17 @@
 #include <string.h>
 #include "sim/sim.h"
 
-bool o3_sim_is_named(const char *wanted, const char *name) {
+static bool is_short_for(const char *wanted, const char *name) {
     char full[O3_SIM_NAME_SIZE];
-    size_t n = strlen(wanted);
-    if (!n) return true;
-    if (strncmp(wanted, name, n) != 0) return false; /* a full name only adds to the end */
-    return !name[n] || (o3_sim_full_name(wanted, full) && !strcmp(full, name));
+    return o3_sim_full_name(wanted, full) && !strcmp(full, name);
+}
+
+bool o3_sim_is_named(const char *wanted, const char *name) {
+    size_t n = 0;
+    while (wanted[n] && wanted[n] == name[n])
+        n++;
+    if (wanted[n]) return false; /* a full name only adds to the end */
+    return n == 0 || !name[n] || is_short_for(wanted, name);
 }
 
 static bool is_in_force(const struct o3_sim_event *ev, enum o3_sim_change change, int64_t t) {
@@ -54,6 +59,7 @@ void o3_sim_force_refresh(struct o3_world *w, int64_t t) {
 
 void o3_sim_events_changed(struct o3_world *w) {
     w->force_from_ns = w->force_until_ns = 0;
+    w->is_due_known = false;
     for (size_t i = 0; i < w->n_requests; i++)
         w->requests[i]->pace.until_ns = 0;
 }

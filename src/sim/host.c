@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* What the machine shows of itself in /proc and /sys. A GPU's heat and its neighbours do not show there. */
 #include <math.h>
-#include <stdio.h>
+#include <string.h>
 #include "o3/host.h"
 #include "sim/sim.h"
 
@@ -35,7 +35,7 @@ void o3_sim_host_count(const struct o3_world *w, int64_t t, struct o3_sim_host *
 }
 
 /* One with the published bandwidth that the scenario gave it, else a name that says nothing. */
-static void name_gpu(const struct o3_world *w, char out[64]) {
+void o3_sim_name_gpu(struct o3_world *w) {
     static const struct {
         double gb_per_s;
         const char *name;
@@ -51,7 +51,7 @@ static void name_gpu(const struct o3_world *w, char out[64]) {
     const char *name = "Simulated GPU";
     for (size_t i = 0; i < sizeof GPUS / sizeof *GPUS; i++)
         if (fabs(w->params.bandwidth - GPUS[i].gb_per_s * 1e9) < 0.5e9) name = GPUS[i].name;
-    o3_gpu_text(1, name, false, "550.54.15", out);
+    if (w->params.has_gpu) o3_gpu_text(1, name, false, "550.54.15", w->gpu_name);
 }
 
 static void fill_pressure(const struct o3_world *w, int64_t t, struct o3_host_pressure p[O3_HOST_RESOURCE_COUNT]) {
@@ -83,5 +83,5 @@ void o3_world_host(const struct o3_world *w, int64_t mono_ns, struct o3_host_sta
     ret->quota_id = 1;
     ret->memory_limit_bytes = limit ? (int64_t)limit->value : INT64_MAX;
     ret->cpu_quota_cores = quota ? quota->value : (double)INFINITY;
-    if (w->params.has_gpu) name_gpu(w, ret->gpu);
+    memcpy(ret->gpu, w->gpu_name, sizeof ret->gpu);
 }

@@ -165,7 +165,8 @@ int64_t o3_sim_token_gap_ns(struct o3_world *w, struct o3_sim_request *rq, int64
 /* Measured on CPU with 251 tokens in batches of 8 to 512: the rate falls by 7 % of the best with each factor e. */
 static double batch_efficiency(int64_t n) {
     const double best = 512, least = 8, per_e = 0.0662;
-    double x = n > 512 ? best : n < 8 ? least : (double)n;
+    if (n >= 512) return 1;
+    double x = n < 8 ? least : (double)n;
     return 1 - per_e * o3_log(best / x);
 }
 

@@ -56,7 +56,9 @@ void o3_sim_json_progress(const struct o3_sim_progress *p, struct o3_buf *out) {
 }
 
 void o3_sim_json_version(const struct o3_world *w, struct o3_buf *out) {
-    o3_sim_write_json(json_pack("{s:s}", "version", w->profile.text), out);
+    o3_buf_adds(out, "{\"version\":");
+    o3_buf_add_quoted(out, w->profile.text);
+    o3_buf_adds(out, "}");
 }
 
 json_t *o3_sim_model_details(const struct o3_sim_model *m) {
@@ -252,27 +254,30 @@ static void add_counts(const struct o3_sim_piece *p, struct o3_buf *out) {
     }
 }
 
+static void add_pair(struct o3_buf *out, const char *name, const char *value) {
+    o3_buf_adds(out, name);
+    o3_buf_adds(out, value);
+}
+
 /* Most pieces need no escaping: they are written as they are. */
 static bool write_plain(const struct o3_sim_piece *p, const char *time, struct o3_buf *out) {
     bool has_thinking = p->thinking && *p->thinking;
     if (p->tool_calls || p->logprobs || !is_plain(p->model) || !is_plain(p->text) ||
         (p->done_reason && !is_plain(p->done_reason)) || (has_thinking && !is_plain(p->thinking)))
         return false;
-    const char *parts[] = {"{\"model\":\"",
-                           p->model,
-                           "\",\"created_at\":\"",
-                           time,
-                           p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"" : "\",\"response\":\"",
-                           p->text,
-                           has_thinking ? "\",\"thinking\":\"" : "",
-                           has_thinking ? p->thinking : "",
-                           p->is_chat ? "\"},\"done\":" : "\",\"done\":",
-                           p->is_done ? "true" : "false",
-                           p->done_reason ? ",\"done_reason\":\"" : "",
-                           p->done_reason ? p->done_reason : "",
-                           p->done_reason ? "\"" : ""};
-    for (size_t i = 0; i < sizeof parts / sizeof *parts; i++)
-        o3_buf_adds(out, parts[i]);
+    o3_buf_adds(out, "{\"model\":\"");
+    o3_buf_adds(out, p->model);
+    o3_buf_adds(out, "\",\"created_at\":\"");
+    o3_buf_adds(out, time);
+    o3_buf_adds(out, p->is_chat ? "\",\"message\":{\"role\":\"assistant\",\"content\":\"" : "\",\"response\":\"");
+    o3_buf_adds(out, p->text);
+    if (has_thinking) add_pair(out, "\",\"thinking\":\"", p->thinking);
+    o3_buf_adds(out, p->is_chat ? "\"}" : "\"");
+    o3_buf_adds(out, p->is_done ? ",\"done\":true" : ",\"done\":false");
+    if (p->done_reason) {
+        add_pair(out, ",\"done_reason\":\"", p->done_reason);
+        o3_buf_adds(out, "\"");
+    }
     if (p->context) add_context(p->context, out);
     if (p->has_counts) add_counts(p, out);
     o3_buf_add(out, "}", 1);

@@ -85,16 +85,16 @@ static void status(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
 
 /* ---- the library ---- */
 
-static void not_found(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
+static void not_found(struct o3_world *w, struct o3_sim_request *rq, int64_t t, const char *name) {
     char text[O3_SIM_NAME_SIZE + 32];
-    snprintf(text, sizeof text, "model '%s' not found", rq->body.model);
+    snprintf(text, sizeof text, "model '%s' not found", name);
     o3_sim_reply_error(w, rq, t, 404, text);
 }
 
 static void delete_model(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     if (!rq->body.model[0]) memcpy(rq->body.model, rq->body.name, sizeof rq->body.model);
     if (!o3_sim_library_remove(w, rq->body.model)) {
-        not_found(w, rq, t);
+        not_found(w, rq, t, rq->body.model);
         return;
     }
     o3_sim_reply(w, rq, t, 200, NULL);
@@ -230,7 +230,7 @@ static void no_such_model(struct o3_world *w, struct o3_sim_request *rq, int64_t
         return;
     }
     if (!is_embedding || !o3_sim_full_name(rq->body.model, full)) {
-        not_found(w, rq, t);
+        not_found(w, rq, t, rq->body.model);
         return;
     }
     snprintf(text, sizeof text, "model \"%s\" not found, try pulling it first", rq->body.model);
@@ -316,8 +316,7 @@ static void openai_models(struct o3_world *w, struct o3_sim_request *rq, int64_t
 static void openai_model(struct o3_world *w, struct o3_sim_request *rq, int64_t t) {
     const struct o3_sim_model *m = o3_sim_library_find(w, rq->argument);
     if (!m) {
-        o3_str_copy(rq->body.model, sizeof rq->body.model, rq->argument);
-        not_found(w, rq, t);
+        not_found(w, rq, t, rq->argument);
         return;
     }
     o3_sim_openai_model(m, rq->argument, &rq->reply);
@@ -332,16 +331,17 @@ static const struct route {
     int body;                  /* enum o3_sim_body_kind, or NO_BODY */
     void (*handle)(struct o3_world *w, struct o3_sim_request *rq, int64_t t);
 } ROUTES[] = {
+    /* what the sidecar asks for, by the million */
+    {"GET", "/api/ps", NO_BODY, ps},
+    {"POST", "/api/generate", O3_SIM_BODY_GENERATE, generate},
+    {"GET", "/api/version", NO_BODY, version},
+    {"GET", "/api/tags", NO_BODY, tags},
     {"GET", "/", NO_BODY, root},
     {"HEAD", "/", NO_BODY, root},
-    {"GET", "/api/version", NO_BODY, version},
     {"HEAD", "/api/version", NO_BODY, version},
-    {"GET", "/api/tags", NO_BODY, tags},
     {"HEAD", "/api/tags", NO_BODY, tags},
-    {"GET", "/api/ps", NO_BODY, ps},
     {"GET", "/api/status", NO_BODY, status},
     {"POST", "/api/show", O3_SIM_BODY_SHOW, show},
-    {"POST", "/api/generate", O3_SIM_BODY_GENERATE, generate},
     {"POST", "/api/chat", O3_SIM_BODY_CHAT, chat},
     {"POST", "/api/embed", O3_SIM_BODY_EMBED, embed},
     {"POST", "/api/embeddings", O3_SIM_BODY_EMBEDDINGS, embeddings},
@@ -382,6 +382,7 @@ static const struct route *find_route(const struct o3_sim_request *rq, bool *ret
 
 /* false: the request was answered. */
 static bool take_body(struct o3_world *w, struct o3_sim_request *rq, int64_t t, int kind) {
+    rq->has_body = true;
     if (o3_sim_body_decode((enum o3_sim_body_kind)kind, rq->bytes, rq->n_bytes, &w->bodies, &rq->body) < 0) {
         o3_sim_reply_error(w, rq, t, 500, "out of memory");
         return false;

@@ -18,15 +18,22 @@ void o3_sim_tokens_done(struct o3_sim_tokens *t) {
     *t = (struct o3_sim_tokens){0};
 }
 
-static int reserve(struct o3_sim_tokens *t, size_t n) {
-    if (n <= t->cap - t->n) return 0;
-    size_t cap = t->cap ? t->cap * 2 : 64;
-    if (cap < t->n + n) cap = t->n + n;
+static int grow(struct o3_sim_tokens *t, size_t cap) {
     uint32_t *v = reallocarray(t->v, cap, sizeof *v);
     if (!v) return O3_E_NOMEM;
     t->v = v;
     t->cap = cap;
     return 0;
+}
+
+int o3_sim_tokens_reserve(struct o3_sim_tokens *t, size_t n) {
+    return n <= t->cap - t->n ? 0 : grow(t, t->n + n);
+}
+
+static int reserve(struct o3_sim_tokens *t, size_t n) {
+    if (n <= t->cap - t->n) return 0;
+    size_t cap = t->cap ? t->cap * 2 : 64;
+    return grow(t, cap < t->n + n ? t->n + n : cap);
 }
 
 int o3_sim_tokens_add(struct o3_sim_tokens *t, uint32_t id) {
@@ -108,11 +115,13 @@ void o3_sim_word(struct o3_rand *r, char out[O3_SIM_WORD_SIZE]) {
 
 int o3_sim_tokens_add_made(struct o3_sim_tokens *t, uint64_t key, uint64_t first, size_t n) {
     if (reserve(t, n) < 0) return O3_E_NOMEM;
+    uint32_t *v = t->v + t->n;
     for (size_t i = 0; i < n; i++) {
         uint64_t z = key + (first + i + 1) * 0x9e3779b97f4a7c15u;
         z = (z ^ (z >> 32)) * 0xd6e8feb86659fd93u;
-        t->v[t->n++] = (uint32_t)(((z >> 32) * N_TOKENS) >> 32) + 3;
+        v[i] = (uint32_t)(((z >> 32) * N_TOKENS) >> 32) + 3;
     }
+    t->n += n;
     return 0;
 }
 

@@ -195,8 +195,10 @@ int o3_sim_users_prompt(struct o3_world *w, struct o3_sim_request *rq) {
     struct o3_sim_tokens *t = &rq->tokens;
     int r = o3_sim_tokens_begin(t);
     if (r == 0) r = o3_sim_tokens_add_header(t, "assistant");
-    drop_old_messages(c, n_ctx > t->n ? n_ctx - t->n : 0);
+    size_t n_frame = t->n;
+    drop_old_messages(c, n_ctx > n_frame ? n_ctx - n_frame : 0);
     t->n = 1; /* the header comes last */
+    if (r == 0) r = o3_sim_tokens_reserve(t, n_frame + c->tokens.n + (size_t)c->n_answer);
     if (r == 0) r = o3_sim_tokens_append(t, c->tokens.v, c->tokens.n);
     return r < 0 ? r : o3_sim_tokens_add_header(t, "assistant");
 }
@@ -251,6 +253,7 @@ static void close_request(struct o3_world *w, struct conversation *c, int64_t t)
 }
 
 static void set_body(struct o3_sim_request *rq, const struct o3_world_users *u) {
+    rq->has_body = true;
     o3_str_copy(rq->body.model, sizeof rq->body.model, u->model);
     rq->body.options.has[O3_SIM_NUM_CTX] = u->num_ctx > 0;
     rq->body.options.number[O3_SIM_NUM_CTX] = (double)u->num_ctx;
@@ -402,6 +405,7 @@ int o3_world_add_users(struct o3_world *w, const struct o3_world_users *u, struc
     o3_rand_seed(&g->starts, o3_sim_key(w->params.seed, "starts", (uint64_t)i));
     plan_start(w, g, w->now_ns);
     refresh(w);
+    w->is_due_known = false;
     return 0;
 }
 

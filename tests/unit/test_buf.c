@@ -160,6 +160,37 @@ static void whole_numbers(void **state) {
     assert_string_equal(o3_buf_str(&b), "-92233720368547758080-79223372036854775807");
 }
 
+static void check_whole_number(int64_t v) {
+    char wanted[32];
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 32);
+    assert_int_equal(o3_buf_add_int(&b, v), 0);
+    snprintf(wanted, sizeof wanted, "%lld", (long long)v);
+    assert_string_equal(o3_buf_str(&b), wanted);
+    assert_int_equal(b.len, strlen(wanted));
+}
+
+static void whole_numbers_of_every_length(void **state) {
+    (void)state;
+    for (int64_t power = 1, i = 0; i < 19; i++, power *= i < 19 ? 10 : 1)
+        for (int64_t v = power - 2; v <= power + 2; v++) {
+            check_whole_number(v);
+            check_whole_number(-v);
+            check_whole_number(7 * (v / 10));
+        }
+}
+
+static void whole_numbers_stop_at_the_limit(void **state) {
+    (void)state;
+    O3_AUTO_BUF b;
+    o3_buf_init(&b, 4);
+    assert_int_equal(o3_buf_add_int(&b, -12), 0);
+    assert_int_equal(o3_buf_add_int(&b, 7), 0);
+    assert_int_equal(o3_buf_add_int(&b, 8), O3_E_LIMIT);
+    assert_int_equal(o3_buf_add_hex(&b, 1), O3_E_LIMIT);
+    assert_string_equal(o3_buf_str(&b), "-127");
+}
+
 static void error_rows(void **state) {
     (void)state;
     for (int i = 0; i < O3_ERROR_COUNT; i++) {
@@ -202,6 +233,8 @@ int main(void) {
         cmocka_unit_test(any_double_comes_back),
         cmocka_unit_test(hex_floats_are_those_of_printf),
         cmocka_unit_test(whole_numbers),
+        cmocka_unit_test(whole_numbers_of_every_length),
+        cmocka_unit_test(whole_numbers_stop_at_the_limit),
         cmocka_unit_test(outside_text_is_made_harmless),
         cmocka_unit_test(error_rows),
     };

@@ -154,6 +154,26 @@ static void any_time_comes_back(void **state) {
     }
 }
 
+static bool is_plain(unsigned char c) {
+    return c >= ' ' && c <= '~' && c != '"' && c != '\\';
+}
+
+/* Every byte at every place of texts shorter and longer than a step, followed by others that are not plain. */
+static void plain_text(void **state) {
+    (void)state;
+    char text[25];
+    for (size_t n = 0; n < sizeof text; n++)
+        for (size_t at = 0; at < n; at++)
+            for (int c = 0; c < 256; c++) {
+                memset(text, 'a', sizeof text);
+                text[at] = (char)c;
+                if (at + 1 < n) text[at + 1] = '"';
+                size_t wanted = !is_plain((unsigned char)c) ? at : at + 1;
+                assert_int_equal(o3_text_plain(text, n), wanted);
+            }
+    assert_int_equal(o3_text_plain("", 0), 0);
+}
+
 static void utf8(void **state) {
     (void)state;
     static const char *const GOOD[] = {"",
@@ -280,6 +300,7 @@ int main(void) {
         cmocka_unit_test(rfc3339),
         cmocka_unit_test(rfc3339_is_written),
         cmocka_unit_test(any_time_comes_back),
+        cmocka_unit_test(plain_text),
         cmocka_unit_test(utf8),
         cmocka_unit_test(copies_never_cut_a_character),
         cmocka_unit_test(edit_distance),
