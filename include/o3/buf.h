@@ -34,6 +34,7 @@ int o3_buf_addf(struct o3_buf *b, const char *fmt, ...) O3_PRINTF(2, 3);
 int o3_buf_add_double(struct o3_buf *b, double v);
 int o3_buf_add_json_number(struct o3_buf *b, double v); /* the same; null where JSON has no number for it */
 int o3_buf_add_int(struct o3_buf *b, int64_t v);
+int o3_buf_add_int_word(struct o3_buf *b, int64_t v); /* after a space */
 /* Exactly, as a hex float of C: "-0x1.8p+3", "nan", "inf", "-inf". */
 int o3_buf_add_hex(struct o3_buf *b, double v);
 /* A string of JSON with its quotes. Bytes that are not UTF-8 become U+FFFD, control characters are escaped. */

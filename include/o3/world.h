@@ -98,6 +98,8 @@ struct o3_world_output {
     const char *bytes;
     size_t n; /* DATA; borrowed until the next call on the world */
 };
+/* Lets what is due by then happen, up to the first output; true: there is one. */
+bool o3_world_advance(struct o3_world *w, int64_t mono_ns);
 /* Advances to now and takes the next output in time order; false when none is left up to now. */
 bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *ret);
 /* Time of the next thing that will happen by itself, O3_TIME_NEVER_MS (INT64_MAX) when nothing will. */

@@ -131,6 +131,16 @@ int o3_buf_add_int(struct o3_buf *b, int64_t v) {
     return 0;
 }
 
+int o3_buf_add_int_word(struct o3_buf *b, int64_t v) {
+    uint64_t size = v < 0 ? -(uint64_t)v : (uint64_t)v;
+    char *p = extend(b, 1 + decimal_length(size) + (v < 0));
+    if (!p) return b->err;
+    p = decimal_before(p, size);
+    if (v < 0) *--p = '-';
+    *--p = ' ';
+    return 0;
+}
+
 int o3_buf_add_hex(struct o3_buf *b, double v) {
     static const char DIGITS[] = "0123456789abcdef";
     enum { FRACTION_DIGITS = 13, EXPONENT_BIAS = 1023 };

@@ -13,8 +13,7 @@ void o3_state_put_name(struct o3_buf *out, const char *name) {
 }
 
 void o3_state_put_int(struct o3_buf *out, int64_t v) {
-    o3_buf_add_char(out, ' ');
-    o3_buf_add_int(out, v);
+    o3_buf_add_int_word(out, v);
 }
 
 void o3_state_put_double(struct o3_buf *out, double v) {

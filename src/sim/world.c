@@ -228,13 +228,16 @@ void o3_world_disconnect(struct o3_world *w, int64_t mono_ns, uint64_t id) {
         }
 }
 
-bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *ret) {
-    o3_sim_outputs_give_back(w);
+bool o3_world_advance(struct o3_world *w, int64_t mono_ns) {
     while (w->n_outputs == 0 && step(w, mono_ns))
         ;
-    if (o3_sim_outputs_take(w, ret)) return true;
-    if (mono_ns > w->now_ns) w->now_ns = mono_ns;
-    return false;
+    if (w->n_outputs == 0 && mono_ns > w->now_ns) w->now_ns = mono_ns;
+    return w->n_outputs > 0;
+}
+
+bool o3_world_poll(struct o3_world *w, int64_t mono_ns, struct o3_world_output *ret) {
+    o3_sim_outputs_give_back(w);
+    return o3_world_advance(w, mono_ns) && o3_sim_outputs_take(w, ret);
 }
 
 int64_t o3_world_next_ns(const struct o3_world *w) {

@@ -55,6 +55,15 @@ def faster_rules():
     return rules
 
 
+def broken_parts(text):
+    """What Prometheus leaves of a template that it could not fill in."""
+    return re.findall(r"<error[^>]*>?|<no value>|%!\S*|\{\{|\}\}", text)
+
+
+# Not one of ours: it fires always, and its template cannot be filled in, so that a check for that is seen to work.
+CONTROL = {"alert": "Control", "expr": "vector(1)", "labels": {"severity": "info"}, "annotations": {"description": "{{ .NoSuchThing }}"}}
+
+
 def faster_alertmanager(url):
     config = yaml.safe_load((ALERTS / "alertmanager.yaml").read_text())
     config["route"] |= {"group_wait": "1s", "group_interval": "1s"}
@@ -110,7 +119,7 @@ class Watch:
         rules = faster_rules()
         self.pending = {r["alert"] for g in rules["groups"] for r in g["rules"] if "for" in r}
         self.write("targets.json", [])
-        self.write("rules.yaml", rules)
+        self.write("rules.yaml", {"groups": [*rules["groups"], {"name": "control", "rules": [CONTROL]}]})
         self.write("alertmanager.yaml", faster_alertmanager(self.receiver.url))
         job = {"job_name": "o3", "basic_auth": {"username": USER, "password": PASSWORD}, "tls_config": {"ca_file": str(self.folder / "ca.pem")},
                "file_sd_configs": [{"files": ["targets.json"], "refresh_interval": "1s"}]}
@@ -168,11 +177,9 @@ class Watch:
         return [float(r["value"][1]) for r in reply["data"]["result"]] if reply else []
 
     def alerts(self, who):
-        """{name: state} in Prometheus, and no template that failed."""
+        """{name: state} in Prometheus."""
         reply = self.get(self.prometheus_port, "/api/v1/alerts") or {"data": {"alerts": []}}
         mine = [a for a in reply["data"]["alerts"] if labels_of(who).items() <= a["labels"].items()]
-        for a in mine:
-            assert not re.search(r"<error|<no value>|%!", str(a["annotations"])), a
         return {a["labels"]["alertname"]: a["state"] for a in mine}
 
     def told(self, who, name, status="firing"):

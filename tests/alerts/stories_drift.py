@@ -4,11 +4,12 @@
 import random
 import sqlite3
 
+import harness
 from alerts.live import QUICK
 from alerts.stories_ollama import users
 from harness import Sidecar
 
-HISTORY_DAYS, STEP_S, NOISE, SLOWER_PER_DAY = 3, 120, 0.03, 0.3
+DAYS, HOURS_SINCE, STEP_S, NOISE, SLOWER_PER_DAY = 3, 3, 120, 0.03, 0.15
 
 
 def slower_decoding(stage):
@@ -61,41 +62,51 @@ def slower_beside_users(stage):
         watch.wait_resolved(sidecar, "O3SlowerBesideUsers", 150)
 
 
-def put_history(path):
-    """Days of samples in place of what is stored, like the newest one there: the runner was never started anew, and becomes slower and
-    slower from the second day on. What was concluded from the others is forgotten, so that these are judged at the start."""
-    chance = random.Random(1)
-    with sqlite3.connect(path) as db:
-        db.row_factory = sqlite3.Row
-        like = dict(db.execute("SELECT * FROM sample WHERE flags = 0 AND kind = 0 ORDER BY id DESC").fetchone())
-        for table in ("sample", "event", "state"):
-            db.execute(f"DELETE FROM {table}")
-        n = HISTORY_DAYS * 86400 // STEP_S
-        for i in range(n):
-            before_ms = (n - i) * STEP_S * 1000
-            speed = (1 - SLOWER_PER_DAY) ** max(0, i * STEP_S / 86400 - 1) * (1 + chance.gauss(0, NOISE))
-            row = {**like, "id": i + 1, "wall_ms": like["wall_ms"] - before_ms, "mono_ns": like["mono_ns"] - before_ms * 10**6,
-                   "loaded_wall_ms": like["wall_ms"] - n * STEP_S * 1000 - 60000, "interval_ms": STEP_S * 1000,
-                   "decode_tps": like["decode_tps"] * speed, "tpot_s": like["tpot_s"] / speed, "eval_ns": int(like["eval_ns"] / speed)}
-            db.execute(f"INSERT INTO sample ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+def store_samples(db, like, start_s, n, speed_at):
+    """n samples from that many seconds ago on, like one that was measured, at these speeds; the runner was started just before them."""
+    chance = random.Random(start_s)
+    for i in range(n):
+        before_ms = (start_s - i * STEP_S) * 1000
+        speed = speed_at(i * STEP_S / 86400) * (1 + chance.gauss(0, NOISE))
+        row = {**like, "wall_ms": like["wall_ms"] - before_ms, "mono_ns": like["mono_ns"] - before_ms * 10**6,
+               "loaded_wall_ms": like["wall_ms"] - start_s * 1000 - 60000, "interval_ms": STEP_S * 1000,
+               "decode_tps": like["decode_tps"] * speed, "tpot_s": like["tpot_s"] / speed, "eval_ns": int(like["eval_ns"] / speed)}
+        db.execute(f"INSERT INTO sample ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
+
+
+def take_out_samples(db):
+    """One that may stand for others; nothing is left of them and of what was concluded."""
+    db.row_factory = sqlite3.Row
+    like = dict(db.execute("SELECT * FROM sample WHERE flags = 0 AND kind = 0 ORDER BY id DESC").fetchone())
+    for table in ("sample", "event", "state"):
+        db.execute(f"DELETE FROM {table}")
+    del like["id"]
+    return like
 
 
 def slower_with_uptime(stage):
-    """Days are in the store; the sidecar concludes from them at its start what it would have told meanwhile."""
+    """It takes days: they are in the store, and the sidecar concludes at its start what it would have told meanwhile. So it does with
+    the hours after Ollama was restarted, which are the cure."""
     watch, simulator = stage.watch, stage.ollama()
     first = stage.start(Sidecar, simulator.url, QUICK)
     first.wait_sum("o3_probes_total", 6, result="ok")
     assert first.stop() == 0
-    put_history(first.results / "o3.db")
     # A change that counts only when it is large is told after it has gone on for a day.
     judging = {"drift.baseline_samples": 30, "drift.confirm_samples": 10, "drift.false_alarms": "1 per 30d", "drift.min_effect": 0.3}
-    sidecar = stage.sidecar(simulator, {**judging, "results.path": str(first.results), "probe.interval": f"{STEP_S}s"})
+    config = {**judging, "results.path": str(first.results), "probe.interval": f"{STEP_S}s", "probe.enabled": False,
+              "web.listen": f"127.0.0.1:{harness.free_port()}"}
+    with sqlite3.connect(first.results / "o3.db") as db:
+        like = take_out_samples(db)
+        start_s = DAYS * 86400 + HOURS_SINCE * 3600
+        store_samples(db, like, start_s, DAYS * 86400 // STEP_S, lambda days: (1 - SLOWER_PER_DAY) ** days)
+    sidecar = stage.sidecar(simulator, config)
     watch.wait_told(sidecar, "O3SlowDecay", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == []
-    sidecar.write_config({**sidecar.config, "probe.interval": "1s"})
-    sidecar.reload()
-    stage.again(simulator)
-    watch.wait_resolved(sidecar, "O3SlowDecay", 150)
+    assert sidecar.stop() == 0
+    with sqlite3.connect(first.results / "o3.db") as db:
+        store_samples(db, like, HOURS_SINCE * 3600, HOURS_SINCE * 3600 // STEP_S, lambda days: 1)
+    stage.start(Sidecar, simulator.url, {**QUICK, **config})
+    watch.wait_resolved(sidecar, "O3SlowDecay")
 
 
 ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_since_an_upgrade]

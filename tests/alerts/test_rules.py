@@ -55,6 +55,24 @@ def test_each_alert_is_tested(name):
         assert t["alert_rule_test"], t["name"]
 
 
+@pytest.mark.parametrize("expr, cases", [("vector(0) > 1", ("fires and resolves",)), ("vector(1)", ("silent just under", "silent over a scrape gap"))],
+                         ids=["an alert that never fires", "an alert that always fires"])
+def test_each_case_can_fail(tmp_path, expr, cases):
+    """With rules that are wrong for certain every case of every alert fails."""
+    spoiled = lambda r: {"alert": r["alert"], "expr": expr, "labels": r["labels"]}
+    wrong = {"groups": [{**g, "rules": [spoiled(r) for r in g["rules"] if "alert" in r]} for g in RULES["groups"]]}
+    (tmp_path / "o3.rules.yaml").write_text(yaml.safe_dump(wrong))
+    (tmp_path / "tests").mkdir()
+    said = ""
+    for path in TESTS:
+        copy = tmp_path / "tests" / path.name
+        copy.write_text(path.read_text())
+        done = subprocess.run([program("promtool"), "test", "rules", copy], capture_output=True, text=True, timeout=120)
+        assert done.returncode == 1, path
+        said += done.stdout + done.stderr
+    assert [f"{name}: {case}" for name in BY_NAME for case in cases if f"{name}: {case}," not in said] == []
+
+
 def test_expectations_are_whole():
     for t in entries():
         for check in t["alert_rule_test"]:
@@ -134,6 +152,9 @@ def test_alertmanager_example():
         out = run(amtool, "config", "routes", "test", f"--config.file={config}", f"--verify.receivers={RECEIVERS[severity]}",
                   f"alertname={name}", f"severity={severity}", "job=o3", "instance=a:21434")
         assert out.strip() == RECEIVERS[severity]
+        wrong = subprocess.run([amtool, "config", "routes", "test", f"--config.file={config}", "--verify.receivers=nobody", f"alertname={name}"],
+                               capture_output=True, timeout=120)
+        assert wrong.returncode != 0, "another receiver would be noticed"
     # An alert of somebody else is a ticket.
     assert run(amtool, "config", "routes", "test", f"--config.file={config}", "alertname=Other", "severity=critical").strip() == "tickets"
 

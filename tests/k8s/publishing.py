@@ -12,10 +12,10 @@ DOCUMENT = f"{STEM}.yaml"
 
 
 def configuration(place, account, **more):
-    return {**FAST, "drift.baseline_samples": 8, "publish.configmap": place.CONFIGMAP, "publish.primary_model": MODEL, "publish.writes_per_hour": 60,
-            "kubernetes.url": place.cluster.url, "kubernetes.pod_uid": str(uuid.uuid4()), "kubernetes.timeout": "3s",
-            "kubernetes.token_file": str(account.folder / "token"), "kubernetes.ca_file": str(account.folder / "ca.crt"),
-            **{k.replace("__", "."): v for k, v in more.items()}}
+    return {**FAST, "drift.baseline_samples": 8, "publish.configmap": place.CONFIGMAP, "publish.primary_model": MODEL,
+            "publish.writes_per_hour": 60, "kubernetes.url": place.cluster.url, "kubernetes.pod_uid": str(uuid.uuid4()),
+            "kubernetes.timeout": "3s", "kubernetes.token_file": str(account.folder / "token"),
+            "kubernetes.ca_file": str(account.folder / "ca.crt"), **{k.replace("__", "."): v for k, v in more.items()}}
 
 
 def data(place):

@@ -8,6 +8,7 @@ import pytest
 import harness
 from cluster import make_certificates
 from harness import Simulator
+from kubelet import Account
 from publishing import MODEL, data, wait_refused, wait_written
 
 
@@ -61,26 +62,37 @@ def test_a_token_that_expires_in_memory(simulator, attach, place, tmp_path):
 
 
 def test_token_of_a_deleted_pod(simulator, attach, place):
+    """The pod went, its process not yet: refused; a token of the pod that is there is good again."""
     token = place.token(place.pod())
     place.delete_pod()
     sidecar = attach(simulator, token=token)
     wait_refused(sidecar, "unauthorized")
     assert sidecar.is_running() and sidecar.get("/-/healthy").status_code == 200
+    sidecar.account.rotate(place.token(place.pod("ollama-1")))
+    wait_written(place)
 
 
-def test_no_token_yet(simulator, attach, place):
-    sidecar = attach(simulator, kubernetes__token_file=str(place.cluster.folder / "not-there"))
+def test_no_token_yet(simulator, attach, place, tmp_path):
+    """Nothing is asked without one; it is found when it comes."""
+    sidecar = attach(simulator, kubernetes__token_file=str(tmp_path / "later" / "token"))
     wait_refused(sidecar, "no_token")
+    assert place.audited() == place.audited("") == place.audited("system:anonymous") == []
+    Account(tmp_path / "later", place)
+    wait_written(place)
 
 
 def test_another_ca(simulator, attach, place, tmp_path):
-    """A server that the pod's CA does not vouch for gets no token."""
+    """A server that the pod's CA does not vouch for gets no token; the file is read again, as a new CA comes the same way."""
     other = tmp_path / "other-ca"
     other.mkdir()
     make_certificates(other)
-    sidecar = attach(simulator, kubernetes__ca_file=str(other / "ca.crt"))
+    ca = tmp_path / "ca.crt"
+    ca.write_text((other / "ca.crt").read_text())
+    sidecar = attach(simulator, kubernetes__ca_file=str(ca))
     wait_refused(sidecar, "unreachable")
-    assert data(place) == {}
+    assert data(place) == {} and place.audited() == place.audited("") == place.audited("system:anonymous") == []
+    ca.write_text(place.cluster.ca.read_text())
+    wait_written(place)
 
 
 def test_an_immutable_object(simulator, attach, place):

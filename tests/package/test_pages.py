@@ -192,16 +192,17 @@ def test_zsh_loads_it(tmp_path):
 
 
 def test_zsh_completes(tmp_path):
-    """In a terminal of its own, as a person would."""
+    """In a terminal of its own, as a person would. Keys are pressed when the line editor says that it listens; what is waited for does
+    not stand in what is typed."""
     need("zsh")
     script = tmp_path / "drive.zsh"
     script.write_text(f"""zmodload zsh/zpty
 zpty z zsh -f -i
-zpty -w z 'PS1=; fpath=({SHELLS} $fpath); autoload -Uz compinit; compinit -u -d {tmp_path}/dump; print -r -- READY'
-zpty -r z out '*READY*READY*'
-zpty -w -n z $'o3 preset get bal\\t --model m --form\\tmodelf\\t # END\\n'
-zpty -w z 'print -r -- DO''NE'
-zpty -r z out '*DONE*'
+zpty -w z 'zle-line-init() {{ print -r -- LISTENS$((6 * 7)) }}; zle -N zle-line-init; PS1=; fpath=({SHELLS} $fpath); autoload -Uz compinit; compinit -u -d {tmp_path}/dump'
+zpty -r -m z out '*LISTENS42*'
+zpty -w -n z $'o3 preset get bal\t --model m --form\tmodelf\t # END\n'
+zpty -w z 'print -r -- DONE$((6 * 7))'
+zpty -r -m z out '*DONE42*'
 print -r -- $out
 """)
     done = subprocess.run(["zsh", "-f", script], capture_output=True, text=True, timeout=60, env={"PATH": "/usr/bin:/bin", "TERM": "dumb", "HOME": str(tmp_path)})

@@ -168,6 +168,9 @@ static void check_whole_number(int64_t v) {
     snprintf(wanted, sizeof wanted, "%lld", (long long)v);
     assert_string_equal(o3_buf_str(&b), wanted);
     assert_int_equal(b.len, strlen(wanted));
+    assert_int_equal(o3_buf_add_int_word(&b, v) == 0, 2 * strlen(wanted) + 1 <= 32);
+    if (!b.err) assert_string_equal(o3_buf_str(&b) + strlen(wanted) + 1, wanted);
+    if (!b.err) assert_int_equal(o3_buf_str(&b)[strlen(wanted)], ' ');
 }
 
 static void whole_numbers_of_every_length(void **state) {
