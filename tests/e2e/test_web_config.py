@@ -424,9 +424,9 @@ def test_plain_http_and_rubbish_on_the_tls_port(start, simulator, pki):
     assert reply.status_code == 400 and "https://" in reply.json()["error"]
     for rubbish in (b"\0" * 100, b"\x16\x03\x01\xff\xff" + b"x" * 200, b"\x80\x2e\x01\x03\x01", b"SSH-2.0-x\r\n", b"\x16"):
         with socket.create_connection(("127.0.0.1", sidecar.port), timeout=30) as s:
-            s.sendall(rubbish)
-            s.shutdown(socket.SHUT_WR)
-            try:
+            try:  # the server may be done with it before we are
+                s.sendall(rubbish)
+                s.shutdown(socket.SHUT_WR)
                 while s.recv(4096):
                     pass
             except OSError:
