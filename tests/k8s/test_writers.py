@@ -11,30 +11,30 @@ import harness
 from cluster import Client
 from harness import Simulator
 from publishing import MODEL, annotations, data, wait_written
+from relay import Relay
 
 
 def test_conflicts(simulator, attach, place):
-    """Others write all the time, so that the version moves between the sidecar's read and its patch."""
-    is_over, counts = threading.Event(), [0] * 4
+    """Somebody else writes before each piece of what the sidecar says arrives, so also between its read and its patch."""
+    admin, count, is_over = Client(place.cluster.url, place.admin.token, place.cluster.ca, "kubectl"), itertools.count(1), threading.Event()
+    written = []
 
-    def write(i):
-        admin = Client(place.cluster.url, place.admin.token, place.cluster.ca, "kubectl")
-        while not is_over.is_set():
-            reply = admin.patch(place.path, {"data": {f"count-{i}": str(counts[i] + 1)}})
-            counts[i] += reply.status_code == 200
+    def write():
+        if not is_over.is_set():
+            number = str(next(count))
+            assert admin.patch(place.path, {"data": {"count": number}}).status_code == 200
+            written.append(number)
 
-    threads = [threading.Thread(target=write, args=(i,), daemon=True) for i in range(len(counts))]
-    for thread in threads:
-        thread.start()
+    host, port = place.cluster.url.removeprefix("https://").split(":")
+    relay = Relay(host, int(port), write)
     try:
-        attach(simulator)
+        attach(simulator, kubernetes__url=relay.url, kubernetes__timeout="20s")
         harness.wait_for("a conflict", lambda: ("patch", "configmaps", place.CONFIGMAP, 409) in place.audited(), 180, 0.5)
-    finally:
         is_over.set()
-    for thread in threads:
-        thread.join()
-    wait_written(place)
-    assert [data(place)[f"count-{i}"] for i in range(len(counts))] == [str(c) for c in counts]  # no write of theirs was lost
+        wait_written(place)
+    finally:
+        relay.close()
+    assert data(place)["count"] == written[-1]  # no write of theirs was lost
 
 
 def writer_of(stored):
