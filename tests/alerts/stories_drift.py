@@ -68,6 +68,18 @@ def more_memory(stage):
     watch.wait_resolved(sidecar, "O3SignalDrifted")
 
 
+def less_context(stage):
+    """It goes on being told when the presets have followed the new setting."""
+    watch, simulator = stage.watch, stage.ollama(context=8192)
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar, "context")
+    simulator.load(num_ctx=4096)
+    watch.wait_told(sidecar, "O3SignalDrifted", "tickets")
+    assert signals_told(sidecar, watch) == {"context"}
+    simulator.load(num_ctx=8192)
+    watch.wait_resolved(sidecar, "O3SignalDrifted")
+
+
 def slower_since_an_upgrade(stage):
     """No drift: the new level is learned anew and compared. Going back ends it."""
     watch, simulator = stage.watch, stage.ollama()
@@ -143,4 +155,4 @@ def slower_with_uptime(stage):
     watch.wait_resolved(sidecar, "O3SlowDecay")
 
 
-ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_prefill, more_memory, slower_since_an_upgrade]
+ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_prefill, more_memory, less_context, slower_since_an_upgrade]
