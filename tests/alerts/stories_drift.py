@@ -5,11 +5,16 @@ import random
 import sqlite3
 
 import harness
-from alerts.live import QUICK
+from alerts.live import QUICK, labels_of
 from alerts.stories_ollama import users
 from harness import Sidecar
 
 DAYS, HOURS_SINCE, STEP_S, NOISE, SLOWER_PER_DAY = 3, 3, 120, 0.03, 0.15
+
+
+def signals_told(sidecar, watch):
+    return {labels["signal"] for _, _, labels, _ in watch.receiver.got
+            if labels["alertname"] == "O3SignalDrifted" and labels_of(sidecar).items() <= labels.items()}
 
 
 def slower_decoding(stage):
@@ -32,6 +37,47 @@ def later_first_token(stage):
     assert watch.told(sidecar, "O3DecodeRegressed") == []
     stage.again(simulator)
     watch.wait_resolved(sidecar, "O3TtftRegressed")
+
+
+def slower_prefill(stage):
+    """Alone it has an alert; beside slower decoding it is held back."""
+    watch, simulator = stage.watch, stage.ollama()
+    sidecar = stage.sidecar(simulator, {"probe.prefill_interval": "2s"})
+    stage.wait_baseline(sidecar, "prefill_rate")
+    simulator = stage.again(simulator, "at 0s prefill -50 %")
+    watch.wait_told(sidecar, "O3SignalDrifted", "tickets")
+    assert watch.told(sidecar, "O3DecodeRegressed") == []
+    assert signals_told(sidecar, watch) == {"prefill_rate"}
+    simulator = stage.again(simulator, "at 0s prefill -50 %", "at 0s decode -40 %")
+    watch.wait_told(sidecar, "O3DecodeRegressed", "tickets")
+    watch.wait_suppressed(sidecar, "O3SignalDrifted")
+    stage.again(simulator)
+    watch.wait_resolved(sidecar, "O3SignalDrifted")
+
+
+def more_memory(stage):
+    """The server is told to take more requests at a time: as fast as ever, and four times the cache."""
+    watch, simulator = stage.watch, stage.ollama(context=16384)
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar, "memory")
+    simulator = stage.again(simulator, context=16384, flags=["--parallel", "4"])
+    watch.wait_told(sidecar, "O3SignalDrifted", "tickets")
+    assert signals_told(sidecar, watch) == {"memory"}
+    assert watch.told(sidecar, "O3DecodeRegressed") == [] and watch.told(sidecar, "O3TtftRegressed") == []
+    stage.again(simulator, context=16384)
+    watch.wait_resolved(sidecar, "O3SignalDrifted")
+
+
+def less_context(stage):
+    """It goes on being told when the presets have followed the new setting."""
+    watch, simulator = stage.watch, stage.ollama(context=8192)
+    sidecar = stage.sidecar(simulator)
+    stage.wait_baseline(sidecar, "context")
+    simulator.load(num_ctx=4096)
+    watch.wait_told(sidecar, "O3SignalDrifted", "tickets")
+    assert signals_told(sidecar, watch) == {"context"}
+    simulator.load(num_ctx=8192)
+    watch.wait_resolved(sidecar, "O3SignalDrifted")
 
 
 def slower_since_an_upgrade(stage):
@@ -109,4 +155,4 @@ def slower_with_uptime(stage):
     watch.wait_resolved(sidecar, "O3SlowDecay")
 
 
-ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_since_an_upgrade]
+ALL = [slower_beside_users, slower_with_uptime, slower_decoding, later_first_token, slower_prefill, more_memory, less_context, slower_since_an_upgrade]
