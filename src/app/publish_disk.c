@@ -56,6 +56,7 @@ static void run_folder(void *job) {
     int r = o3_layout_read(j->path, &have, &e);
     if (r == O3_E_NOT_FOUND) r = 0;
     j->news.n_changed = r == 0 ? o3_keys_count_changes(&have, &j->want) : 0;
+    if (r == 0 && !j->news.n_changed) j->news.n_changed = o3_layout_count_hidden(j->path, &j->want);
     if (r == 0 && j->news.n_changed) r = replace_folder(j, &have, &e);
     o3_keys_free(&have);
     conclude(j, r, &e);

@@ -86,6 +86,26 @@ int o3_layout_read(const char *dir, struct o3_keys *ret, struct o3_err *e) {
     return o3_err_set(e, r, "cannot read what is in %.150s", dir);
 }
 
+/* Ours are the links into ..data. */
+static bool is_our_link(int at, const char *name) {
+    char to[NAME_MAX + 16];
+    ssize_t n = readlinkat(at, name, to, sizeof to - 1);
+    if (n <= 0) return false;
+    to[n] = '\0';
+    return !strncmp(to, LINK_PREFIX, sizeof LINK_PREFIX - 1) && !strcmp(to + sizeof LINK_PREFIX - 1, name);
+}
+
+size_t o3_layout_count_hidden(const char *dir, const struct o3_keys *keys) {
+    size_t n = 0;
+    int at = open_dir(AT_FDCWD, dir);
+    if (at < 0) return 0;
+    bool has_version = faccessat(at, DATA, F_OK, 0) == 0;
+    for (size_t i = 0; has_version && i < keys->n; i++)
+        n += keys->v[i].value && !is_our_link(at, keys->v[i].name);
+    close(at);
+    return n;
+}
+
 /* ---- written ---- */
 
 struct layout {
@@ -147,21 +167,12 @@ static int swap(const struct layout *l, struct o3_err *e) {
     return renameat(l->at, DATA_NEW, l->at, DATA) < 0 ? fail(e, "write", l->dir, DATA) : 0;
 }
 
-/* Ours are the links into ..data. */
-static bool is_our_link(const struct layout *l, const char *name) {
-    char to[NAME_MAX + 16];
-    ssize_t n = readlinkat(l->at, name, to, sizeof to - 1);
-    if (n <= 0) return false;
-    to[n] = '\0';
-    return !strncmp(to, LINK_PREFIX, sizeof LINK_PREFIX - 1) && !strcmp(to + sizeof LINK_PREFIX - 1, name);
-}
-
 static int link_keys(const struct layout *l, struct o3_err *e) {
     char to[NAME_MAX + 16];
     step(l, "link");
     for (size_t i = 0; i < l->keys->n; i++) {
         const struct o3_key *k = &l->keys->v[i];
-        if (!k->value || is_our_link(l, k->name)) continue;
+        if (!k->value || is_our_link(l->at, k->name)) continue;
         snprintf(to, sizeof to, LINK_PREFIX "%s", k->name);
         if (symlinkat(to, l->at, k->name) < 0) return fail(e, "write", l->dir, k->name);
     }
@@ -180,7 +191,7 @@ static void remove_version(const struct layout *l, const char *name) {
 
 static bool is_gone(const struct layout *l, const char *name) {
     const struct o3_key *k = o3_keys_find(l->keys, name);
-    return (!k || !k->value) && is_our_link(l, name);
+    return (!k || !k->value) && is_our_link(l->at, name);
 }
 
 /* Versions but the one given, and, when the new one is in force, links of keys that are not there any more. */

@@ -125,8 +125,39 @@ static void test_plain_folder_is_read_too(void **state) {
     fputs("2", f);
     fclose(f);
     assert_holds(NULL, "2", NULL);
+    struct o3_keys k = keys_of(NULL, "2", NULL);
+    assert_int_equal(o3_layout_count_hidden(dir, &k), 0);
+    o3_keys_free(&k);
     struct o3_keys none;
     assert_int_equal(o3_layout_read("/nonexistent/o3", &none, NULL), O3_E_NOT_FOUND);
+}
+
+static void expect_hidden(const char *a, const char *b, const char *c, size_t n) {
+    struct o3_keys k = keys_of(a, b, c);
+    assert_int_equal(o3_layout_count_hidden(dir, &k), n);
+    o3_keys_free(&k);
+}
+
+/* What is in force and has no name is there for nobody. */
+static void test_keys_without_a_name_are_counted(void **state) {
+    (void)state;
+    char path[128];
+    put("1", "2", "3");
+    expect_hidden("1", "2", "3", 0);
+    path_of("b", path, sizeof path);
+    assert_int_equal(unlink(path), 0);
+    expect_hidden("1", "2", "3", 1);
+    FILE *f = fopen(path, "w");
+    fputs("a user's", f);
+    fclose(f);
+    expect_hidden("1", "2", NULL, 1);
+    expect_hidden("1", NULL, "3", 0);
+    assert_int_equal(unlink(path), 0);
+    put("1", "2", "3");
+    expect_hidden("1", "2", "3", 0);
+    struct o3_keys k = keys_of("1", NULL, NULL);
+    assert_int_equal(o3_layout_count_hidden("/nonexistent/o3", &k), 0);
+    o3_keys_free(&k);
 }
 
 static void die(void *ctx, const char *name) {
@@ -174,8 +205,11 @@ static void test_death_at_every_step(void **state) {
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go), T(test_absent_keys_are_not_written),
-                                       T(test_what_is_not_ours_stays), T(test_plain_folder_is_read_too),
+    const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go),
+                                       T(test_absent_keys_are_not_written),
+                                       T(test_what_is_not_ours_stays),
+                                       T(test_plain_folder_is_read_too),
+                                       T(test_keys_without_a_name_are_counted),
                                        T(test_death_at_every_step)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
