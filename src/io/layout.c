@@ -30,6 +30,11 @@ static int open_dir(int at, const char *name) {
     return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* A version: what is a link is none of ours, and is not followed into what is not ours. */
+static int open_version(int at, const char *name) {
+    return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
 /* ---- read ---- */
 
 static int read_file(int fd, struct o3_buf *out) {
@@ -129,7 +134,7 @@ static int make_version(struct layout *l, struct o3_err *e) {
     }
     if (!mkdtemp(path)) return fail(e, "write", l->dir, VERSION_PREFIX);
     snprintf(l->version, sizeof l->version, "%s", strrchr(path, '/') + 1);
-    l->fd = open_dir(l->at, l->version);
+    l->fd = open_version(l->at, l->version);
     /* Its readers are other users of the pod. */
     return l->fd < 0 || fchmod(l->fd, 0755) < 0 ? fail(e, "write", l->dir, l->version) : 0;
 }
@@ -180,7 +185,7 @@ static int link_keys(const struct layout *l, struct o3_err *e) {
 }
 
 static void remove_version(const struct layout *l, const char *name) {
-    int fd = open_dir(l->at, name);
+    int fd = open_version(l->at, name);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d && fd >= 0) close(fd);
     for (struct dirent *entry; d && (entry = readdir(d));)

@@ -117,6 +117,24 @@ static void test_what_is_not_ours_stays(void **state) {
     assert_string_equal(text, "a user's");
 }
 
+/* Whoever else may write into the folder leads us nowhere. */
+static void test_a_link_for_a_version_is_not_followed(void **state) {
+    (void)state;
+    char path[128], file[160], link[128];
+    path_of("elsewhere", path, sizeof path);
+    assert_int_equal(mkdir(path, 0700), 0);
+    snprintf(file, sizeof file, "%s/precious", path);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fclose(f);
+    path_of("..o3-trap", link, sizeof link);
+    assert_int_equal(symlink(path, link), 0);
+    put("1", NULL, NULL);
+    put("2", NULL, NULL);
+    assert_int_equal(access(file, F_OK), 0);
+    assert_holds("2", NULL, NULL);
+}
+
 static void test_plain_folder_is_read_too(void **state) {
     (void)state;
     char path[128];
@@ -208,6 +226,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go),
                                        T(test_absent_keys_are_not_written),
                                        T(test_what_is_not_ours_stays),
+                                       T(test_a_link_for_a_version_is_not_followed),
                                        T(test_plain_folder_is_read_too),
                                        T(test_keys_without_a_name_are_counted),
                                        T(test_death_at_every_step)};
