@@ -95,27 +95,34 @@ static int wait_s(const struct o3_bucket *b, double per_minute) {
     return missing <= 0 ? 0 : (int)ceil(missing * 60 / per_minute);
 }
 
-static struct o3_trier *trier_of(struct o3_tries *t, const unsigned char network[16]) {
-    struct o3_trier *oldest = &t->v[0];
+static struct o3_trier *find_trier(struct o3_tries *t, const unsigned char network[16]) {
     for (size_t i = 0; i < O3_TRIERS_MAX; i++) {
         struct o3_trier *x = &t->v[i];
         if (x->bucket.at_ns && !memcmp(x->network, network, sizeof x->network)) return x;
-        if (x->bucket.at_ns < oldest->bucket.at_ns) oldest = x;
     }
+    return NULL;
+}
+
+static struct o3_trier *make_trier(struct o3_tries *t, const unsigned char network[16]) {
+    struct o3_trier *found = find_trier(t, network), *oldest = &t->v[0];
+    if (found) return found;
+    for (size_t i = 1; i < O3_TRIERS_MAX; i++)
+        if (t->v[i].bucket.at_ns < oldest->bucket.at_ns) oldest = &t->v[i];
     *oldest = (struct o3_trier){0};
     memcpy(oldest->network, network, sizeof oldest->network);
     return oldest;
 }
 
 bool o3_tries_take(struct o3_tries *t, const unsigned char network[16], int64_t now_ns, int *ret_wait_s) {
-    struct o3_trier *x = trier_of(t, network);
+    struct o3_trier *x = make_trier(t, network);
     bool is_fresh = !x->asked_ns || now_ns - x->asked_ns >= O3_TRIES_FRESH_NS;
     struct o3_bucket *shared = is_fresh ? &t->fresh : &t->wrong;
     refill(&x->bucket, now_ns, O3_TRIES_BURST, O3_TRIES_PER_MINUTE);
     refill(shared, now_ns, O3_TRIES_ALL_BURST, O3_TRIES_ALL_PER_MINUTE);
     int own_s = wait_s(&x->bucket, O3_TRIES_PER_MINUTE), shared_s = wait_s(shared, O3_TRIES_ALL_PER_MINUTE);
     *ret_wait_s = own_s > shared_s ? own_s : shared_s;
-    x->asked_ns = now_ns;
+    /* Who comes anew while others have taken all tries is still new when he comes again. */
+    if (*ret_wait_s == 0 || !is_fresh) x->asked_ns = now_ns;
     if (*ret_wait_s) return false;
     x->was_fresh = is_fresh;
     x->bucket.tries--;
@@ -124,7 +131,8 @@ bool o3_tries_take(struct o3_tries *t, const unsigned char network[16], int64_t 
 }
 
 void o3_tries_give_back(struct o3_tries *t, const unsigned char network[16]) {
-    struct o3_trier *x = trier_of(t, network);
+    struct o3_trier *x = find_trier(t, network);
+    if (!x) return; /* others have come since */
     struct o3_bucket *shared = x->was_fresh ? &t->fresh : &t->wrong;
     x->bucket.tries++;
     shared->tries++;

@@ -47,7 +47,7 @@ struct o3_tries {
     struct o3_trier {
         unsigned char network[16];
         struct o3_bucket bucket; /* at_ns 0: free */
-        int64_t asked_ns;        /* with what was not right, or was refused; 0 never, or right since then */
+        int64_t asked_ns;        /* with what was not right, or refused after it; 0 never, or right since then */
         bool was_fresh;          /* at its last try */
     } v[O3_TRIERS_MAX];
     struct o3_bucket wrong; /* of all who were wrong lately */

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* Files: o3_results/{defaults,summaries}. All writing is done in jobs; a job owns copies of what it writes. */
 #include <dirent.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -59,6 +60,15 @@ static void learn_stems(struct o3_daemon *d) {
     closedir(handle);
 }
 
+/* Of a link, beside what it leads to. */
+static void sweep_temps_beside(const char *file) {
+    char target[PATH_MAX];
+    if (!*file || !realpath(file, target)) o3_str_copy(target, sizeof target, file);
+    char *slash = strrchr(target, '/');
+    if (slash) slash[1] = '\0';
+    if (*file) (void)o3_file_sweep_temps(slash ? target : ".");
+}
+
 /* What a killed process left half written. */
 static void sweep_temps(const struct o3_daemon *d) {
     static const char *const FOLDERS[] = {"defaults", "summaries", "env"};
@@ -67,9 +77,7 @@ static void sweep_temps(const struct o3_daemon *d) {
         snprintf(dir, sizeof dir, "%s/%s", d->results_path, FOLDERS[i]);
         (void)o3_file_sweep_temps(dir);
     }
-    const char *file = d->values->publish_file, *slash = strrchr(file, '/');
-    snprintf(dir, sizeof dir, "%.*s", slash ? (int)(slash - file) + 1 : 1, slash ? file : ".");
-    if (*file) (void)o3_file_sweep_temps(dir);
+    sweep_temps_beside(d->values->publish_file);
 }
 
 void o3_daemon_set_paths(struct o3_daemon *d) {

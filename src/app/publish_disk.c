@@ -53,9 +53,10 @@ static void run_folder(void *job) {
     struct place_job *j = job;
     struct o3_err e = {0};
     struct o3_keys have = {.n = 0};
-    int r = o3_layout_read(j->path, &have, &e);
+    int r = o3_layout_read_within(j->path, &have, &e);
     if (r == O3_E_NOT_FOUND) r = 0;
     j->news.n_changed = r == 0 ? o3_keys_count_changes(&have, &j->want) : 0;
+    if (r == 0 && !j->news.n_changed) j->news.n_changed = o3_layout_count_hidden(j->path, &j->want);
     if (r == 0 && j->news.n_changed) r = replace_folder(j, &have, &e);
     o3_keys_free(&have);
     conclude(j, r, &e);

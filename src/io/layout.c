@@ -30,6 +30,27 @@ static int open_dir(int at, const char *name) {
     return openat(at, name, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 }
 
+/* A version: what is a link is none of ours, and is not followed into what is not ours. */
+static int open_version(int at, const char *name) {
+    return openat(at, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+}
+
+#define TRIES 4
+
+/* The version in force; a link that leads out of the folder is none. */
+static int open_current(int at) {
+    char to[NAME_MAX + 1];
+    int fd = -1;
+    for (int i = 0; fd < 0 && i < TRIES; i++) { /* it may be swapped between the two calls */
+        ssize_t n = readlinkat(at, DATA, to, sizeof to - 1);
+        if (n < 0) return open_version(at, DATA); /* of a copy it may be a folder */
+        to[n] = '\0';
+        if (strchr(to, '/') || !strcmp(to, "..")) return -1;
+        fd = open_version(at, to);
+    }
+    return fd;
+}
+
 /* ---- read ---- */
 
 static int read_file(int fd, struct o3_buf *out) {
@@ -41,10 +62,11 @@ static int read_file(int fd, struct o3_buf *out) {
     return 0;
 }
 
-static int read_key(int dir_fd, const char *name, struct o3_keys *ret) {
+/* link_flag: 0 or O_NOFOLLOW. */
+static int read_key(int dir_fd, const char *name, int link_flag, struct o3_keys *ret) {
     struct stat st;
-    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
-    if (fd < 0) return errno == ENOENT ? 0 : O3_E_IO;
+    int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY | link_flag);
+    if (fd < 0) return errno == ENOENT || (link_flag && errno == ELOOP) ? 0 : O3_E_IO;
     O3_AUTO_BUF text;
     o3_buf_init(&text, O3_KEYS_BYTES_MAX);
     int r = 0;
@@ -57,7 +79,7 @@ static int read_key(int dir_fd, const char *name, struct o3_keys *ret) {
     return r;
 }
 
-static int read_all(int take_fd, struct o3_keys *ret) {
+static int read_all(int take_fd, int link_flag, struct o3_keys *ret) {
     DIR *d = fdopendir(take_fd);
     if (!d) {
         close(take_fd);
@@ -65,25 +87,53 @@ static int read_all(int take_fd, struct o3_keys *ret) {
     }
     int r = 0;
     for (struct dirent *entry; r == 0 && (entry = readdir(d));)
-        if (entry->d_name[0] != '.') r = read_key(dirfd(d), entry->d_name, ret);
+        if (entry->d_name[0] != '.') r = read_key(dirfd(d), entry->d_name, link_flag, ret);
     closedir(d);
     return r;
 }
 
-int o3_layout_read(const char *dir, struct o3_keys *ret, struct o3_err *e) {
+static int read_layout(const char *dir, int link_flag, struct o3_keys *ret, struct o3_err *e) {
     *ret = (struct o3_keys){.n = 0};
     int at = open_dir(AT_FDCWD, dir);
     if (at < 0) return fail(e, "read", dir, "");
     /* The folder behind ..data, not the link: a swap in the middle does not mix two versions. */
-    int fd = open_dir(at, DATA);
+    int fd = link_flag ? open_current(at) : open_dir(at, DATA);
     if (fd >= 0)
         close(at);
     else
         fd = at;
-    int r = read_all(fd, ret);
+    int r = read_all(fd, link_flag, ret);
     if (r == 0) return 0;
     o3_keys_free(ret);
     return o3_err_set(e, r, "cannot read what is in %.150s", dir);
+}
+
+int o3_layout_read(const char *dir, struct o3_keys *ret, struct o3_err *e) {
+    return read_layout(dir, 0, ret, e);
+}
+
+int o3_layout_read_within(const char *dir, struct o3_keys *ret, struct o3_err *e) {
+    return read_layout(dir, O_NOFOLLOW, ret, e);
+}
+
+/* Ours are the links into ..data. */
+static bool is_our_link(int at, const char *name) {
+    char to[NAME_MAX + 16];
+    ssize_t n = readlinkat(at, name, to, sizeof to - 1);
+    if (n <= 0) return false;
+    to[n] = '\0';
+    return !strncmp(to, LINK_PREFIX, sizeof LINK_PREFIX - 1) && !strcmp(to + sizeof LINK_PREFIX - 1, name);
+}
+
+size_t o3_layout_count_hidden(const char *dir, const struct o3_keys *keys) {
+    size_t n = 0;
+    int at = open_dir(AT_FDCWD, dir);
+    if (at < 0) return 0;
+    bool has_version = faccessat(at, DATA, F_OK, 0) == 0;
+    for (size_t i = 0; has_version && i < keys->n; i++)
+        n += keys->v[i].value && !is_our_link(at, keys->v[i].name);
+    close(at);
+    return n;
 }
 
 /* ---- written ---- */
@@ -109,7 +159,7 @@ static int make_version(struct layout *l, struct o3_err *e) {
     }
     if (!mkdtemp(path)) return fail(e, "write", l->dir, VERSION_PREFIX);
     snprintf(l->version, sizeof l->version, "%s", strrchr(path, '/') + 1);
-    l->fd = open_dir(l->at, l->version);
+    l->fd = open_version(l->at, l->version);
     /* Its readers are other users of the pod. */
     return l->fd < 0 || fchmod(l->fd, 0755) < 0 ? fail(e, "write", l->dir, l->version) : 0;
 }
@@ -147,21 +197,12 @@ static int swap(const struct layout *l, struct o3_err *e) {
     return renameat(l->at, DATA_NEW, l->at, DATA) < 0 ? fail(e, "write", l->dir, DATA) : 0;
 }
 
-/* Ours are the links into ..data. */
-static bool is_our_link(const struct layout *l, const char *name) {
-    char to[NAME_MAX + 16];
-    ssize_t n = readlinkat(l->at, name, to, sizeof to - 1);
-    if (n <= 0) return false;
-    to[n] = '\0';
-    return !strncmp(to, LINK_PREFIX, sizeof LINK_PREFIX - 1) && !strcmp(to + sizeof LINK_PREFIX - 1, name);
-}
-
 static int link_keys(const struct layout *l, struct o3_err *e) {
     char to[NAME_MAX + 16];
     step(l, "link");
     for (size_t i = 0; i < l->keys->n; i++) {
         const struct o3_key *k = &l->keys->v[i];
-        if (!k->value || is_our_link(l, k->name)) continue;
+        if (!k->value || is_our_link(l->at, k->name)) continue;
         snprintf(to, sizeof to, LINK_PREFIX "%s", k->name);
         if (symlinkat(to, l->at, k->name) < 0) return fail(e, "write", l->dir, k->name);
     }
@@ -169,7 +210,7 @@ static int link_keys(const struct layout *l, struct o3_err *e) {
 }
 
 static void remove_version(const struct layout *l, const char *name) {
-    int fd = open_dir(l->at, name);
+    int fd = open_version(l->at, name);
     DIR *d = fd < 0 ? NULL : fdopendir(fd);
     if (!d && fd >= 0) close(fd);
     for (struct dirent *entry; d && (entry = readdir(d));)
@@ -180,7 +221,7 @@ static void remove_version(const struct layout *l, const char *name) {
 
 static bool is_gone(const struct layout *l, const char *name) {
     const struct o3_key *k = o3_keys_find(l->keys, name);
-    return (!k || !k->value) && is_our_link(l, name);
+    return (!k || !k->value) && is_our_link(l->at, name);
 }
 
 /* Versions but the one given, and, when the new one is in force, links of keys that are not there any more. */

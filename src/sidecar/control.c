@@ -197,7 +197,7 @@ static void show_answered(struct o3_sidecar *s, int status, int transport) {
 
 /* The list says the same for most of the day, or other times; the same bytes are not read twice. */
 static bool is_list_known(struct o3_sidecar *s, const struct o3_buf *body) {
-    if (!s->ps_list || s->ps_text.len != body->len) return false;
+    if (!s->ps_list || !body->len || s->ps_text.len != body->len) return false;
     const char *was = o3_buf_str(&s->ps_text), *now = o3_buf_str(body);
     if (!memcmp(was, now, body->len)) return true;
     if (!o3_ollama_models_retime(s->ps_list, was, now, body->len)) return false;

@@ -101,6 +101,24 @@ def test_values_disappear_when_ollama_does(start):
     sidecar.wait_metric("o3_probe_decode_tokens_per_second", lambda v: v is None, model=Simulator.MODEL)
 
 
+def test_an_empty_answer_after_a_long_one_is_no_list(start, simulator, broken):
+    """A list too long to be kept is nothing that a later answer could be equal to."""
+    from fakes import broken_server
+
+    def answer(body):
+        return lambda send, server: send(broken_server.plain(b"200 OK", b"application/json", body))
+
+    broken_server.MODES["long"] = answer(b'{"models": []}' + b" " * 100_000)
+    broken_server.MODES["empty"] = answer(b"")
+    server = broken(paths={"/api/ps": "long"}, upstream_port=simulator.port)
+    sidecar = start(Sidecar, server.url, IMPATIENT)
+    harness.wait_for("looks at the list", lambda: sum(p == "/api/ps" for _, p, _ in server.seen) >= 2)
+    sidecar.wait_metric("o3_ollama_up", lambda v: v == 1)
+    server.broken_paths["/api/ps"] = "empty"
+    sidecar.wait_metric("o3_ollama_up", lambda v: v == 0, limit_s=20)
+    assert_well(sidecar)
+
+
 def test_hostile_model_names(start, simulator, broken):
     """Names come from outside: nothing of them may break a line of the exposition, the log, or leave the results folder."""
 

@@ -199,6 +199,22 @@ def test_another_place_after_a_reload_and_the_budget(start, ollama, knowing, tmp
     assert not third.exists()
 
 
+def test_what_a_killed_writer_left_behind_a_link_is_removed(start, ollama, knowing, tmp_path):
+    """A link stays a link: the file behind it is replaced, in a folder of its own."""
+    real, link = tmp_path / "real" / "presets.yaml", tmp_path / "linked" / "presets.yaml"
+    for path in (real, link):
+        path.parent.mkdir()
+    real.write_text("{}\n")
+    link.symlink_to(real)
+    left, others = real.parent / ".o3-tmp-1-1", real.parent / "tmp"
+    for path in (left, others):
+        path.write_text("half")
+        os.utime(path, (1e9, 1e9))
+    start(Sidecar, ollama.url, knowing({**QUICK, "publish.file": str(link)}))
+    harness.wait_for("the file", lambda: presets(real), 120)
+    assert link.is_symlink() and sorted(p.name for p in real.parent.iterdir()) == ["presets.yaml", "tmp"]
+
+
 def test_results_folder_cannot_be_written(start, simulator, tmp_path):
     """No place for results at all: measuring goes on, and the log says what is missing."""
     disk = tmp_path / "disk"

@@ -321,6 +321,22 @@ def test_folder_is_swapped_as_a_whole(start, ollama, knowing, tmp_path):
     assert oct((folder / f"{STEM}.yaml").stat().st_mode & 0o777) == "0o644"
 
 
+def test_a_name_that_a_killed_writer_did_not_come_to_is_made(start, ollama, knowing, tmp_path):
+    """Killed between the swap and the links, it left a whole version of which readers see only a part."""
+    folder = tmp_path / "presets"
+    config = knowing({**QUICK, "publish.folder": str(folder), "publish.writes_per_hour": 60})
+    sidecar = start(Sidecar, ollama.url, config)
+    key = folder / f"{STEM}.yaml"
+    wait_for("the folder", key.exists, 120)
+    sidecar.stop()
+    key.unlink()
+    version = os.readlink(folder / "..data")
+    sidecar = start(Sidecar, ollama.url, config)
+    wait_for("the name", key.exists)
+    assert os.readlink(folder / "..data") != version
+    assert sidecar.wait_metric("o3_preset_writes_total", lambda v: v == 1, target="folder", result="written")
+
+
 def test_wrong_settings_are_refused(tmp_path):
     for config, expected in (({"publish.configmap": "../secrets/x"}, "publish.configmap"),
                              ({"kubernetes.url": "http://10.0.0.1:443"}, "https://"),

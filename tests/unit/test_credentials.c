@@ -218,6 +218,46 @@ static void guessers_do_not_lock_out_others(void **state) {
     free(t);
 }
 
+/* Guessers use up the tries of all who come anew, for a moment. Who came in it is no guesser, and has his soon after.
+ */
+static void one_who_came_at_a_bad_moment_is_let_in_later(void **state) {
+    (void)state;
+    struct o3_tries *t = calloc(1, sizeof *t);
+    const unsigned char newcomer[16] = {2};
+    int wait_s, n = 0;
+    assert_non_null(t);
+    for (int64_t second = 1; second <= 300; second++) {
+        for (int i = 0; i < O3_TRIERS_MAX - 1; i++) {
+            unsigned char guesser[16] = {1, (unsigned char)i};
+            (void)o3_tries_take(t, guesser, second * S, &wait_s);
+        }
+        if (second % 15 != 1) continue;
+        bool is_let_in = o3_tries_take(t, newcomer, second * S, &wait_s);
+        n += is_let_in;
+        if (second == 1) assert_false(is_let_in);
+    }
+    assert_true(n > 0);
+    free(t);
+}
+
+/* Who was right is forgotten meanwhile, as many others came: none of them is forgotten for it. */
+static void a_try_given_back_costs_nobody_his_place(void **state) {
+    (void)state;
+    struct o3_tries *t = calloc(1, sizeof *t);
+    const unsigned char early[16] = {2};
+    int wait_s;
+    assert_non_null(t);
+    assert_true(o3_tries_take(t, early, S, &wait_s));
+    for (int i = 0; i < O3_TRIERS_MAX; i++) {
+        unsigned char network[16] = {1, (unsigned char)i};
+        (void)o3_tries_take(t, network, 2 * S, &wait_s);
+    }
+    o3_tries_give_back(t, early);
+    for (int i = 0; i < O3_TRIERS_MAX; i++)
+        assert_int_equal(t->v[i].network[0], 1);
+    free(t);
+}
+
 static struct o3_client client_of(const char *text) {
     struct o3_client c;
     struct sockaddr_in v4 = {.sin_family = AF_INET};
@@ -261,6 +301,8 @@ int main(void) {
         cmocka_unit_test(tries_run_out_and_come_back),
         cmocka_unit_test(many_clients_share_a_limit),
         cmocka_unit_test(guessers_do_not_lock_out_others),
+        cmocka_unit_test(one_who_came_at_a_bad_moment_is_let_in_later),
+        cmocka_unit_test(a_try_given_back_costs_nobody_his_place),
         cmocka_unit_test(one_client_is_an_address_or_a_network),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

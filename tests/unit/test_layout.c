@@ -46,6 +46,15 @@ static void assert_holds(const char *a, const char *b, const char *c) {
     o3_keys_free(&have);
 }
 
+static void assert_holds_within(const char *a) {
+    struct o3_keys want = keys_of(a, NULL, NULL), have;
+    struct o3_err e = {0};
+    if (o3_layout_read_within(dir, &have, &e) < 0) fail_msg("%s", e.text);
+    assert_true(o3_keys_equal(&want, &have));
+    o3_keys_free(&want);
+    o3_keys_free(&have);
+}
+
 static int count_entries(const char *prefix) {
     DIR *d = opendir(dir);
     int n = 0;
@@ -117,6 +126,50 @@ static void test_what_is_not_ours_stays(void **state) {
     assert_string_equal(text, "a user's");
 }
 
+/* A folder beside the versions, with one file in it. */
+static void make_elsewhere(char *out, size_t size) {
+    char file[160];
+    path_of("elsewhere", out, size);
+    assert_int_equal(mkdir(out, 0700), 0);
+    snprintf(file, sizeof file, "%s/precious", out);
+    FILE *f = fopen(file, "w");
+    assert_non_null(f);
+    fputs("secret", f);
+    fclose(f);
+}
+
+/* Whoever else may write into the folder leads us nowhere. */
+static void test_a_link_for_a_version_is_not_followed(void **state) {
+    (void)state;
+    char path[128], file[160], link[128];
+    make_elsewhere(path, sizeof path);
+    snprintf(file, sizeof file, "%s/precious", path);
+    path_of("..o3-trap", link, sizeof link);
+    assert_int_equal(symlink(path, link), 0);
+    put("1", NULL, NULL);
+    put("2", NULL, NULL);
+    assert_int_equal(access(file, F_OK), 0);
+    assert_holds("2", NULL, NULL);
+}
+
+/* What is read here is written again, for all to see. */
+static void test_what_a_link_leads_out_to_is_not_read(void **state) {
+    (void)state;
+    char path[128], file[160], link[128];
+    make_elsewhere(path, sizeof path);
+    snprintf(file, sizeof file, "%s/precious", path);
+    path_of("b", link, sizeof link);
+    assert_int_equal(symlink(file, link), 0);
+    assert_holds(NULL, "secret", NULL); /* who looks as a reader sees it */
+    assert_holds_within(NULL);
+    path_of("..data", link, sizeof link);
+    assert_int_equal(symlink(path, link), 0);
+    assert_holds_within(NULL);
+    put("1", NULL, NULL);
+    assert_holds("1", NULL, NULL);
+    assert_holds_within("1");
+}
+
 static void test_plain_folder_is_read_too(void **state) {
     (void)state;
     char path[128];
@@ -125,8 +178,39 @@ static void test_plain_folder_is_read_too(void **state) {
     fputs("2", f);
     fclose(f);
     assert_holds(NULL, "2", NULL);
+    struct o3_keys k = keys_of(NULL, "2", NULL);
+    assert_int_equal(o3_layout_count_hidden(dir, &k), 0);
+    o3_keys_free(&k);
     struct o3_keys none;
     assert_int_equal(o3_layout_read("/nonexistent/o3", &none, NULL), O3_E_NOT_FOUND);
+}
+
+static void expect_hidden(const char *a, const char *b, const char *c, size_t n) {
+    struct o3_keys k = keys_of(a, b, c);
+    assert_int_equal(o3_layout_count_hidden(dir, &k), n);
+    o3_keys_free(&k);
+}
+
+/* What is in force and has no name is there for nobody. */
+static void test_keys_without_a_name_are_counted(void **state) {
+    (void)state;
+    char path[128];
+    put("1", "2", "3");
+    expect_hidden("1", "2", "3", 0);
+    path_of("b", path, sizeof path);
+    assert_int_equal(unlink(path), 0);
+    expect_hidden("1", "2", "3", 1);
+    FILE *f = fopen(path, "w");
+    fputs("a user's", f);
+    fclose(f);
+    expect_hidden("1", "2", NULL, 1);
+    expect_hidden("1", NULL, "3", 0);
+    assert_int_equal(unlink(path), 0);
+    put("1", "2", "3");
+    expect_hidden("1", "2", "3", 0);
+    struct o3_keys k = keys_of("1", NULL, NULL);
+    assert_int_equal(o3_layout_count_hidden("/nonexistent/o3", &k), 0);
+    o3_keys_free(&k);
 }
 
 static void die(void *ctx, const char *name) {
@@ -174,8 +258,13 @@ static void test_death_at_every_step(void **state) {
 
 #define T(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void) {
-    const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go), T(test_absent_keys_are_not_written),
-                                       T(test_what_is_not_ours_stays), T(test_plain_folder_is_read_too),
+    const struct CMUnitTest tests[] = {T(test_keys_are_links_and_old_versions_go),
+                                       T(test_absent_keys_are_not_written),
+                                       T(test_what_is_not_ours_stays),
+                                       T(test_a_link_for_a_version_is_not_followed),
+                                       T(test_what_a_link_leads_out_to_is_not_read),
+                                       T(test_plain_folder_is_read_too),
+                                       T(test_keys_without_a_name_are_counted),
                                        T(test_death_at_every_step)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
