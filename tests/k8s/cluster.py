@@ -63,7 +63,7 @@ def make_certificates(folder):
 
 
 class Client:
-    """Requests with one credential. Every exchange goes to .record when somebody listens."""
+    """Requests with one credential. Every exchange goes to .record when somebody listens. A server that is full for a moment is asked again."""
 
     def __init__(self, url, token, ca, agent="o3-sidecar"):
         self.url, self.token, self.agent, self.record = url, token, agent, None
@@ -71,7 +71,7 @@ class Client:
         self.session.verify = str(ca)
         self.session.trust_env = False
 
-    def send(self, method, path, body=None, kind="application/json", headers=(), timeout=harness.LIMIT_S, **more):
+    def send(self, method, path, body=None, kind="application/json", headers=(), timeout=harness.LIMIT_S, is_patient=True, **more):
         data = body if body is None or isinstance(body, (str, bytes)) else json.dumps(body, separators=(",", ":"))
         sent = {"Accept": "application/json", "User-Agent": self.agent}
         if self.token is not None:
@@ -79,13 +79,18 @@ class Client:
         if data is not None:
             sent["Content-Type"] = kind
         sent.update(headers)
-        reply = self.session.request(method, self.url + path, data=data, headers=sent, timeout=timeout, **more)
+        until = time.monotonic() + harness.LIMIT_S
+        while True:
+            reply = self.session.request(method, self.url + path, data=data, headers=sent, timeout=timeout, **more)
+            if reply.status_code != 429 or not is_patient or time.monotonic() > until:
+                break
+            time.sleep(0.1)
         if self.record:
             self.record(method, path, sent, data, reply)
         return reply
 
-    def get(self, path):
-        return self.send("GET", path)
+    def get(self, path, **more):
+        return self.send("GET", path, **more)
 
     def patch(self, path, body, kind=MERGE, **more):
         return self.send("PATCH", path, body, kind, **more)
