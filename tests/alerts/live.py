@@ -213,7 +213,7 @@ class Watch:
     def wait_gone(self, who, name, limit_s=90):
         self.wait(who, f"the end of {name}", lambda: name not in self.alerts(who), limit_s)
 
-    def wait_resolved(self, who, name, limit_s=90):
+    def wait_resolved(self, who, name, limit_s=180):
         self.wait(who, f"{name} told as resolved", lambda: self.told(who, name, "resolved"), limit_s)
         self.wait_gone(who, name)
         self.resolved.add(name)

@@ -30,7 +30,8 @@ def slower_decoding(stage):
 
 def later_first_token(stage):
     watch, simulator = stage.watch, stage.ollama()
-    sidecar = stage.sidecar(simulator)
+    # How busy this machine is moves 40 ms by a third and more, other than the 400 ms to come.
+    sidecar = stage.sidecar(simulator, {"drift.min_effect": 0.6})
     stage.wait_baseline(sidecar, "ttft")
     simulator = stage.again(simulator, "at 0s ttft +400ms")
     watch.wait_told(sidecar, "O3TtftRegressed", "tickets")
@@ -105,7 +106,7 @@ def slower_beside_users(stage):
         watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets", 150)
     assert watch.told(sidecar, "O3DecodeRegressed") == [] and watch.told(sidecar, "O3TtftRegressed") == []
     with users(simulator, 1, 1, **few):
-        watch.wait_resolved(sidecar, "O3SlowerBesideUsers", 150)
+        watch.wait_resolved(sidecar, "O3SlowerBesideUsers")
 
 
 def store_samples(db, like, start_s, n, speed_at):

@@ -93,7 +93,7 @@ def reload_thrash(stage):
 
     watch.wait(sidecar, "O3ReloadThrash", load_and_look)
     watch.wait_told(sidecar, "O3ReloadThrash", "tickets")
-    watch.wait_resolved(sidecar, "O3ReloadThrash", 150)
+    watch.wait_resolved(sidecar, "O3ReloadThrash")
 
 
 def hanging_runner(stage):
@@ -115,7 +115,7 @@ def stuck_runner(stage):
     sidecar = stage.sidecar(simulator, patience)
     with users(simulator, 2, num_ctx=4096, num_predict=200):
         watch.wait_told(sidecar, "O3RunnerStuck", "pager", 150)
-    watch.wait_resolved(sidecar, "O3RunnerStuck", 150)
+    watch.wait_resolved(sidecar, "O3RunnerStuck")
 
 
 ALL = [stuck_runner, reload_thrash, outage_and_lost_gpu, gpu_lost_unseen, less_of_it_on_the_gpu, hanging_runner]

@@ -75,7 +75,7 @@ def refused_sign_ins(stage):
     watch.wait(sidecar, "O3SignInsRefused", ask_with_an_old_one)
     watch.wait_told(sidecar, "O3SignInsRefused", "tickets")
     assert watch.told(sidecar, "O3PasswordGuessing") == []
-    watch.wait_resolved(sidecar, "O3SignInsRefused", 150)
+    watch.wait_resolved(sidecar, "O3SignInsRefused")
     guesses = iter(range(100000))
 
     def guess():
