@@ -30,7 +30,7 @@ NAMED = ("real", "k8s", "prom3")
 # A program that runs longer than this hangs; nothing here needs a tenth of it.
 LIMIT_S = 900
 # The longest first, so that the last program to end is a short one.
-LONG = ("test_live", "test_publish", "test_survival", "test_bad_ollama", "test_store", "test_preset_files", "test_serve", "test_web_config", "test_page",
+LONG = ("test_live", "test_publish", "test_survival", "test_killed", "test_bad_ollama", "test_store", "test_preset_files", "test_serve", "test_web_config", "test_page",
         "test_container", "test_image", "test_slow_clients", "test_ack", "test_data", "test_validity", "test_demo", "test_prometheus",
         "test_cardinality", "test_debian_package")
 
@@ -188,10 +188,12 @@ def main():
             results.append(r)
             verdict = "FAILED" if r.failed else "ok"
             print(f"{verdict:6} {r.name:40} {r.passed:5} passed {r.failed:3} failed {len(r.skipped):3} skipped {r.seconds:7.1f} s", flush=True)
+            if r.failed:  # at once: a run that is cut short has told it
+                print(f"==== {r.name} ====\n{r.output.rstrip()}\n====", flush=True)
 
     for r in sorted(results, key=lambda r: r.name):
         if r.failed:
-            print(f"\n==== {r.name} ====\n{r.output.rstrip()}")
+            print(f"FAILED {r.name}: its output stands above")
     for r in sorted(results, key=lambda r: r.name):
         for test, reason in r.skipped:
             print(f"skipped: {r.name} {test}: {reason}")

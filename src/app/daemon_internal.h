@@ -136,6 +136,7 @@ void o3_daemon_restore(struct o3_daemon *d);
 /* daemon_store.c: the database and the logs */
 void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops);
 O3_MUST_CHECK int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e); /* fails only on O3_E_LOCKED */
+void o3_daemon_complete_logs(struct o3_daemon *d); /* of a process that was killed between the two; before the loop */
 void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e);
 void o3_daemon_save_state(void *daemon, const char *key, const char *value, size_t n);
 void o3_daemon_free_waiting(struct o3_daemon *d);

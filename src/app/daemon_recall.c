@@ -212,6 +212,7 @@ void o3_daemon_restore(struct o3_daemon *d) {
     struct o3_err e = {0};
     struct recall *c = d->store ? calloc(1, sizeof *c) : NULL;
     if (!d->store) return;
+    o3_daemon_complete_logs(d);
     int r = c ? restore_states(d, &e) : o3_err_set(&e, O3_E_NOMEM, "no memory for what is saved");
     if (r == 0) {
         c->daemon = d;

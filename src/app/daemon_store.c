@@ -4,16 +4,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include "app/daemon_internal.h"
-#include "app/log_record.h"
-#include "io/file.h"
+#include "app/sample_log.h"
 
 #define FLUSH_EVERY_NS (10LL * O3_NS_PER_S)
 #define PRUNE_EVERY_NS (6LL * 3600 * O3_NS_PER_S)
 #define REOPEN_EVERY_NS (30LL * O3_NS_PER_S)
-#define LOG_BYTES_MAX (16u << 20)
-#define LOGS_KEPT 4
+#define LOGS_STATE "logs/last" /* what the samples written last append to the logs */
+#define LOG_BATCH_MAX (1u << 20)
 #define STATES_MAX 8192
 #define STATES_BYTES_MAX (64u << 20)
 #define EVENTS_MAX 1024
@@ -66,65 +64,52 @@ void o3_daemon_free_waiting(struct o3_daemon *d) {
 
 /* ---- the write ---- */
 
-struct sample_line {
-    char path[1400];
-    size_t record_from, from, n; /* in `lines`: a record, and behind it the sample */
-    bool has_record;
-};
 struct flush {
     struct o3_daemon *daemon;
     int64_t wall_ms;
     size_t n;
     struct o3_sample v[O3_DAEMON_SAMPLES_MAX];
-    struct sample_line lines_of[O3_DAEMON_SAMPLES_MAX];
-    struct o3_buf lines;
+    char log_folder[1100];
+    struct o3_buf log; /* a batch of their lines */
     struct state_list states;
     struct event_list events;
     struct o3_store *store; /* NULL: none could be opened yet */
     struct o3_err store_err, file_err;
 };
 
-static bool begins_file(const char *path, size_t n) {
-    struct stat st;
-    return stat(path, &st) < 0 || st.st_size == 0 || (uint64_t)st.st_size + n > LOG_BYTES_MAX;
-}
-
-static int append_lines(const struct flush *j, struct o3_err *e) {
-    int r = j->n ? o3_daemon_make_parent(j->lines_of[0].path, e) : 0;
-    for (size_t i = 0; r == 0 && i < j->n; i++) {
-        const struct sample_line *l = &j->lines_of[i];
-        size_t end = l->from + l->n;
-        bool with_record = l->has_record || begins_file(l->path, end - l->record_from);
-        size_t from = with_record ? l->record_from : l->from;
-        r = o3_file_append_rotated(l->path, j->lines.p + from, end - from, LOG_BYTES_MAX, LOGS_KEPT, e);
-    }
-    return r;
-}
-
 static int write_store(const struct flush *j, struct o3_err *e) {
     struct o3_store_event *events = calloc(j->events.n + 1, sizeof *events);
-    if (!events) return o3_err_set(e, O3_E_NOMEM, "no memory to write to the store");
+    struct o3_store_state *states = calloc(j->states.n + 1, sizeof *states);
+    if (!events || !states) {
+        free(events);
+        free(states);
+        return o3_err_set(e, O3_E_NOMEM, "no memory to write to the store");
+    }
+    if (j->states.n) memcpy(states, j->states.v, j->states.n * sizeof *states);
+    char logs[] = LOGS_STATE;
+    states[j->states.n] = (struct o3_store_state){.key = logs, .value = j->log.p, .n = j->log.len};
     for (size_t i = 0; i < j->events.n; i++)
         events[i] = (struct o3_store_event){.wall_ms = j->events.v[i].wall_ms,
                                             .name = j->events.v[i].name,
                                             .model = j->events.v[i].model,
                                             .json = j->events.v[i].json};
     struct o3_store_batch b = {.samples = j->v,
-                               .states = j->states.v,
+                               .states = states,
                                .events = events,
                                .n_samples = j->n,
-                               .n_states = j->states.n,
+                               .n_states = j->states.n + (j->n > 0),
                                .n_events = j->events.n,
                                .wall_ms = j->wall_ms};
     int r = o3_store_write(j->store, &b, e);
     free(events);
+    free(states);
     return r;
 }
 
 static void run_flush(void *job) {
     struct flush *j = job;
     if (j->store && write_store(j, &j->store_err) == 0) j->store_err.code = 0;
-    if (append_lines(j, &j->file_err) == 0) j->file_err.code = 0;
+    if (o3_sample_log_append(j->log_folder, j->log.p, j->log.len, &j->file_err) == 0) j->file_err.code = 0;
 }
 
 void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e) {
@@ -136,7 +121,7 @@ void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e) {
 static void free_flush(struct flush *j) {
     free_states(&j->states);
     free_events(&j->events);
-    o3_buf_done(&j->lines);
+    o3_buf_done(&j->log);
     free(j);
 }
 
@@ -187,23 +172,14 @@ static void done_flush(void *job) {
     free_flush(j);
 }
 
-/* One append per sample; the record of the configuration is at hand for each, because a file may end at any of them. */
-static void add_lines(struct o3_daemon *d, struct flush *j) {
-    for (size_t i = 0; i < j->n; i++) {
-        const struct o3_sample *v = &j->v[i];
-        struct stem unknown = {.n_configs_told = -1}, *s = o3_daemon_stem_of(d, v->model, &unknown);
-        struct sample_line *l = &j->lines_of[i];
-        snprintf(l->path, sizeof l->path, "%s/logs/%s.jsonl", d->results_path, s->stem);
-        l->has_record = s->n_configs_told != d->n_configs;
-        s->n_configs_told = d->n_configs;
-        l->record_from = j->lines.len;
-        (void)o3_log_record_encode(d->config, v->model, d->run_id, v->wall_ms, &j->lines);
-        o3_buf_adds(&j->lines, "\n");
-        l->from = j->lines.len;
-        (void)o3_sample_encode_json(v, d->run_id, &j->lines);
-        o3_buf_adds(&j->lines, "\n");
-        l->n = j->lines.len - l->from;
-    }
+static void log_folder(const struct o3_daemon *d, char *ret, size_t size) {
+    snprintf(ret, size, "%s/logs", d->results_path);
+}
+
+static void log_sample(struct o3_daemon *d, const struct o3_sample *v, struct o3_buf *batch) {
+    struct stem unknown = {.n_configs_told = -1}, *s = o3_daemon_stem_of(d, v->model, &unknown);
+    o3_sample_log_add(batch, s->stem, s->n_configs_told == d->n_configs, d->config, d->run_id, v);
+    s->n_configs_told = d->n_configs;
 }
 
 static struct flush *new_flush(struct o3_daemon *d) {
@@ -214,8 +190,10 @@ static struct flush *new_flush(struct o3_daemon *d) {
     j->wall_ms = o3_now_read().wall_ms;
     j->n = d->n_pending;
     memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
-    o3_buf_init(&j->lines, 1u << 20);
-    add_lines(d, j);
+    log_folder(d, j->log_folder, sizeof j->log_folder);
+    o3_buf_init(&j->log, LOG_BATCH_MAX);
+    for (size_t i = 0; i < j->n; i++)
+        log_sample(d, &j->v[i], &j->log);
     j->states = d->states;
     j->events = d->events;
     return j;
@@ -225,7 +203,7 @@ void o3_daemon_flush(struct o3_daemon *d) {
     d->flush_at_ns = INT64_MAX;
     if (!d->n_pending && !d->states.n && !d->events.n) return;
     struct flush *j = new_flush(d);
-    if (j && !j->lines.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) {
+    if (j && !j->log.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) {
         d->n_pending = 0;
         d->states = (struct state_list){.n = 0};
         d->events = (struct event_list){.n = 0};
@@ -378,6 +356,19 @@ void o3_daemon_fill_results_ops(struct o3_daemon *d, struct o3_sidecar_ops *ops)
     ops->sample = add_sample;
     ops->write_presets = o3_daemon_write_presets;
     ops->save_state = o3_daemon_save_state;
+}
+
+void o3_daemon_complete_logs(struct o3_daemon *d) {
+    char folder[1100];
+    struct o3_err e = {0};
+    int64_t n = 0;
+    O3_AUTO_BUF batch;
+    o3_buf_init(&batch, LOG_BATCH_MAX);
+    if (o3_store_get(d->store, LOGS_STATE, &batch, &e) < 0) return;
+    log_folder(d, folder, sizeof folder);
+    int r = o3_sample_log_complete(folder, o3_buf_str(&batch), batch.len, &n, &e);
+    if (r < 0) O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", e.text));
+    if (n) O3_DAEMON_EVENT(d, O3_EV_LOG_COMPLETED, O3_F_INT("samples", n));
 }
 
 int o3_daemon_open_store(struct o3_daemon *d, struct o3_err *e) {

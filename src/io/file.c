@@ -76,11 +76,24 @@ static int read_fd(int fd, const char *path, size_t max, struct o3_buf *out, str
     }
 }
 
+/* O_NONBLOCK: a named pipe in the place of a file must not hold us up. */
+static int open_read(const char *path) {
+    return open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+}
+
 int o3_file_read(const char *path, size_t max, struct o3_buf *out, struct o3_err *e) {
-    /* O_NONBLOCK: a named pipe in the place of a file must not hold us up. */
-    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    int fd = open_read(path);
     if (fd < 0) return fail(e, errno, "read", path);
     int r = read_fd(fd, path, max, out, e);
+    close(fd);
+    return r;
+}
+
+int o3_file_read_tail(const char *path, size_t max, struct o3_buf *out, struct o3_err *e) {
+    int fd = open_read(path);
+    if (fd < 0) return fail(e, errno, "read", path);
+    off_t size = lseek(fd, 0, SEEK_END), from = size > (off_t)max ? size - (off_t)max : 0;
+    int r = size < 0 || lseek(fd, from, SEEK_SET) < 0 ? fail(e, errno, "read", path) : read_fd(fd, path, max, out, e);
     close(fd);
     return r;
 }

@@ -15,6 +15,8 @@ struct o3_file_ops {
 };
 O3_MUST_CHECK int o3_file_read(const char *path, size_t max, struct o3_buf *out,
                                struct o3_err *e); /* LIMIT when larger */
+/* Its last bytes, at most max. */
+O3_MUST_CHECK int o3_file_read_tail(const char *path, size_t max, struct o3_buf *out, struct o3_err *e);
 /* The old content stays whole until the new one is. A path that is a symbolic link (a mounted ConfigMap, a user's link)
  * stays one: the file it leads to is replaced, in that file's directory. The mode stays; of a new file it is 0644 less
  * the umask. What is not a plain file (a folder, a pipe, /dev/null) is never replaced: O3_E_IO. CHANGED when what is
