@@ -120,8 +120,15 @@ static void a_long_log_is_looked_into_at_its_end(void **state) {
 
 static void damage_ends_a_batch(void **state) {
     (void)state;
-    static const char *const BAD[] = {"", "+a", "+a\nrecord", "+a\nrecord\nsample", "+\nrecord\nsample\n", "\nrecord\nsample\n",
-                                      "+../a\nrecord\nsample\n", "+.a\nrecord\nsample\n", "+x/a\nrecord\nsample\n"};
+    static const char *const BAD[] = {"",
+                                      "+a",
+                                      "+a\nrecord",
+                                      "+a\nrecord\nsample",
+                                      "+\nrecord\nsample\n",
+                                      "\nrecord\nsample\n",
+                                      "+../a\nrecord\nsample\n",
+                                      "+.a\nrecord\nsample\n",
+                                      "+x/a\nrecord\nsample\n"};
     for (size_t i = 0; i < sizeof BAD / sizeof *BAD; i++)
         assert_int_equal(complete(BAD[i]), 0);
     O3_AUTO_BUF b;
