@@ -34,10 +34,6 @@ struct o3_names {
     struct host hosts[MAX_HOSTS];
 };
 
-static int64_t mono_ns(void) {
-    return o3_now_read().mono_ns;
-}
-
 bool o3_names_is_address(const char *host) {
     unsigned char address[sizeof(struct in6_addr)];
     size_t n = strlen(host);
@@ -81,7 +77,7 @@ static void done_lookup(void *job) {
         host->lookup = NULL;
         if (*k->addresses) {
             o3_str_copy(host->addresses, sizeof host->addresses, k->addresses);
-            host->since_ns = mono_ns();
+            host->since_ns = o3_now_read().mono_ns;
         }
     }
     if (n) n->fn(n->ctx, k->host, k->addresses, k->error);
@@ -121,7 +117,7 @@ int o3_names_find(struct o3_names *n, const char *name, const char **ret) {
     struct host *host = make_host(n, name);
     if (!host) return O3_E_LIMIT;
     bool has_answer = host->since_ns != INT64_MIN;
-    bool is_fresh = has_answer && mono_ns() - host->since_ns < LOOKUP_LIFE_NS;
+    bool is_fresh = has_answer && o3_now_read().mono_ns - host->since_ns < LOOKUP_LIFE_NS;
     int r = is_fresh ? 0 : start_lookup(n, host);
     if (has_answer) *ret = host->addresses;
     return has_answer ? 0 : r;

@@ -55,10 +55,6 @@ struct o3_http {
     struct curl_slist *get_headers, *post_headers;
 };
 
-static int64_t mono_ns(void) {
-    return o3_now_read().mono_ns;
-}
-
 /* --- sockets --- */
 
 static curl_socket_t on_open_socket(void *ctx, curlsocktype purpose, struct curl_sockaddr *a) {
@@ -184,7 +180,7 @@ static size_t on_header(char *bytes, size_t one, size_t n, void *ctx) {
 }
 
 static size_t on_body(char *bytes, size_t one, size_t n, void *ctx) {
-    int64_t now_ns = mono_ns(); /* before all else: this is a measurement */
+    int64_t now_ns = o3_now_read().mono_ns; /* before all else: this is a measurement */
     (void)one;
     struct o3_xfer *x = ctx;
     if (x->state == DOOMED) return 0;
@@ -224,11 +220,11 @@ static void on_name(void *ctx, const char *name, const char *addresses, const ch
         char text[160];
         snprintf(text, sizeof text, "cannot resolve %.64s: %s", name, error);
         if (!*addresses)
-            finish(x, O3_E_UNREACHABLE, text, mono_ns());
+            finish(x, O3_E_UNREACHABLE, text, o3_now_read().mono_ns);
         else if (pin(x, addresses))
             x->state = READY;
         else
-            finish(x, O3_E_NOMEM, "no memory", mono_ns());
+            finish(x, O3_E_NOMEM, "no memory", o3_now_read().mono_ns);
     }
 }
 
@@ -299,7 +295,7 @@ static unsigned set_callbacks(struct o3_xfer *x) {
 static unsigned set_limits(struct o3_xfer *x, const struct o3_http_req *rq) {
     int64_t connect_ms = or_default(rq->connect_timeout_ms, CONNECT_TIMEOUT_MS);
     int64_t total_ms = or_default(rq->total_timeout_ms, TOTAL_TIMEOUT_MS);
-    int64_t now_ns = mono_ns();
+    int64_t now_ns = o3_now_read().mono_ns;
     x->resolve_deadline_ns = now_ns + connect_ms * O3_NS_PER_MS;
     x->first_byte_deadline_ns = INT64_MAX;
     if (rq->first_byte_timeout_ms > 0) x->first_byte_deadline_ns = now_ns + rq->first_byte_timeout_ms * O3_NS_PER_MS;
@@ -390,7 +386,7 @@ static bool settle_one(struct o3_http *h, int64_t now_ns) {
 
 static int on_wait(void *ctx) {
     struct o3_http *h = ctx;
-    int64_t now_ns = mono_ns();
+    int64_t now_ns = o3_now_read().mono_ns;
     /* From the start after each end: its callback may have changed the list. */
     while (settle_one(h, now_ns))
         continue;

@@ -24,16 +24,12 @@ enum {
     MAX_RUNS = 8
 };
 
-static int64_t mono_ns(void) {
-    return o3_now_read().mono_ns;
-}
-
 /* --- connections --- */
 
 void o3_hs_move(struct o3_server *s, struct connection *c, enum connection_state to) {
     TAILQ_REMOVE(&s->lists[c->state], c, link);
     c->state = to;
-    c->since_ns = mono_ns();
+    c->since_ns = o3_now_read().mono_ns;
     TAILQ_INSERT_TAIL(&s->lists[to], c, link);
 }
 
@@ -77,7 +73,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,
         c = calloc(1, sizeof *c);
         if (!c) return; /* its requests are refused */
         c->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-        c->since_ns = mono_ns();
+        c->since_ns = o3_now_read().mono_ns;
         TAILQ_INSERT_TAIL(&s->lists[WAITING], c, link);
         *slot = c;
         begin_tls(s, mhd, c);
@@ -93,7 +89,7 @@ static void on_connection(void *ctx, struct MHD_Connection *mhd, void **slot,
 
 /* Milliseconds until the next of a list is late, after cutting those that are. -1: none. */
 static int cut_late(struct o3_server *s, enum connection_state state, int64_t allowed_ns) {
-    int64_t now_ns = mono_ns();
+    int64_t now_ns = o3_now_read().mono_ns;
     struct connection *c;
     TAILQ_FOREACH(c, &s->lists[state], link) {
         if (c->since_ns == INT64_MAX) continue;

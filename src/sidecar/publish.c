@@ -159,9 +159,9 @@ void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason) {
 static void offer(struct o3_sidecar *s) {
     struct o3_sidecar_offer o = {
         .primary = -1, .has_primary_setting = primary_model(s)[0] != '\0', .reason = s->offer_reason};
-    s->is_offer_due = false;
-    if (!s->ops.offer || s->config->tune_mode == TUNE_OFF) return;
-    const struct o3_preset_doc **docs = calloc((size_t)s->n_models + 1, sizeof *docs);
+    bool is_asked_for = s->ops.offer && s->config->tune_mode != TUNE_OFF;
+    const struct o3_preset_doc **docs = is_asked_for ? calloc((size_t)s->n_models + 1, sizeof *docs) : NULL;
+    s->is_offer_due = is_asked_for && !docs; /* without memory, at the next turn */
     if (!docs) return;
     for (int i = 0; i < s->n_models; i++) {
         const struct o3_preset_doc *d = newest_doc(s->models[i]);
