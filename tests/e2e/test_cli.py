@@ -2,6 +2,7 @@
 """The commands as a person or a script meets them: help, exit statuses, JSON."""
 
 import json
+import signal
 
 import pytest
 import yaml
@@ -104,11 +105,17 @@ preset_categories:
 
 def test_healthcheck(start, simulator):
     sidecar = start(harness.Sidecar, simulator.url, harness.FAST)
-    assert run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}").returncode == 0
-    assert json.loads(run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}", "--json", "--ready").stdout) == {"healthy": True, "status": 200}
+    ask = lambda *more: run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}", *more)
+    assert ask("--timeout=60s").returncode == 0
+    assert json.loads(ask("--timeout", "60s", "--json", "--ready").stdout) == {"healthy": True, "status": 200}
+    sidecar.send(signal.SIGSTOP)  # takes the connection and says nothing
+    done = ask("--timeout", "200ms", "--json")
+    assert done.returncode == 1 and json.loads(done.stdout) == {"healthy": False, "status": 0} and "imed out" in done.stderr, done
+    sidecar.send(signal.SIGCONT)
     sidecar.stop()
-    done = run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}")
-    assert done.returncode in (1, 69), done
+    assert ask().returncode == 1
+    for bad in (["--timeout"], ["--timeout", "soon"], ["--timeout", "0s"], ["--timeout", "2h"], ["--ready=1"], ["extra"]):
+        assert ask(*bad).returncode == 2, bad
 
 
 def test_probe(simulator):

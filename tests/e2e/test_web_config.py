@@ -374,7 +374,7 @@ def test_client_certificates_and_versions(start, simulator, pki):
     for name in (None, "nameless", "server-only", "foreign"):
         assert not scrape(name), name
     # The sidecar's own command has its own certificate.
-    done = sidecar.run("healthcheck")
+    done = sidecar.run("healthcheck", "--timeout=60s")
     assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
     assert sidecar.is_running()
 
@@ -402,7 +402,7 @@ def test_commands_reach_it(start, simulator, pki):
     web = write_web(pki, tls_server_config=TLS, basic_auth_users={"prom": HASH})
     sidecar = start_guarded(start, simulator, web, {"web.token": TOKEN})
     for ready in ((), ("--ready",)):
-        done = sidecar.run("healthcheck", *ready)
+        done = sidecar.run("healthcheck", "--timeout=60s", *ready)
         assert (done.returncode, done.stdout) == (0, "healthy\n"), done.stderr
     done = sidecar.run("ack", "no-such-model")
     assert done.returncode == 1 and "status 404" in done.stderr, done.stderr

@@ -109,7 +109,7 @@ def test_serves_probes_and_writes_with_a_read_only_root(inside, start, simulator
         serve.wait_log(r"event=started\b")
         done = wait_for("a probe and its preset", lambda: list(inside.state.glob("o3_results/defaults/*.yaml")) or not serve.is_running())
         assert done and serve.is_running(), serve.log
-        healthy = subprocess.run(inside("/usr/bin/o3", "healthcheck"), capture_output=True, text=True)
+        healthy = subprocess.run(inside("/usr/bin/o3", "healthcheck", "--timeout=60s"), capture_output=True, text=True)
         assert (healthy.returncode, healthy.stdout) == (0, "healthy\n"), healthy
         wait_for("30 probes", lambda: samples(port) >= 30)
         owner = os.stat(inside.state / "o3_results/o3.db").st_uid

@@ -57,6 +57,7 @@ _o3() {
     preset:--format) words='yaml json env modelfile ollama-options' ;;
     preset:--results) kind='folder' ;;
     tables:--markdown) words='config metrics events errors' ;;
+    healthcheck:--timeout) kind='nothing' ;;
     *:--search_strategy.context_discovery) words='predictive binary_search' ;;
     *:--search_strategy.batch_adaptation.enabled) words='true false' ;;
     *:--probe.enabled) words='true false' ;;
@@ -87,7 +88,7 @@ _o3() {
         check-config) words="--json --help $keys" ;;
         config) words="--origin --json --help $keys" ;;
         tables) words="--json --markdown --help" ;;
-        healthcheck) words="--ready --json --help $keys" ;;
+        healthcheck) words="--timeout --ready --json --help $keys" ;;
         version) words="--json --help" ;;
         esac
     elif [ -z "$words$kind" ] && [ "$COMP_CWORD" = 2 ]; then

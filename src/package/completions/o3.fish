@@ -107,6 +107,7 @@ complete -c o3 -n '__fish_seen_subcommand_from tables' -l json -d 'all four as o
 complete -c o3 -n '__fish_seen_subcommand_from tables' -l markdown -r -f -a 'config metrics events errors' -d 'only this one'
 complete -c o3 -n '__fish_seen_subcommand_from tables' -l help -d 'this text'
 
+complete -c o3 -n '__fish_seen_subcommand_from healthcheck' -l timeout -r -f -d 'no answer by then is a no (4s)'
 complete -c o3 -n '__fish_seen_subcommand_from healthcheck' -l ready
 complete -c o3 -n '__fish_seen_subcommand_from healthcheck' -l json
 complete -c o3 -n '__fish_seen_subcommand_from healthcheck' -l help -d 'this text'
