@@ -99,7 +99,7 @@ static int send_word(const char *url, const struct o3_http_peer *peer, const cha
                              .url = url,
                              .peer = peer,
                              .bearer = *token ? token : NULL,
-                             .connect_timeout_ms = 2000,
+                             .connect_timeout_ms = 10000,
                              .total_timeout_ms = 10000,
                              .max_bytes = ANSWER_MAX};
     struct o3_exchange reply = {0};
