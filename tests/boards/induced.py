@@ -65,15 +65,15 @@ class Prometheus(Process):
 
     def is_ready(self):
         assert self.is_running(), self.log
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             return requests.get(self.url + "/-/ready", timeout=10).status_code == 200
 
     def get(self, path, **params):
         """The whole answer, also that of a refused query."""
-        return requests.post(f"{self.url}/api/v1/{path}", data=params, timeout=60).json()
+        return requests.post(f"{self.url}/api/v1/{path}", data=params, timeout=harness.LIMIT_S).json()
 
     def series(self, matcher, start, end):
-        return requests.get(f"{self.url}/api/v1/series", params={"match[]": matcher, "start": start, "end": end}, timeout=60).json()
+        return requests.get(f"{self.url}/api/v1/series", params={"match[]": matcher, "start": start, "end": end}, timeout=harness.LIMIT_S).json()
 
 
 @dataclasses.dataclass
