@@ -32,7 +32,7 @@ QUICK = {
     "probe.suspect_interval": "1s",
     "ollama.memory_bandwidth": 400,
 }
-DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 20, 20, 4
+DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 45, 45, 4
 CONTEXT = 8192
 GPU = ["--gpu", "24GiB"]
 
@@ -130,7 +130,7 @@ def induced(folder):
         idle = run(Simulator, "sim5", seed=5, load=None)
         guarded = run(Sidecar, "guarded", idle.url, lambda f: {"web.config_file": str(guard(f))})
         first = run(Simulator, "sim1", seed=1, events=[f"at {DECODE_FALLS_S}s decode -40 %"], flags=GPU, load=None)
-        second = run(Simulator, "sim2", seed=2, events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
+        second = run(Simulator, "sim2", seed=2, port=harness.free_port(), events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second, third)))

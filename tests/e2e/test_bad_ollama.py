@@ -79,8 +79,8 @@ def test_probe_answer_broken(start, simulator, broken, mode, results):
     sidecar.wait_sum("o3_probes_total", 1, result="ok", limit_s=120)
 
 
-def test_restart_in_the_middle_of_a_stream(start, broken):
-    simulator = start(Simulator)
+def test_restart_in_the_middle_of_a_stream(start):
+    simulator = start(Simulator, port=harness.free_port())
     sidecar = start(Sidecar, simulator.url, IMPATIENT)
     sidecar.wait_sum("o3_probes_total", 1, result="ok")
     simulator.kill()
