@@ -17,12 +17,12 @@ import yaml
 import harness
 import pki
 from boards.induced import PASSWORD, USER
-from harness import FAST, ROOT, Process
+from harness import FAST, ROOT, STEADY, STEADY_TTFT, Process
 
 ALERTS = ROOT / "alerts"
 SCALE = 60
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-QUICK = {**FAST, "probe.decode_tokens": 8, "probe.suspect_interval": "1s", "probe.prefill_interval": "1h", "drift.baseline_samples": 8,
+QUICK = {**FAST, **STEADY, "probe.decode_tokens": 8, "probe.suspect_interval": "1s", "probe.prefill_interval": "1h", "drift.baseline_samples": 8,
          "drift.confirm_samples": 3, "drift.false_alarms": "1 per 1h"}
 
 
@@ -163,7 +163,7 @@ class Watch:
 
     def get(self, port, path, **parameters):
         try:
-            return requests.get(f"http://127.0.0.1:{port}{path}", params=parameters, timeout=10).json()
+            return requests.get(f"http://127.0.0.1:{port}{path}", params=parameters, timeout=30).json()
         except requests.RequestException:
             for process in self.processes:
                 assert process.is_running(), process.log[-4000:]
@@ -233,16 +233,17 @@ class Stage:
         folder.mkdir()
         return self.processes.enter_context(harness.started(factory, folder, *args, **more))
 
-    def ollama(self, events=(), flags=(), context=4096, **more):
+    def ollama(self, events=(STEADY_TTFT,), flags=(), context=4096, port=None, **more):
         """A server with a GPU that keeps its model, loaded by a request."""
-        simulator = self.start(harness.Simulator, events=events, flags=["--gpu", "24GiB", "--keep-alive", "-1", *flags], load=None, **more)
+        simulator = self.start(harness.Simulator, events=events, flags=["--gpu", "24GiB", "--keep-alive", "-1", *flags], load=None,
+                               port=port or harness.free_port(), **more)
         simulator.load(num_ctx=context)
         return simulator
 
     def again(self, simulator, *events, **more):
         """The server restarts at once at the same place, with trouble or without."""
         simulator.kill()
-        return self.ollama(events, port=simulator.port, **more)
+        return self.ollama([STEADY_TTFT, *events], port=simulator.port, **more)
 
     def sidecar(self, simulator, config=None, **labels):
         """Probes each second, and is scraped."""
