@@ -192,7 +192,7 @@ class Watch:
         return [a for a in listed if a["labels"]["alertname"] == name and labels_of(who).items() <= a["labels"].items()
                 and a["status"]["state"] == "suppressed" and a["status"]["inhibitedBy"]]
 
-    def wait(self, who, what, get, limit_s=90):
+    def wait(self, who, what, get, limit_s=180):
         try:
             return harness.wait_for(what, get, limit_s, every_s=0.5)
         except AssertionError as e:
@@ -200,17 +200,17 @@ class Watch:
             log = "" if isinstance(who, dict) else who.log[-3000:]
             raise AssertionError(f"{e}; alerts {self.alerts(who)}, told {told}\n{log}") from None
 
-    def wait_told(self, who, name, receiver, limit_s=90):
+    def wait_told(self, who, name, receiver, limit_s=180):
         """It was pending, where it has to be, fired in Prometheus and reached the receiver by way of Alertmanager."""
         self.wait(who, f"{name} at {receiver}", lambda: receiver in self.told(who, name), limit_s)
         seen = lambda state: self.query("ALERTS", who, "1h", alertname=name, alertstate=state)
         assert seen("firing") and bool(seen("pending")) == (name in self.pending), name
         self.told_of.add(name)
 
-    def wait_suppressed(self, who, name, limit_s=90):
+    def wait_suppressed(self, who, name, limit_s=180):
         self.wait(who, f"{name} inhibited", lambda: self.suppressed(who, name), limit_s)
 
-    def wait_gone(self, who, name, limit_s=90):
+    def wait_gone(self, who, name, limit_s=180):
         self.wait(who, f"the end of {name}", lambda: name not in self.alerts(who), limit_s)
 
     def wait_resolved(self, who, name, limit_s=180):

@@ -91,7 +91,7 @@ def slower_since_an_upgrade(stage):
     watch.wait_told(sidecar, "O3UpgradeRegressed", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == []
     stage.again(simulator)
-    watch.wait_resolved(sidecar, "O3UpgradeRegressed", 120)
+    watch.wait_resolved(sidecar, "O3UpgradeRegressed")
 
 
 def slower_beside_users(stage):
@@ -101,9 +101,9 @@ def slower_beside_users(stage):
     stage.wait_baseline(sidecar)
     few, many = {"num_ctx": 4096, "num_predict": 8}, {"num_ctx": 4096, "num_predict": 12}
     with users(simulator, 1, 1, **few):
-        sidecar.wait_log("event=baseline_set .*signal=decode_rate stratum=busy", 150)
+        sidecar.wait_log("event=baseline_set .*signal=decode_rate stratum=busy", 180)
     with users(simulator, 6, 1.2, **many):
-        watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets", 150)
+        watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == [] and watch.told(sidecar, "O3TtftRegressed") == []
     with users(simulator, 1, 1, **few):
         watch.wait_resolved(sidecar, "O3SlowerBesideUsers")

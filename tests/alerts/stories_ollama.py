@@ -120,7 +120,7 @@ def stuck_runner(stage):
     patience = {"probe.max_busy": "10s", "probe.idle_for": "2s", "timeouts.base": "5s", "timeouts.first_byte": "5s"}
     sidecar = stage.sidecar(simulator, patience)
     with users(simulator, 2, num_ctx=4096, num_predict=200):
-        watch.wait_told(sidecar, "O3RunnerStuck", "pager", 150)
+        watch.wait_told(sidecar, "O3RunnerStuck", "pager")
     watch.wait_resolved(sidecar, "O3RunnerStuck")
 
 

@@ -46,7 +46,7 @@ def gone_from_discovery(stage):
 def used_up_budget(stage):
     # Once the baseline stands the tokens are spread over the day.
     watch, sidecar = stage.watch, stage.sidecar(stage.ollama(), {"probe.max_tokens_per_day": 200, "drift.baseline_samples": 1000})
-    watch.wait_told(sidecar, "O3ProbeBudgetExhausted", "notes", 150)
+    watch.wait_told(sidecar, "O3ProbeBudgetExhausted", "notes")
     sidecar.write_config({**sidecar.config, "probe.max_tokens_per_day": 0})
     sidecar.reload()
     watch.wait_resolved(sidecar, "O3ProbeBudgetExhausted")

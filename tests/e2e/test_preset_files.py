@@ -144,7 +144,7 @@ def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
         (there / "filler").unlink()
         harness.wait_for("the file after space came", lambda: presets(there / "presets.yaml")["model"] == MODEL, 180)
         harness.wait_for("the folder after space came", lambda: presets(there / "presets" / f"{STEM}.yaml"), 180)
-        assert sidecar.metrics().get("o3_preset_writes_total", target="file", result="written") >= 1
+        sidecar.wait_metric("o3_preset_writes_total", lambda v: v and v >= 1, target="file", result="written")
     assert sidecar.stop() == 0
 
 
@@ -215,7 +215,8 @@ def test_what_a_killed_writer_left_behind_a_link_is_removed(start, ollama, knowi
         os.utime(path, (1e9, 1e9))
     start(Sidecar, ollama.url, knowing({**QUICK, "publish.file": str(link)}))
     harness.wait_for("the file", lambda: presets(real), 120)
-    assert link.is_symlink() and sorted(p.name for p in real.parent.iterdir()) == ["presets.yaml", "tmp"]
+    harness.wait_for("what is left", lambda: sorted(p.name for p in real.parent.iterdir()) == ["presets.yaml", "tmp"])
+    assert link.is_symlink()
 
 
 def test_results_folder_cannot_be_written(start, simulator, tmp_path):
