@@ -8,6 +8,7 @@ import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -23,7 +24,9 @@ import yaml
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 BINARY = os.environ.get("O3_BINARY", str(ROOT / "build/asan/o3"))
 PROXIES = {}  # what the caller's environment said
-LIMIT_S = 60  # of any single wait that is not told otherwise; a sanitizer build on a busy machine is slow
+LIMIT_S = 120  # of any single wait that is not told otherwise; a sanitizer build on a busy machine is slow
+PORTS = range(22000, 32768)  # below those that Linux gives to whoever asks for any
+RESERVED = []
 
 # Probing without its budget: what takes days in a pod takes a minute in a test.
 FAST = {
@@ -74,10 +77,24 @@ def nest(dotted):
     return tree
 
 
+def is_free(port):
+    with socket.socket() as s, contextlib.suppress(OSError):
+        s.bind(("127.0.0.1", port))
+        return True
+    return False
+
+
 def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
+    """For a server that is started later or again: no connection and no other test takes it meanwhile."""
+    while True:
+        port = random.SystemRandom().choice(PORTS)
+        claim = socket.socket(socket.AF_UNIX)  # held until this process ends
+        with contextlib.suppress(OSError):
+            claim.bind(f"\0o3-test-port-{port}")
+            if is_free(port):
+                RESERVED.append(claim)
+                return port
+        claim.close()
 
 
 def run_o3(*args, env=None, cwd=None, timeout=LIMIT_S, stdin=None):
@@ -153,7 +170,7 @@ class Process:
         except subprocess.TimeoutExpired:
             raise AssertionError(f"{self.argv[1:]} still runs after {limit_s} s:\n{self.log[-4000:]}") from None
 
-    def stop(self, limit_s=20):
+    def stop(self, limit_s=LIMIT_S):
         """SIGTERM; returns the exit status."""
         if self.is_running():
             self.send(signal.SIGTERM)
@@ -196,6 +213,19 @@ class Simulator(Process):
         reply = requests.post(self.url + "/api/generate", json=body, timeout=LIMIT_S)
         assert reply.status_code == 200, reply.text
         return reply.json()
+
+
+# The time to first token is the real one. What a server adds to it is so much that a busy machine, which adds some tens of
+# milliseconds, changes it by less than the smallest effect that counts here.
+STEADY_TTFT = "at 0s ttft +400ms"
+STEADY = {"drift.min_effect": 0.25}
+
+
+def replace(start, simulator, *events, flags=()):
+    """The server again, at once and at the same place (its port must be a free_port()), with its model loaded and with other
+    events: a change comes when it may come, on a slow machine, too."""
+    simulator.kill()
+    return start(Simulator, port=simulator.port, events=events, flags=["--preload", Simulator.MODEL.split(":")[0], *flags], load=None)
 
 
 class Sidecar(Process):
@@ -272,10 +302,10 @@ class Sidecar(Process):
         return wait_for(f"{name}{labels} >= {at_least}", lambda: self.metrics().sum(name, **labels) >= at_least, limit_s, 0.2)
 
     def samples(self, model=None):
-        """Lines of the results' logs, oldest first."""
+        """Lines of the results' logs, oldest first. The last one may be there by half while it is written."""
         lines = []
         for path in sorted((self.results / "logs").glob("*.jsonl*")):
-            lines += [json.loads(line) for line in path.read_text().splitlines()]
+            lines += [json.loads(line) for line in path.read_text().splitlines(keepends=True) if line.endswith("\n")]
         return [s for s in lines if "record" not in s and (model is None or s["model"] == model)]
 
     def reload(self):

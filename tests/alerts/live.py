@@ -17,12 +17,12 @@ import yaml
 import harness
 import pki
 from boards.induced import PASSWORD, USER
-from harness import FAST, ROOT, Process
+from harness import FAST, ROOT, STEADY, STEADY_TTFT, Process
 
 ALERTS = ROOT / "alerts"
 SCALE = 60
 UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86400}
-QUICK = {**FAST, "probe.decode_tokens": 8, "probe.suspect_interval": "1s", "probe.prefill_interval": "1h", "drift.baseline_samples": 8,
+QUICK = {**FAST, **STEADY, "probe.decode_tokens": 8, "probe.suspect_interval": "1s", "probe.prefill_interval": "1h", "drift.baseline_samples": 8,
          "drift.confirm_samples": 3, "drift.false_alarms": "1 per 1h"}
 
 
@@ -163,7 +163,7 @@ class Watch:
 
     def get(self, port, path, **parameters):
         try:
-            return requests.get(f"http://127.0.0.1:{port}{path}", params=parameters, timeout=10).json()
+            return requests.get(f"http://127.0.0.1:{port}{path}", params=parameters, timeout=30).json()
         except requests.RequestException:
             for process in self.processes:
                 assert process.is_running(), process.log[-4000:]
@@ -192,7 +192,7 @@ class Watch:
         return [a for a in listed if a["labels"]["alertname"] == name and labels_of(who).items() <= a["labels"].items()
                 and a["status"]["state"] == "suppressed" and a["status"]["inhibitedBy"]]
 
-    def wait(self, who, what, get, limit_s=90):
+    def wait(self, who, what, get, limit_s=180):
         try:
             return harness.wait_for(what, get, limit_s, every_s=0.5)
         except AssertionError as e:
@@ -200,17 +200,17 @@ class Watch:
             log = "" if isinstance(who, dict) else who.log[-3000:]
             raise AssertionError(f"{e}; alerts {self.alerts(who)}, told {told}\n{log}") from None
 
-    def wait_told(self, who, name, receiver, limit_s=90):
+    def wait_told(self, who, name, receiver, limit_s=180):
         """It was pending, where it has to be, fired in Prometheus and reached the receiver by way of Alertmanager."""
         self.wait(who, f"{name} at {receiver}", lambda: receiver in self.told(who, name), limit_s)
         seen = lambda state: self.query("ALERTS", who, "1h", alertname=name, alertstate=state)
         assert seen("firing") and bool(seen("pending")) == (name in self.pending), name
         self.told_of.add(name)
 
-    def wait_suppressed(self, who, name, limit_s=90):
+    def wait_suppressed(self, who, name, limit_s=180):
         self.wait(who, f"{name} inhibited", lambda: self.suppressed(who, name), limit_s)
 
-    def wait_gone(self, who, name, limit_s=90):
+    def wait_gone(self, who, name, limit_s=180):
         self.wait(who, f"the end of {name}", lambda: name not in self.alerts(who), limit_s)
 
     def wait_resolved(self, who, name, limit_s=180):
@@ -233,16 +233,17 @@ class Stage:
         folder.mkdir()
         return self.processes.enter_context(harness.started(factory, folder, *args, **more))
 
-    def ollama(self, events=(), flags=(), context=4096, **more):
+    def ollama(self, events=(STEADY_TTFT,), flags=(), context=4096, port=None, **more):
         """A server with a GPU that keeps its model, loaded by a request."""
-        simulator = self.start(harness.Simulator, events=events, flags=["--gpu", "24GiB", "--keep-alive", "-1", *flags], load=None, **more)
+        simulator = self.start(harness.Simulator, events=events, flags=["--gpu", "24GiB", "--keep-alive", "-1", *flags], load=None,
+                               port=port or harness.free_port(), **more)
         simulator.load(num_ctx=context)
         return simulator
 
     def again(self, simulator, *events, **more):
         """The server restarts at once at the same place, with trouble or without."""
         simulator.kill()
-        return self.ollama(events, port=simulator.port, **more)
+        return self.ollama([STEADY_TTFT, *events], port=simulator.port, **more)
 
     def sidecar(self, simulator, config=None, **labels):
         """Probes each second, and is scraped."""

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Models that become slower, each for another reason: the alert that should tell it, and the cure."""
 
+import contextlib
 import random
 import sqlite3
 
@@ -30,10 +31,9 @@ def slower_decoding(stage):
 
 def later_first_token(stage):
     watch, simulator = stage.watch, stage.ollama()
-    # How busy this machine is moves 40 ms by a third and more, other than the 400 ms to come.
-    sidecar = stage.sidecar(simulator, {"drift.min_effect": 0.6})
+    sidecar = stage.sidecar(simulator)
     stage.wait_baseline(sidecar, "ttft")
-    simulator = stage.again(simulator, "at 0s ttft +400ms")
+    simulator = stage.again(simulator, "at 0s ttft +1500ms")
     watch.wait_told(sidecar, "O3TtftRegressed", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == []
     stage.again(simulator)
@@ -91,7 +91,7 @@ def slower_since_an_upgrade(stage):
     watch.wait_told(sidecar, "O3UpgradeRegressed", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == []
     stage.again(simulator)
-    watch.wait_resolved(sidecar, "O3UpgradeRegressed", 120)
+    watch.wait_resolved(sidecar, "O3UpgradeRegressed")
 
 
 def slower_beside_users(stage):
@@ -101,9 +101,9 @@ def slower_beside_users(stage):
     stage.wait_baseline(sidecar)
     few, many = {"num_ctx": 4096, "num_predict": 8}, {"num_ctx": 4096, "num_predict": 12}
     with users(simulator, 1, 1, **few):
-        sidecar.wait_log("event=baseline_set .*signal=decode_rate stratum=busy", 150)
+        sidecar.wait_log("event=baseline_set .*signal=decode_rate stratum=busy", 180)
     with users(simulator, 6, 1.2, **many):
-        watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets", 150)
+        watch.wait_told(sidecar, "O3SlowerBesideUsers", "tickets")
     assert watch.told(sidecar, "O3DecodeRegressed") == [] and watch.told(sidecar, "O3TtftRegressed") == []
     with users(simulator, 1, 1, **few):
         watch.wait_resolved(sidecar, "O3SlowerBesideUsers")
@@ -121,14 +121,15 @@ def store_samples(db, like, start_s, n, speed_at):
         db.execute(f"INSERT INTO sample ({', '.join(row)}) VALUES ({', '.join('?' * len(row))})", tuple(row.values()))
 
 
-def take_out_samples(db):
-    """One that may stand for others; nothing is left of them and of what was concluded."""
-    db.row_factory = sqlite3.Row
-    like = dict(db.execute("SELECT * FROM sample WHERE flags = 0 AND kind = 0 ORDER BY id DESC").fetchone())
-    for table in ("sample", "event", "state"):
-        db.execute(f"DELETE FROM {table}")
-    del like["id"]
-    return like
+def one_that_stands_for_others(store):
+    """A good sample of the store of a sidecar that runs, or None; whether this machine was throttled meanwhile is no matter."""
+    with contextlib.suppress(sqlite3.OperationalError), contextlib.closing(sqlite3.connect(f"file:{store}?mode=ro", uri=True)) as db:
+        db.row_factory = sqlite3.Row
+        row = db.execute("SELECT * FROM sample WHERE flags & ~128 = 0 AND kind = 0 AND outcome = 0 ORDER BY id DESC").fetchone()
+        if row:
+            like = {**dict(row), "flags": 0, "n_throttled": 0, "n_quota": 0}
+            del like["id"]
+            return like
 
 
 def slower_with_uptime(stage):
@@ -136,14 +137,15 @@ def slower_with_uptime(stage):
     the hours after Ollama was restarted, which are the cure."""
     watch, simulator = stage.watch, stage.ollama()
     first = stage.start(Sidecar, simulator.url, QUICK)
-    first.wait_sum("o3_probes_total", 6, result="ok")
+    like = harness.wait_for("a good sample", lambda: one_that_stands_for_others(first.results / "o3.db"))
     assert first.stop() == 0
     # A change that counts only when it is large is told after it has gone on for a day.
     judging = {"drift.baseline_samples": 30, "drift.confirm_samples": 10, "drift.false_alarms": "1 per 30d", "drift.min_effect": 0.3}
     config = {**judging, "results.path": str(first.results), "probe.interval": f"{STEP_S}s", "probe.enabled": False,
               "web.listen": f"127.0.0.1:{harness.free_port()}"}
     with sqlite3.connect(first.results / "o3.db") as db:
-        like = take_out_samples(db)
+        for table in ("sample", "event", "state"):  # nothing is left of what was concluded
+            db.execute(f"DELETE FROM {table}")
         start_s = DAYS * 86400 + HOURS_SINCE * 3600
         store_samples(db, like, start_s, DAYS * 86400 // STEP_S, lambda days: (1 - SLOWER_PER_DAY) ** days)
     sidecar = stage.sidecar(simulator, config)

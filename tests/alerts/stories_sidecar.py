@@ -46,7 +46,7 @@ def gone_from_discovery(stage):
 def used_up_budget(stage):
     # Once the baseline stands the tokens are spread over the day.
     watch, sidecar = stage.watch, stage.sidecar(stage.ollama(), {"probe.max_tokens_per_day": 200, "drift.baseline_samples": 1000})
-    watch.wait_told(sidecar, "O3ProbeBudgetExhausted", "notes", 150)
+    watch.wait_told(sidecar, "O3ProbeBudgetExhausted", "notes")
     sidecar.write_config({**sidecar.config, "probe.max_tokens_per_day": 0})
     sidecar.reload()
     watch.wait_resolved(sidecar, "O3ProbeBudgetExhausted")
@@ -54,15 +54,15 @@ def used_up_budget(stage):
 
 def load_by_a_probe(stage):
     """A client asks for another batch size, which the sidecar cannot see here: its next probe makes the model be loaded again, once."""
-    watch, simulator = stage.watch, stage.ollama()
+    watch, simulator = stage.watch, stage.ollama(events=())  # short answers: the probe after the client's must not wait for him
     sidecar = stage.sidecar(simulator)
     watch.wait(sidecar, "a scrape", lambda: watch.query("o3_probe_induced_reloads_total", sidecar))
     is_counted = lambda: sidecar.metrics().get("o3_probe_induced_reloads_total", model=MODEL) == 1
     for batch in (64, 96, 128, 160, 192, 224):
-        simulator.load(num_ctx=4096, num_batch=batch)
+        simulator.load(num_ctx=4096, num_batch=batch, num_predict=1)
         # A load while a probe runs is the client's, as the sidecar says rightly: then another one.
         with contextlib.suppress(AssertionError):
-            harness.wait_for("a load by a probe", is_counted, 10)
+            harness.wait_for("a load by a probe", is_counted, 20)
             break
     watch.wait_told(sidecar, "O3InducedReload", "tickets")
     watch.wait_resolved(sidecar, "O3InducedReload")

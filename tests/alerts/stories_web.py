@@ -35,7 +35,7 @@ def ending_certificate(stage):
     """It warns, then Prometheus cannot scrape, which is held back; a broken renewal is told, and a good one ends all of it."""
     watch, folder, now = stage.watch, stage.folder / "web", time.time()
     folder.mkdir()
-    show_certificate(stage, folder, "first", now - 10 * DAY_S, now + 40)
+    show_certificate(stage, folder, "first", now - 10 * DAY_S, now + 3600)
     tls = {"cert_file": "server.pem", "key_file": "server.key"}
     web = write_web(folder, tls_server_config=tls, basic_auth_users={USER: PASSWORD_HASH})
     config = {**QUICK, "web.config_file": str(web), "web.listen": f"127.0.0.1:{harness.free_port()}"}
@@ -47,6 +47,8 @@ def ending_certificate(stage):
     watch.wait_told(sidecar, "O3WebConfigReloadFailed", "tickets")
     (folder / "web.yml").write_text(good)
     watch.wait_resolved(sidecar, "O3WebConfigReloadFailed")
+    # That it ends is seen on the connection that is open, if not before.
+    show_certificate(stage, folder, "short", now - 10 * DAY_S, time.time() + 20)
     watch.wait_resolved(sidecar, "O3CertificateExpires")
     watch.wait_told(sidecar, "O3CertificateExpired", "pager")
     # The connection that Prometheus holds open goes on; a new one does not come about.

@@ -32,7 +32,7 @@ QUICK = {
     "probe.suspect_interval": "1s",
     "ollama.memory_bandwidth": 400,
 }
-DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 20, 20, 4
+DECODE_FALLS_S, GPU_LOST_S, AWAY_S = 45, 45, 4
 CONTEXT = 8192
 GPU = ["--gpu", "24GiB"]
 
@@ -65,15 +65,15 @@ class Prometheus(Process):
 
     def is_ready(self):
         assert self.is_running(), self.log
-        with contextlib.suppress(requests.ConnectionError):
+        with contextlib.suppress(requests.RequestException):
             return requests.get(self.url + "/-/ready", timeout=10).status_code == 200
 
     def get(self, path, **params):
         """The whole answer, also that of a refused query."""
-        return requests.post(f"{self.url}/api/v1/{path}", data=params, timeout=60).json()
+        return requests.post(f"{self.url}/api/v1/{path}", data=params, timeout=harness.LIMIT_S).json()
 
     def series(self, matcher, start, end):
-        return requests.get(f"{self.url}/api/v1/series", params={"match[]": matcher, "start": start, "end": end}, timeout=60).json()
+        return requests.get(f"{self.url}/api/v1/series", params={"match[]": matcher, "start": start, "end": end}, timeout=harness.LIMIT_S).json()
 
 
 @dataclasses.dataclass
@@ -130,7 +130,7 @@ def induced(folder):
         idle = run(Simulator, "sim5", seed=5, load=None)
         guarded = run(Sidecar, "guarded", idle.url, lambda f: {"web.config_file": str(guard(f))})
         first = run(Simulator, "sim1", seed=1, events=[f"at {DECODE_FALLS_S}s decode -40 %"], flags=GPU, load=None)
-        second = run(Simulator, "sim2", seed=2, events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
+        second = run(Simulator, "sim2", seed=2, port=harness.free_port(), events=[f"at {GPU_LOST_S}s gpu lost"], flags=GPU, load=None)
         third = run(Simulator, "sim4", seed=4, flags=GPU, load=None)
         with concurrent.futures.ThreadPoolExecutor(3) as pool:
             list(pool.map(lambda simulator: simulator.load(num_ctx=CONTEXT), (first, second, third)))

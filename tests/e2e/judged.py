@@ -5,12 +5,12 @@ import json
 import sqlite3
 
 import harness
-from harness import FAST
+from harness import FAST, STEADY, STEADY_TTFT, Simulator
 
 JUDGED = {"baseline_set", "drift_suspected", "drift_confirmed", "drift_went_away", "drift_recovered", "drift_acknowledged",
           "incident_opened", "incident_changed", "incident_closed", "release_compared", "epoch_changed"}
 TOKEN = "a-token-of-the-test"
-QUICK = {**FAST, "probe.decode_tokens": 8, "drift.baseline_samples": 20, "drift.confirm_samples": 12, "drift.min_effect": 0.08, "web.token": TOKEN}
+QUICK = {**FAST, **STEADY, "probe.decode_tokens": 8, "drift.baseline_samples": 20, "drift.confirm_samples": 12, "web.token": TOKEN}
 
 
 def stored(results, *names):
@@ -33,3 +33,14 @@ def replayed(results, *more):
 
 def wait_event(sidecar, name, signal="decode_rate", limit_s=200):
     return harness.wait_for(name, lambda: [e for e in stored(sidecar.results, name) if e.get("signal") == signal or not signal], limit_s, 0.2)
+
+
+def steady_server(start):
+    return start(Simulator, port=harness.free_port(), events=[STEADY_TTFT])
+
+
+def slow_down(start, simulator, sidecar):
+    """Once the normal level is known the server is slower; returns the one that is."""
+    for signal in ("decode_rate", "ttft"):
+        wait_event(sidecar, "baseline_set", signal)
+    return harness.replace(start, simulator, STEADY_TTFT, "at 0s decode -40 %")

@@ -7,7 +7,7 @@ import re
 import pytest
 
 import harness
-from harness import FAST, Sidecar, Simulator, run_o3
+from harness import FAST, STEADY, STEADY_TTFT, Sidecar, Simulator, run_o3
 
 TOKEN = "a-token-of-the-test"
 QUICK = {**FAST, "drift.baseline_samples": 30, "drift.confirm_samples": 5, "web.token": TOKEN}
@@ -61,9 +61,15 @@ def test_nobody_there():
 
 def check_history(sidecar):
     """Each line in print has its numbers from the same facts as the JSON."""
-    now = harness.wait_for("the saved states", lambda: saved(sidecar), 60, 0.5)["now"]
+    now = harness.wait_for("the saved states", lambda: saved(sidecar))["now"]
     args = ["history", "--config.file", sidecar.config_path, "--now", now]
-    found, text = json.loads(run_o3(*args, "--json").stdout), run_o3(*args, "--ascii").stdout
+
+    def both():
+        """While the sidecar saved no state between the two commands."""
+        before, text, after = (run_o3(*args, form).stdout for form in ("--json", "--ascii", "--json"))
+        return before == after and (json.loads(before), text)
+
+    found, text = harness.wait_for("both forms of one state", both)
     assert text.splitlines()[0] == "{} to {}".format(*(found[key].split(".")[0] + "Z" for key in ("since", "now")))
     model = next(m for m in found["models"] if m["model"] == MODEL)
     lines = text.splitlines()
@@ -95,13 +101,19 @@ def saved(sidecar):
 
 
 def test_a_changed_level_is_accepted(start):
-    simulator = start(Simulator, events=["at 40s decode -40 %"])
-    sidecar = start(Sidecar, simulator.url, QUICK)
+    simulator = start(Simulator, port=harness.free_port(), events=[STEADY_TTFT])
+    sidecar = start(Sidecar, simulator.url, {**QUICK, **STEADY, "probe.decode_tokens": 8})
+    signals = ("decode_rate", "ttft")
+    for signal in signals:
+        sidecar.wait_metric("o3_baseline_value", model=MODEL, signal=signal)
+    harness.replace(start, simulator, "at 0s decode -40 %", "at 0s ttft +1s")
     open_incident = lambda: [i for i in sidecar.json("/api/v1/incidents")["incidents"] if i["open"]]
-    incident = harness.wait_for("an incident", open_incident, 120, 0.5)[0]
-    sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 120, model=MODEL, signal="ttft")
+    for signal in signals:
+        sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, model=MODEL, signal=signal)
+    incident = harness.wait_for("an incident", open_incident)[0]
     assert incident["text"] and incident["since"] and incident["causes"][0]["cause"]
-    assert incident["members"][0]["model"] == MODEL and incident["members"][0]["to"] < incident["members"][0]["from"]
+    decode = next(m for m in incident["members"] if m["signal"] == "decode_rate")
+    assert decode["model"] == MODEL and decode["to"] < decode["from"]
     page = sidecar.get("/").text
     assert 'id="incident-1"' in page and "What has changed" in page and "decode_rate" in page and "#incident-1" in page
     for words in ("Decode rate", "Prefill rate", "Time to first token", "Load time", "Memory", "Share on the GPU", "Context", "Success"):

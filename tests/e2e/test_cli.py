@@ -104,7 +104,7 @@ preset_categories:
 
 
 def test_healthcheck(start, simulator):
-    sidecar = start(harness.Sidecar, simulator.url, harness.FAST)
+    sidecar = start(harness.Sidecar, simulator.url, {**harness.FAST, "web.listen": f"127.0.0.1:{harness.free_port()}"})
     ask = lambda *more: run_o3("healthcheck", f"--web.listen=127.0.0.1:{sidecar.port}", *more)
     assert ask("--timeout=60s").returncode == 0
     assert json.loads(ask("--timeout", "60s", "--json", "--ready").stdout) == {"healthy": True, "status": 200}

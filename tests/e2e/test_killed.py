@@ -7,18 +7,18 @@ import pytest
 
 import harness
 from harness import Sidecar, Simulator
-from judged import QUICK, replayed, stored, untimed, wait_event
+from judged import QUICK, replayed, slow_down, steady_server, stored, untimed, wait_event
 
 
 @pytest.mark.timeout(900)
 def test_killed_in_the_middle_of_a_suspicion(start, tmp_path):
     """The verdict comes with the same sample as if nothing had happened, and nothing is told twice."""
-    # A young baseline asks for a dozen samples before it suspects. The time to first token is the machine's, too: that
-    # it is busier than it was must not be a change that keeps the incident open.
-    slow = {**QUICK, "drift.confirm_samples": 25, "drift.min_effect": 0.3}
-    simulator = start(Simulator, events=["at 0s ttft +300ms", "at 50s decode -40 % for 120s"])
+    # A young baseline asks for a dozen samples before it suspects.
+    slow = {**QUICK, "drift.confirm_samples": 25}
+    simulator = steady_server(start)
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, slow) as sidecar:
+        simulator = slow_down(start, simulator, sidecar)
         wait_event(sidecar, "drift_suspected")
         sidecar.kill()
         assert not [e for e in stored(sidecar.results, "drift_confirmed") if e["signal"] == "decode_rate"]
@@ -30,6 +30,7 @@ def test_killed_in_the_middle_of_a_suspicion(start, tmp_path):
         assert "judge_state_dropped" not in sidecar.log
     with harness.started(Sidecar, folder, simulator.url, slow, name="third") as sidecar:
         assert re.search(r"samples_judged_again.* samples=[1-9]", sidecar.log), sidecar.log
+        harness.replace(start, simulator, harness.STEADY_TTFT)
         wait_event(sidecar, "incident_closed", None, 300)
         sidecar.kill()
     with harness.started(Sidecar, folder, simulator.url, {**slow, "models.exclude": ["*"]}, name="last") as sidecar:

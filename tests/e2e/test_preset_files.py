@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import harness
-from harness import FAST, Sidecar, Simulator
+from harness import FAST, STEADY, STEADY_TTFT, Sidecar, Simulator
 
 MODEL = Simulator.MODEL
 STEM = "sim-small_latest"
@@ -47,11 +47,11 @@ class Reader(threading.Thread):
 
 
 def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
-    simulator = start(Simulator, events=["at 45s decode -40 %"])
+    simulator = start(Simulator, port=harness.free_port(), events=[STEADY_TTFT])
     published = tmp_path / "shared" / "presets.yaml"
     published.parent.mkdir()
     folder = tmp_path / "shared-as-mounted"
-    sidecar = start(Sidecar, simulator.url, {**FAST, "publish.file": str(published), "publish.folder": str(folder)})
+    sidecar = start(Sidecar, simulator.url, {**FAST, **STEADY, "publish.file": str(published), "publish.folder": str(folder)})
     defaults = sidecar.results / "defaults" / f"{STEM}.yaml"
     reader = Reader(published)
     reader.start()
@@ -61,6 +61,8 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
     assert before["model"] == MODEL and set(before["presets"]) <= {"max_context", "balanced", "fast_response"}
     assert sidecar.metrics().get("o3_drift_detected", model=MODEL, signal="decode_rate") in (0, None)
 
+    sidecar.wait_metric("o3_baseline_value", model=MODEL, signal="ttft")
+    harness.replace(start, simulator, STEADY_TTFT, "at 0s decode -40 %")
     sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, limit_s=200, model=MODEL, signal="decode_rate")
     change = sidecar.metrics().get("o3_drift_change_ratio", model=MODEL, signal="decode_rate")
     assert -0.6 < change < -0.2, change
@@ -73,10 +75,11 @@ def test_drift_is_found_and_the_files_are_rewritten(start, tmp_path):
     reader.is_over.set()
     reader.join()
     assert reader.seen > 0 and reader.broken == []
-    assert [p.name for p in published.parent.iterdir()] == ["presets.yaml"]  # no temporary file is left
-    metrics = sidecar.metrics()
+    # A file is there before its write is over: it is made durable afterwards.
     for target in ("results", "file", "folder"):
-        assert metrics.get("o3_preset_writes_total", target=target, result="written") >= 2
+        sidecar.wait_metric("o3_preset_writes_total", lambda v: v and v >= 2, target=target, result="written")
+    harness.wait_for("no temporary file", lambda: [p.name for p in published.parent.iterdir()] == ["presets.yaml"])
+    metrics = sidecar.metrics()
     assert "drift_confirmed" in sidecar.log and "preset_written" in sidecar.log
     assert "drift_confirmed" in json.dumps(sidecar.json("/api/v1/events"))
     summary = json.loads((sidecar.results / "summaries" / f"{STEM}.json").read_text())
@@ -134,14 +137,14 @@ def test_preset_folder_cannot_be_written(start, simulator, tmp_path, kind):
     assert (there / "presets.yaml").read_text() == old  # whole and old
     assert {p.name for p in there.iterdir()} - {"presets"} == {"presets.yaml"} | ({"filler"} if kind == "full" else set())
     # The rest goes on: probing, the results folder, the pages.
-    assert presets(sidecar.results / "defaults" / f"{STEM}.yaml")["model"] == MODEL
+    assert harness.wait_for("the presets", lambda: presets(sidecar.results / "defaults" / f"{STEM}.yaml"))["model"] == MODEL
     probes = sidecar.metrics().sum("o3_probes_total", result="ok")
     sidecar.wait_sum("o3_probes_total", probes + 2, result="ok")
     if kind == "full":
         (there / "filler").unlink()
         harness.wait_for("the file after space came", lambda: presets(there / "presets.yaml")["model"] == MODEL, 180)
         harness.wait_for("the folder after space came", lambda: presets(there / "presets" / f"{STEM}.yaml"), 180)
-        assert sidecar.metrics().get("o3_preset_writes_total", target="file", result="written") >= 1
+        sidecar.wait_metric("o3_preset_writes_total", lambda v: v and v >= 1, target="file", result="written")
     assert sidecar.stop() == 0
 
 
@@ -212,7 +215,8 @@ def test_what_a_killed_writer_left_behind_a_link_is_removed(start, ollama, knowi
         os.utime(path, (1e9, 1e9))
     start(Sidecar, ollama.url, knowing({**QUICK, "publish.file": str(link)}))
     harness.wait_for("the file", lambda: presets(real), 120)
-    assert link.is_symlink() and sorted(p.name for p in real.parent.iterdir()) == ["presets.yaml", "tmp"]
+    harness.wait_for("what is left", lambda: sorted(p.name for p in real.parent.iterdir()) == ["presets.yaml", "tmp"])
+    assert link.is_symlink()
 
 
 def test_results_folder_cannot_be_written(start, simulator, tmp_path):

@@ -71,7 +71,7 @@ def test_reference_parser_accepts_openmetrics_and_agrees_with_text(full):
         still = {key for key in om if before[key] == after[key]}
         return len(still) > 0.8 * len(om) and all(om[key] == before[key] for key in still) and (len(still), len(om))
 
-    still, all_of_them = harness.wait_for("both formats saying the same", compared, 30)
+    still, all_of_them = harness.wait_for("both formats saying the same", compared)
     print(f"measured: {still} of {all_of_them} series compared between both formats")
 
 

@@ -82,7 +82,7 @@ def test_reload_in_a_folder_that_never_rests(start):
     thread.start()
     try:
         sidecar.write_config({**sidecar.config, "probe.interval": "4h"})
-        harness.wait_for("the new interval", lambda: interval_in_force(sidecar) == "4h", 20)
+        harness.wait_for("the new interval", lambda: interval_in_force(sidecar) == "4h")
     finally:
         is_over.set()
         thread.join()
@@ -122,14 +122,14 @@ def test_closed_standard_descriptors(tmp_path):
         def ready():
             try:
                 return requests.get(f"http://127.0.0.1:{port}/-/ready", timeout=5).status_code == 200
-            except requests.ConnectionError:
+            except requests.RequestException:
                 return False
 
         harness.wait_for("the sidecar", ready)
         assert [os.readlink(f"/proc/{process.pid}/fd/{fd}") for fd in range(3)] == ["/dev/null"] * 3
     finally:
         process.terminate()
-    assert process.wait(20) == 0
+    assert process.wait(harness.LIMIT_S) == 0
     assert sqlite3.connect(tmp_path / "r" / "o3.db").execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
@@ -149,7 +149,7 @@ def test_probe_ends_when_nobody_reads(simulator):
     try:
         assert probe.stdout.readline()
         probe.stdout.close()
-        assert probe.wait(30) == 75
+        assert probe.wait(harness.LIMIT_S) == 75
     finally:
         probe.kill()
         probe.wait()
@@ -202,7 +202,7 @@ def test_an_escaped_nul_ends_no_name(start):
     sidecar = start(Sidecar, NOBODY)
     for path, status in {"/-/healthy%00x": 404, "/config%00": 404, "/api/v1/preset?model=a&name=balanced%00": 400, "/%2Fmetrics": 404, "/%6detrics?%zz%": 200}.items():
         assert requests.get(sidecar.url + "/-/healthy").status_code == 200
-        with harness.socket.create_connection(("127.0.0.1", sidecar.port), 20) as s:
+        with harness.socket.create_connection(("127.0.0.1", sidecar.port), harness.LIMIT_S) as s:
             s.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
             head = s.recv(64)
         assert head.startswith(b"HTTP/1.1 %d " % status), (path, head)

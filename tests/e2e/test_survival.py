@@ -9,13 +9,18 @@ import pytest
 
 import harness
 from harness import Sidecar, Simulator, run_o3
-from judged import QUICK, TOKEN, replayed, stored, untimed, wait_event
+from judged import QUICK, TOKEN, replayed, slow_down, steady_server, stored, untimed, wait_event
 
 MODEL = Simulator.MODEL
 
 
 def incidents(sidecar):
     return sidecar.json("/api/v1/incidents")["incidents"]
+
+
+def is_fit(sample):
+    """Whether it tells of the decode rate."""
+    return sample["kind"] == "decode" and sample["success"] and not {"warmup", "tainted", "incomplete", "implausible"} & set(sample["flags"])
 
 
 def spoil(results, how):
@@ -34,9 +39,10 @@ def spoil(results, how):
 
 @pytest.mark.parametrize("how", ["another version", "damaged", "older series"])
 def test_states_that_do_not_fit(start, tmp_path, how):
-    simulator = start(Simulator, events=["at 40s decode -40 %"])
+    simulator = steady_server(start)
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
+        slow_down(start, simulator, sidecar)
         wait_event(sidecar, "incident_opened", None)
         wait_event(sidecar, "drift_confirmed")
         before = [i for i in incidents(sidecar) if i["open"]]
@@ -66,14 +72,16 @@ def test_states_that_do_not_fit(start, tmp_path, how):
 
 
 def test_the_log_tells_the_keys_of_its_time(start, tmp_path):
-    simulator = start(Simulator, events=["at 40s decode -40 %"])
+    simulator = steady_server(start)
     sidecar = start(Sidecar, simulator.url, {**QUICK, "drift.false_alarms": "1 per 3d", "drift.confirm_samples": 400})
+    slow_down(start, simulator, sidecar)
     wait_event(sidecar, "drift_suspected")
-    sidecar.write_config({**sidecar.config, "drift.confirm_samples": 8, "drift.min_effect": 0.06})
+    sidecar.write_config({**sidecar.config, "drift.confirm_samples": 8, "drift.min_effect": 0.2})
     sidecar.reload()
     sidecar.wait_log("config_reloaded")
     assert sidecar.metrics().get("o3_loop_lag_seconds_sum") < 300  # the write at once is no late turn since the boot
     sidecar.wait_sum("o3_probes_total", sidecar.metrics().sum("o3_probes_total") + 20)
+    harness.wait_for("enough for a longer baseline", lambda: len([s for s in sidecar.samples() if is_fit(s)]) > 60, 300, 0.5)
     assert sidecar.stop() == 0
     live = untimed(stored(sidecar.results))
     assert untimed(replayed(sidecar.results)) == live
@@ -103,9 +111,10 @@ def test_the_log_tells_the_keys_of_its_time(start, tmp_path):
 
 
 def test_an_acknowledgement_that_no_sample_carries_yet(start, tmp_path):
-    simulator = start(Simulator, events=["at 40s decode -40 %"])
+    simulator = steady_server(start)
     folder = tmp_path / "sidecar"
     with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
+        slow_down(start, simulator, sidecar)
         wait_event(sidecar, "incident_opened", None)
         sidecar.kill()
         with sqlite3.connect(sidecar.results / "o3.db") as db:  # as it is kept while a probe runs

@@ -10,6 +10,8 @@ import ssl
 import subprocess
 import threading
 
+import harness
+
 NAMESPACE, NAME = "llm", "o3-ai-configs"
 PATH = f"/api/v1/namespaces/{NAMESPACE}/configmaps/{NAME}"
 
@@ -53,7 +55,7 @@ class ApiServer:
         self.before_patch = []  # each is called once, before a patch is looked at
         self.object = None
         self.restore()
-        self.host, self.port, self.server = host, port, None
+        self.host, self.port, self.server = host, port or harness.free_port(), None  # it may go away and come back
         self.start()
 
     @property
@@ -167,7 +169,6 @@ class ApiServer:
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.crt, self.key)
         self.server = Server((self.host, self.port), Handler)
-        self.port = self.server.server_address[1]
         threading.Thread(target=self.server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
 
     def stop(self):
