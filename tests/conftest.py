@@ -50,7 +50,7 @@ def learned(tmp_path_factory):
     all tests, which publish it from the moment they start."""
     folder = tmp_path_factory.mktemp("learned")
     with harness.started(harness.Simulator, folder) as simulator, harness.started(harness.Sidecar, folder, simulator.url, harness.QUICK) as sidecar:
-        sidecar.wait_log("preset_written", 120)
+        sidecar.wait_log("preset_written", 300)
         assert sidecar.stop() == 0
         return sidecar.results
 

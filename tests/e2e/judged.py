@@ -31,7 +31,7 @@ def replayed(results, *more):
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def wait_event(sidecar, name, signal="decode_rate", limit_s=200):
+def wait_event(sidecar, name, signal="decode_rate", limit_s=300):
     return harness.wait_for(name, lambda: [e for e in stored(sidecar.results, name) if e.get("signal") == signal or not signal], limit_s, 0.2)
 
 

@@ -10,7 +10,7 @@ import harness
 from harness import FAST, STEADY, STEADY_TTFT, Sidecar, Simulator, run_o3
 
 TOKEN = "a-token-of-the-test"
-QUICK = {**FAST, "drift.baseline_samples": 30, "drift.confirm_samples": 5, "web.token": TOKEN}
+QUICK = {**FAST, "drift.baseline_samples": 15, "drift.confirm_samples": 5, "web.token": TOKEN}
 MODEL = Simulator.MODEL
 
 
@@ -100,16 +100,17 @@ def saved(sidecar):
     return found if states.get("decode_rate") and states.get("ttft") else None
 
 
+@pytest.mark.timeout(900)
 def test_a_changed_level_is_accepted(start):
     simulator = start(Simulator, port=harness.free_port(), events=[STEADY_TTFT])
     sidecar = start(Sidecar, simulator.url, {**QUICK, **STEADY, "probe.decode_tokens": 8})
     signals = ("decode_rate", "ttft")
     for signal in signals:
-        sidecar.wait_metric("o3_baseline_value", model=MODEL, signal=signal)
+        sidecar.wait_metric("o3_baseline_value", limit_s=300, model=MODEL, signal=signal)
     harness.replace(start, simulator, "at 0s decode -40 %", "at 0s ttft +1s")
     open_incident = lambda: [i for i in sidecar.json("/api/v1/incidents")["incidents"] if i["open"]]
     for signal in signals:
-        sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, model=MODEL, signal=signal)
+        sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 300, model=MODEL, signal=signal)
     incident = harness.wait_for("an incident", open_incident)[0]
     assert incident["text"] and incident["since"] and incident["causes"][0]["cause"]
     decode = next(m for m in incident["members"] if m["signal"] == "decode_rate")

@@ -68,14 +68,15 @@ def test_a_hostile_name_is_text(start, hostile):
     assert "default-src 'none'" in page.text and page.text.count("<h2") == page.text.count("</h2>") == 1
 
 
+@pytest.mark.timeout(900)
 def test_what_a_new_setting_changed_is_said(start):
     simulator = start(Simulator)
     sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 10, "drift.confirm_samples": 5})
     series = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {}).get("decode_rate", {})
-    harness.wait_for("a baseline", lambda: series().get("state") == "stable", every_s=0.5)
+    harness.wait_for("a baseline", lambda: series().get("state") == "stable", 300, 0.5)
     assert "release" not in series() and "<p>Since " not in sidecar.get("/").text
     simulator.load(num_ctx=16384)
-    release = harness.wait_for("the comparison", lambda: series().get("release"), every_s=0.5)
+    release = harness.wait_for("the comparison", lambda: series().get("release"), 300, 0.5)
     assert release["reason"] == "num_ctx" and release["reasons"].startswith(f"num_ctx {release['from']} to 16384")
     assert release["in_force"] and not release["worse"] and f"with {release['reasons']}" in release["text"]
     assert f"<p>Since {release['reasons']} (<time>" in sidecar.get("/").text
@@ -85,17 +86,18 @@ def headline(sidecar):
     return sidecar.get("/").text.partition('<div class="verdict')[2].partition("</div>")[0]
 
 
+@pytest.mark.timeout(900)
 def test_a_release_that_cost_speed_is_the_headline(start):
     """Ollama restarts as another version, slower by a quarter: that is worse since a release, and no drift."""
     simulator = start(Simulator, port=harness.free_port(), events=[STEADY_TTFT])
     sidecar = start(Sidecar, simulator.url, {**FAST, "drift.baseline_samples": 10, "drift.confirm_samples": 5, "drift.min_effect": 0.15,
                                              "probe.decode_tokens": 8})
     series = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {}).get("decode_rate", {})
-    harness.wait_for("a baseline", lambda: series().get("state") == "stable", every_s=0.5)
+    harness.wait_for("a baseline", lambda: series().get("state") == "stable", 300, 0.5)
     assert "No change detected" in headline(sidecar)
     simulator = harness.replace(start, simulator, STEADY_TTFT, "at 0s decode -25 %", flags=["--version", "0.33.0"])
     sidecar.wait_metric("o3_ollama_info", lambda v: v == 1, version="0.33.0")
-    release = harness.wait_for("the comparison", lambda: series().get("release"), every_s=0.5)
+    release = harness.wait_for("the comparison", lambda: series().get("release"), 300, 0.5)
     assert release["worse"] and release["in_force"] and release["reason"] == "server_version"
     said = headline(sidecar)
     assert "1 model is worse since a release" in said and "and unchanged from then on" in said and "Ollama 0.33.0" in said
@@ -104,7 +106,7 @@ def test_a_release_that_cost_speed_is_the_headline(start):
     assert -0.3 < metrics.get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate", reason="server_version") < -0.2
     assert metrics.get("o3_incidents_open") == 0 and metrics.sum("o3_drift_events_total") == 0
     simulator.load(num_ctx=16384)  # a setting of the users' own: the release that runs is the same
-    harness.wait_for("the next comparison", lambda: series().get("release", {}).get("reason") == "num_ctx", every_s=0.5)
+    harness.wait_for("the next comparison", lambda: series().get("release", {}).get("reason") == "num_ctx", 300, 0.5)
     upgrade = next(r for r in series()["releases"] if r["reason"] == "server_version")
     assert upgrade["worse"] and upgrade["in_force"]  # the headline tells of the context, which has changed, first
     assert -0.3 < sidecar.metrics().get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate", reason="server_version") < -0.2

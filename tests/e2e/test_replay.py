@@ -138,7 +138,7 @@ def replayed(sidecar, *more):
 
 
 def wait_event(sidecar, name, signal="decode_rate"):
-    return harness.wait_for(name, lambda: [e for e in live_events(sidecar) if e["event"] == name and e.get("signal") == signal], 200, 0.5)
+    return harness.wait_for(name, lambda: [e for e in live_events(sidecar) if e["event"] == name and e.get("signal") == signal], 300, 0.5)
 
 
 @pytest.mark.timeout(900)

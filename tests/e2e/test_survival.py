@@ -13,6 +13,8 @@ from judged import QUICK, TOKEN, replayed, slow_down, steady_server, stored, unt
 
 MODEL = Simulator.MODEL
 
+pytestmark = pytest.mark.timeout(900)
+
 
 def incidents(sidecar):
     return sidecar.json("/api/v1/incidents")["incidents"]
