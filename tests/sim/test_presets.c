@@ -192,10 +192,8 @@ static void prefill_alone_has_no_previous(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(previous_after_a_recovery_of_two),
-        cmocka_unit_test(previous_while_one_of_two_stays),
-        cmocka_unit_test(previous_outlives_a_restart),
-        cmocka_unit_test(previous_after_an_acknowledgement),
+        cmocka_unit_test(previous_after_a_recovery_of_two), cmocka_unit_test(previous_while_one_of_two_stays),
+        cmocka_unit_test(previous_outlives_a_restart),      cmocka_unit_test(previous_after_an_acknowledgement),
         cmocka_unit_test(prefill_alone_has_no_previous),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
