@@ -35,9 +35,10 @@ def states(place):
 
 
 def learn(place, sidecar, model=MODEL):
-    """Waits for a whole baseline; its level."""
+    """Waits for a whole baseline and its preset, which may wait for the end of a suspicion; the level."""
     wait_written(place)
     sidecar.wait_metric("o3_baseline_samples", lambda v: v and v >= 8, model=model, signal="decode_rate")
+    sidecar.wait_metric("o3_preset_context_tokens", lambda v: v, 120, model=model, preset="balanced")
     return sidecar.metrics().get("o3_baseline_value", model=model, signal="decode_rate")
 
 
