@@ -719,7 +719,8 @@ static void raw_send(int fd, const char *text) {
     assert_int_equal(send(fd, text, strlen(text), MSG_NOSIGNAL), (ssize_t)strlen(text));
 }
 
-/* What came within ms, or within as many turns as fit into them; *closed tells whether the server ended the connection. */
+/* What came within ms, or within as many turns as fit into them; *closed tells whether the server ended the connection.
+ */
 static void raw_read(struct world *w, int fd, int ms, struct o3_buf *out, bool *closed) {
     *closed = false;
     o3_buf_clear(out);
