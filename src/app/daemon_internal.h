@@ -3,6 +3,7 @@
 #define O3_APP_DAEMON_INTERNAL_H
 /* What the files of the daemon share. All of it lives on the loop thread, except the inside of a running job. */
 #include "app/auth.h"
+#include "app/backlog.h"
 #include "app/daemon.h"
 #include "app/web_source.h"
 #include "io/host_proc.h"
@@ -35,14 +36,6 @@ struct stem {
 struct state_list {
     struct o3_store_state *v; /* one of a key: the newest */
     size_t n, cap, bytes;
-};
-struct event_list {
-    struct waiting_event {
-        int64_t wall_ms;
-        const char *name; /* static: of the table */
-        char *model, *json;
-    } *v;
-    size_t n, cap;
 };
 
 struct o3_daemon {
@@ -84,7 +77,9 @@ struct o3_daemon {
     struct o3_sample pending[O3_DAEMON_SAMPLES_MAX];
     size_t n_pending;
     struct state_list states;
-    struct event_list events;
+    struct o3_event_list events;
+    struct o3_backlog backlog; /* of the job thread, as the store */
+    bool has_backlog, is_loss_told;
     int64_t flush_at_ns, flush_by_ns; /* by: then also while a probe streams */
     int64_t store_at_ns;              /* prune it, or try again to open it */
 

@@ -201,7 +201,7 @@ static int recall_samples(struct recall *c, struct o3_err *e) {
 
 /* What is small and matters most comes first: the sidecar keeps a bounded amount. */
 static int restore_states(struct o3_daemon *d, struct o3_err *e) {
-    static const char *const PREFIXES[] = {"acknowledged/", "wanted/", "strike/", "sizes/", "judge/"};
+    static const char *const PREFIXES[] = {"told/", "acknowledged/", "wanted/", "strike/", "sizes/", "judge/"};
     int r = o3_store_each(d->store, "preset/", restore_preset, d, e);
     for (size_t i = 0; r == 0 && i < sizeof PREFIXES / sizeof *PREFIXES; i++)
         r = o3_store_each(d->store, PREFIXES[i], restore_one, d, e);

@@ -26,6 +26,7 @@ static const struct part {
 } PARTS[] = {
     {"acknowledged/", "", 4096},
     {"preset/", "", 49152},
+    {"told/", "", 4096},
     {"strike/", "", 2048},
     {"budget", "", 256},
     {"judge/model/", "", 65536},

@@ -14,7 +14,6 @@
 #define LOG_BATCH_MAX (1u << 20)
 #define STATES_MAX 8192
 #define STATES_BYTES_MAX (64u << 20)
-#define EVENTS_MAX 1024
 
 /* ---- what waits ---- */
 
@@ -48,18 +47,10 @@ static void free_states(struct state_list *l) {
     *l = (struct state_list){.n = 0};
 }
 
-static void free_events(struct event_list *l) {
-    for (size_t i = 0; i < l->n; i++) {
-        free(l->v[i].model);
-        free(l->v[i].json);
-    }
-    free(l->v);
-    *l = (struct event_list){.n = 0};
-}
-
 void o3_daemon_free_waiting(struct o3_daemon *d) {
     free_states(&d->states);
-    free_events(&d->events);
+    o3_event_list_free(&d->events);
+    o3_backlog_clear(&d->backlog);
 }
 
 /* ---- the write ---- */
@@ -72,44 +63,34 @@ struct flush {
     char log_folder[1100];
     struct o3_buf log; /* a batch of their lines */
     struct state_list states;
-    struct event_list events;
+    struct o3_event_list events;
     struct o3_store *store; /* NULL: none could be opened yet */
     struct o3_err store_err, file_err;
+    bool has_backlog; /* afterwards */
+    int64_t n_lost;
 };
 
-static int write_store(const struct flush *j, struct o3_err *e) {
-    struct o3_store_event *events = calloc(j->events.n + 1, sizeof *events);
+/* The lines for the logs go with their samples. */
+static int write_store(struct flush *j, struct o3_backlog *b, struct o3_err *e) {
     struct o3_store_state *states = calloc(j->states.n + 1, sizeof *states);
-    if (!events || !states) {
-        free(events);
-        free(states);
-        return o3_err_set(e, O3_E_NOMEM, "no memory to write to the store");
-    }
+    o3_backlog_add(b, j->v, j->n, &j->events);
+    if (!states) return o3_err_set(e, O3_E_NOMEM, "no memory to write to the store");
     if (j->states.n) memcpy(states, j->states.v, j->states.n * sizeof *states);
     char logs[] = LOGS_STATE;
     states[j->states.n] = (struct o3_store_state){.key = logs, .value = j->log.p, .n = j->log.len};
-    for (size_t i = 0; i < j->events.n; i++)
-        events[i] = (struct o3_store_event){.wall_ms = j->events.v[i].wall_ms,
-                                            .name = j->events.v[i].name,
-                                            .model = j->events.v[i].model,
-                                            .json = j->events.v[i].json};
-    struct o3_store_batch b = {.samples = j->v,
-                               .states = states,
-                               .events = events,
-                               .n_samples = j->n,
-                               .n_states = j->states.n + (j->n > 0),
-                               .n_events = j->events.n,
-                               .wall_ms = j->wall_ms};
-    int r = o3_store_write(j->store, &b, e);
-    free(events);
+    int r = o3_backlog_write(b, j->store, states, j->states.n + (j->n > 0), j->wall_ms, e);
     free(states);
     return r;
 }
 
 static void run_flush(void *job) {
     struct flush *j = job;
-    if (j->store && write_store(j, &j->store_err) == 0) j->store_err.code = 0;
+    struct o3_backlog *b = &j->daemon->backlog;
+    if (j->store && write_store(j, b, &j->store_err) == 0) j->store_err.code = 0;
     if (o3_sample_log_append(j->log_folder, j->log.p, j->log.len, &j->file_err) == 0) j->file_err.code = 0;
+    j->has_backlog = b->n || b->events.n;
+    j->n_lost = b->n_lost;
+    b->n_lost = 0;
 }
 
 void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e) {
@@ -120,7 +101,7 @@ void o3_daemon_store_broken(struct o3_daemon *d, const struct o3_err *e) {
 
 static void free_flush(struct flush *j) {
     free_states(&j->states);
-    free_events(&j->events);
+    o3_event_list_free(&j->events);
     o3_buf_done(&j->log);
     free(j);
 }
@@ -155,20 +136,34 @@ static void keep_states(struct o3_daemon *d, struct flush *j) {
     for (size_t i = 0; i < j->states.n; i++)
         (void)put_state(d, &j->states.v[i], false);
     j->states.n = 0;
-    if (d->states.n && d->flush_at_ns == INT64_MAX) flush_later(d);
+}
+
+/* The next sample tells the log its configuration again. */
+static void forget_told(struct o3_daemon *d) {
+    for (int i = 0; i < d->n_stems; i++)
+        d->stems[i].n_configs_told = -1;
 }
 
 static void done_flush(void *job) {
     struct flush *j = job;
     struct o3_daemon *d = j->daemon;
-    if (j->file_err.code)
+    d->has_backlog = j->has_backlog;
+    if (j->n_lost && !d->is_loss_told) { /* once: this event waits, too */
+        d->is_loss_told = true;
+        O3_DAEMON_EVENT(d, O3_EV_LIMIT_REACHED, O3_F_STR("what", "what waits for a store that cannot be used"));
+    }
+    if (!j->has_backlog) d->is_loss_told = false;
+    if (j->file_err.code) {
+        forget_told(d);
         O3_DAEMON_EVENT(d, O3_EV_FILE_FAILED, O3_F_STR("file", "logs"), O3_F_STR("error", j->file_err.text));
+    }
     if (j->store_err.code) {
         keep_states(d, j);
         o3_daemon_store_broken(d, &j->store_err);
     } else if (j->store) {
         o3_metric_set(d->metrics, O3_M_STORE_UP, O3_NO_LABELS, 1);
     }
+    if ((d->has_backlog || d->states.n) && d->flush_at_ns == INT64_MAX) flush_later(d);
     free_flush(j);
 }
 
@@ -192,6 +187,7 @@ static struct flush *new_flush(struct o3_daemon *d) {
     memcpy(j->v, d->pending, d->n_pending * sizeof *d->pending);
     log_folder(d, j->log_folder, sizeof j->log_folder);
     o3_buf_init(&j->log, LOG_BATCH_MAX);
+    o3_sample_log_begin(&j->log, j->log_folder);
     for (size_t i = 0; i < j->n; i++)
         log_sample(d, &j->v[i], &j->log);
     j->states = d->states;
@@ -201,19 +197,20 @@ static struct flush *new_flush(struct o3_daemon *d) {
 
 void o3_daemon_flush(struct o3_daemon *d) {
     d->flush_at_ns = INT64_MAX;
-    if (!d->n_pending && !d->states.n && !d->events.n) return;
+    if (!d->n_pending && !d->states.n && !d->events.n && !d->has_backlog) return;
     struct flush *j = new_flush(d);
     if (j && !j->log.err && o3_loop_submit(d->loop, run_flush, done_flush, j) == 0) {
         d->n_pending = 0;
         d->states = (struct state_list){.n = 0};
-        d->events = (struct event_list){.n = 0};
+        d->events = (struct o3_event_list){.n = 0};
         return;
     }
     if (j) {
         j->states = (struct state_list){.n = 0};
-        j->events = (struct event_list){.n = 0};
+        j->events = (struct o3_event_list){.n = 0};
         free_flush(j);
     }
+    forget_told(d);
     flush_later(d); /* they stay, and it is tried again */
 }
 
@@ -241,14 +238,6 @@ void o3_daemon_save_state(void *ctx, const char *key, const char *value, size_t 
     flush_soon(d);
 }
 
-static bool add_event(struct event_list *l, struct waiting_event *take) {
-    struct waiting_event *v = l->n < EVENTS_MAX ? grow(l->v, l->n, &l->cap, sizeof *v) : NULL;
-    if (!v) return false;
-    l->v = v;
-    l->v[l->n++] = *take;
-    return true;
-}
-
 /* State changes are kept for /api/v1/events; what is said for each probe is in the samples. */
 void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_id ev, const struct o3_field *f,
                            size_t n) {
@@ -259,10 +248,10 @@ void o3_daemon_store_event(struct o3_daemon *d, int64_t wall_ms, enum o3_event_i
         if (!strcmp(f[i].name, "model") && f[i].type == O3_FIELD_STR) model = f[i].s;
     struct o3_buf json;
     o3_buf_init(&json, 16 * 1024);
-    struct waiting_event x = {.wall_ms = wall_ms, .name = row->name, .model = strdup(model)};
+    struct o3_waiting_event x = {.wall_ms = wall_ms, .name = row->name, .model = strdup(model)};
     if (o3_event_encode_json(wall_ms, ev, f, n, &json) == 0) x.json = o3_buf_take(&json);
     o3_buf_done(&json);
-    if (!x.model || !x.json || !add_event(&d->events, &x)) {
+    if (!x.model || !x.json || !o3_event_list_add(&d->events, &x, O3_BACKLOG_EVENTS_MAX)) {
         free(x.model);
         free(x.json);
     }

@@ -24,6 +24,11 @@ struct block {
     struct line record, sample;
 };
 
+void o3_sample_log_begin(struct o3_buf *batch, const char *folder) {
+    o3_buf_add_quoted(batch, folder); /* one line, whatever it holds */
+    o3_buf_adds(batch, "\n");
+}
+
 void o3_sample_log_add(struct o3_buf *batch, const char *stem, bool is_told, const struct o3_config *c,
                        const char *run_id, const struct o3_sample *v) {
     o3_buf_addf(batch, "%c%s\n", is_told ? TOLD : NEWS, stem);
@@ -65,33 +70,71 @@ static int append(const struct block *b, struct o3_err *e) {
 }
 
 int o3_sample_log_append(const char *folder, const char *batch, size_t n, struct o3_err *e) {
-    if (!n) return 0;
-    int r = o3_file_make_dirs(folder, e);
+    struct line head;
     struct block b;
-    for (const char *p = batch; r == 0 && take_block(folder, &p, batch + n, &b);)
+    const char *p = batch, *end = n ? batch + n : batch;
+    if (!n || !take_line(&p, end, &head) || p == end) return 0;
+    int r = o3_file_make_dirs(folder, e);
+    while (r == 0 && take_block(folder, &p, end, &b))
         r = append(&b, e);
     return r;
 }
 
-static bool ends_with(const char *path, const struct line *l) {
+/* ---- after a kill ---- */
+
+static bool is_of(const struct line *head, const char *folder) {
+    O3_AUTO_BUF own;
+    o3_buf_init(&own, head->n + 1);
+    o3_buf_add_quoted(&own, folder);
+    return !own.err && own.len == head->n - 1 && !memcmp(o3_buf_str(&own), head->p, own.len);
+}
+
+static bool time_of(const char *line, size_t n, int64_t *ret_wall_ms) {
+    struct o3_sample v;
+    struct o3_err e;
+    if (o3_sample_decode_json(line, n, &v, &e) < 0) return false;
+    *ret_wall_ms = v.wall_ms;
+    return true;
+}
+
+/* Of the last whole line that is a sample; INT64_MIN: there is none. */
+static int64_t last_time(const char *text, size_t n) {
+    int64_t wall_ms;
+    while (n) {
+        const char *newline = memrchr(text, '\n', n),
+                   *before = newline ? memrchr(text, '\n', (size_t)(newline - text)) : NULL;
+        if (!newline) break;
+        const char *line = before ? before + 1 : text;
+        if (time_of(line, (size_t)(newline - line), &wall_ms)) return wall_ms;
+        n = (size_t)(line - text);
+    }
+    return INT64_MIN;
+}
+
+static bool has_it_or_later(const char *path, const struct line *l) {
     O3_AUTO_BUF tail;
+    int64_t wall_ms;
     o3_buf_init(&tail, TAIL_BYTES);
-    return o3_file_read_tail(path, TAIL_BYTES, &tail, NULL) == 0 && memmem(o3_buf_str(&tail), tail.len, l->p, l->n);
+    if (o3_file_read_tail(path, TAIL_BYTES, &tail, NULL) < 0) return false;
+    return memmem(o3_buf_str(&tail), tail.len, l->p, l->n) ||
+           (time_of(l->p, l->n - 1, &wall_ms) && last_time(o3_buf_str(&tail), tail.len) > wall_ms);
 }
 
 /* The file may have become the first rotated one with this very batch. */
 static bool is_there(const struct block *b) {
     char rotated[PATH_MAX + 2];
     snprintf(rotated, sizeof rotated, "%s.1", b->path);
-    return ends_with(b->path, &b->sample) || ends_with(rotated, &b->sample);
+    return has_it_or_later(b->path, &b->sample) || has_it_or_later(rotated, &b->sample);
 }
 
 int o3_sample_log_complete(const char *folder, const char *batch, size_t n, int64_t *ret_n_missing, struct o3_err *e) {
-    *ret_n_missing = 0;
-    if (!n) return 0;
-    int r = o3_file_make_dirs(folder, e);
+    struct line head;
     struct block b;
-    for (const char *p = batch; r == 0 && take_block(folder, &p, batch + n, &b);) {
+    const char *p = batch, *end = n ? batch + n : batch;
+    *ret_n_missing = 0;
+    if (!n || !take_line(&p, end, &head) || !is_of(&head, folder)) return 0;
+    int r = o3_file_make_dirs(folder, e);
+    while (r == 0 && take_block(folder, &p, end, &b)) {
         if (is_there(&b)) continue;
         r = append(&b, e);
         *ret_n_missing += r == 0;

@@ -47,6 +47,12 @@ static int code_of(int sqlite_code) {
     }
 }
 
+bool o3_store_is_refused(const struct o3_err *e) {
+    int sys = e->sys & 0xff;
+    return e->code == O3_E_STORE &&
+           (sys == SQLITE_CONSTRAINT || sys == SQLITE_MISMATCH || sys == SQLITE_TOOBIG || sys == SQLITE_RANGE);
+}
+
 int o3_store_fail(struct o3_store *s, const char *what, struct o3_err *e) {
     int sys = sqlite3_extended_errcode(s->db);
     int r = o3_err_set(e, code_of(sys), "cannot %s the store: %.150s", what, sqlite3_errmsg(s->db));

@@ -34,6 +34,8 @@ struct o3_store_batch {
     int64_t wall_ms; /* of the states */
 };
 O3_MUST_CHECK int o3_store_write(struct o3_store *s, const struct o3_store_batch *b, struct o3_err *e);
+/* Of an error of a write: what was written is refused itself, and would be every time. */
+bool o3_store_is_refused(const struct o3_err *e);
 /* The newest `max` with wall_ms >= since_ms, newest last; model "" = all. *ret is malloc'ed; NULL when there is none.
  */
 O3_MUST_CHECK int o3_store_samples(struct o3_store *s, const char *model, int64_t since_ms, size_t max,

@@ -129,7 +129,7 @@ static struct kept_incident *creeping_incident(const struct o3_judge *j, const s
 /* It got clearly larger at that time: what it was before is the past that explains it. */
 static void note_growth(struct kept_incident *k, int64_t wall_ms) {
     k->i.grown_ms = wall_ms;
-    k->before = (struct o3_circumstances){.n_samples = 0};
+    k->n_before = 0;
     k->has_evidence = k->is_growing = true;
 }
 

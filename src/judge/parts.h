@@ -88,14 +88,22 @@ struct model {
     size_t n_trail;
 };
 
+/* How it was around a model of an incident before the change; kept, because the trail forgets it. */
+struct kept_before {
+    char model[O3_MODEL_NAME_SIZE];
+    struct o3_circumstances around;
+};
+
 struct kept_incident {
     struct o3_incident i;
-    struct o3_circumstances before; /* the change; kept, because the trail forgets them */
-    bool is_unsaved;                /* changed by this sample */
-    bool is_seen_unsaved;           /* when its models were measured last */
-    bool is_growing;                /* this sample showed a further step */
-    bool has_evidence;              /* this sample brought a member, or a reason to think again */
-    bool is_touched;                /* the same, and it is news: it is told at the end */
+    struct kept_before
+        before[O3_INCIDENT_MEMBERS_MAX]; /* of each model: any of them may be the one with most members */
+    int n_before;
+    bool is_unsaved;      /* changed by this sample */
+    bool is_seen_unsaved; /* when its models were measured last */
+    bool is_growing;      /* this sample showed a further step */
+    bool has_evidence;    /* this sample brought a member, or a reason to think again */
+    bool is_touched;      /* the same, and it is news: it is told at the end */
     enum o3_incident_change change;
     bool is_relived;  /* opened while nothing was told */
     bool is_by_words; /* made of what events told: signals, but no strata */

@@ -12,7 +12,7 @@
 
 #define VERSION 1
 #define MODEL_VERSION 3
-#define INCIDENT_VERSION 3 /* 1 and 2 are read, too: without is_unproven, without grown_ms */
+#define INCIDENT_VERSION 4 /* 1 to 3 are read, too: without is_unproven, grown_ms, the names of before */
 #define STATE_BYTES_MAX (256 * 1024)
 #define TRAIL_BYTES_USUAL (60 * 1024)
 #define ANY INT64_MIN, INT64_MAX
@@ -356,6 +356,26 @@ static void circumstances(struct codec *c, struct o3_circumstances *x) {
     O3_CODEC(c, x->line.n, 0, O3_CIRCUMSTANCES_MAX);
 }
 
+/* One, and it was not said of which model: of several there is no telling, and it is taken from the trail again. */
+static void older_before(struct codec *c, struct kept_incident *k) {
+    const struct o3_incident *i = &k->i;
+    const char *model = i->member[0].verdict.model;
+    bool is_its = true;
+    circumstances(c, &k->before[0].around);
+    for (int n = 1; n < i->n_members; n++)
+        is_its &= !strcmp(i->member[n].verdict.model, model);
+    o3_str_copy(k->before[0].model, sizeof k->before[0].model, model);
+    k->n_before = is_its && k->before[0].around.n_samples > 0;
+}
+
+static void all_before(struct codec *c, struct kept_incident *k) {
+    O3_CODEC(c, k->n_before, 0, O3_INCIDENT_MEMBERS_MAX);
+    for (int n = 0; n < k->n_before && !c->r.is_bad; n++) {
+        o3_codec_text(c, k->before[n].model, sizeof k->before[n].model);
+        circumstances(c, &k->before[n].around);
+    }
+}
+
 static void incident(struct codec *c, struct kept_incident *k) {
     struct o3_incident *i = &k->i;
     int64_t version = head(c, "o3judge_incident", VERSION, INCIDENT_VERSION);
@@ -375,7 +395,10 @@ static void incident(struct codec *c, struct kept_incident *k) {
         o3_codec_text(c, i->cause[n].evidence, sizeof i->cause[n].evidence);
     }
     o3_codec_text(c, i->text, sizeof i->text);
-    circumstances(c, &k->before);
+    if (version > 3)
+        all_before(c, k);
+    else
+        older_before(c, k);
     if (version > 2) o3_codec_int(c, &i->grown_ms, ANY);
     o3_codec_name(c, "end");
 }

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "judge/evidence.h"
 #include "judge/parts.h"
+#include "o3/text.h"
 
 /* What happened since the sample before goes to the next one that stays. */
 static void merge_into(struct o3_sample *next, const struct o3_sample *gone) {
@@ -133,26 +134,66 @@ static size_t first_since(const struct model *m, size_t from, int64_t wall_ms) {
 }
 
 /* What lies in the interval of the change time belongs to neither side, but the change time itself is since. Of one
- * that grew, the two sides are those of the growth. */
-static void split(const struct model *m, const struct o3_incident *i, struct o3_circumstances *before,
-                  struct o3_circumstances *since) {
-    size_t n = m ? m->n_trail : 0, from = 0, to;
-    size_t end = first_since(m, 0, i->grown_ms ? i->grown_ms : i->since_lo_ms);
+ * that grew, the two sides are those of the growth. m: NULL is fine. */
+static void take_before(const struct model *m, const struct o3_incident *i, struct o3_circumstances *ret) {
+    size_t from = 0, end = first_since(m, 0, i->grown_ms ? i->grown_ms : i->since_lo_ms);
     if (i->grown_ms) from = first_since(m, 0, i->since_hi_ms);
     if (from >= end) from = 0;
-    to = first_since(m, end, i->grown_ms ? i->grown_ms : i->since_ms);
-    o3_circumstances_of(n ? m->trail + from : NULL, end - from, before);
-    o3_circumstances_of(n ? m->trail + to : NULL, n - to, since);
-    if (to < n) take_then(m, i->grown_ms ? i->grown_ms : i->since_hi_ms, to, since);
-    since->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
+    o3_circumstances_of(m && m->n_trail ? m->trail + from : NULL, end - from, ret);
+}
+
+static void take_since(const struct model *m, const struct o3_incident *i, struct o3_circumstances *ret) {
+    size_t n = m ? m->n_trail : 0;
+    size_t end = first_since(m, 0, i->grown_ms ? i->grown_ms : i->since_lo_ms);
+    size_t to = first_since(m, end, i->grown_ms ? i->grown_ms : i->since_ms);
+    o3_circumstances_of(n ? m->trail + to : NULL, n - to, ret);
+    if (to < n) take_then(m, i->grown_ms ? i->grown_ms : i->since_hi_ms, to, ret);
+    ret->day_log_change = o3_day_log_change(n ? m->trail : NULL, n);
+}
+
+static const struct o3_circumstances *kept_before(const struct kept_incident *k, const char *model) {
+    for (int n = 0; n < k->n_before; n++)
+        if (!strcmp(k->before[n].model, model)) return &k->before[n].around;
+    return NULL;
+}
+
+/* As it is kept, where more samples tell of that than of what the trail still has. */
+static void find_before(const struct o3_judge *j, const struct kept_incident *k, const char *model,
+                        struct o3_circumstances *ret) {
+    const struct o3_circumstances *kept = kept_before(k, model);
+    take_before(o3_judge_find(j, model), &k->i, ret);
+    if (kept && kept->n_samples > ret->n_samples) *ret = *kept;
+}
+
+static void keep_before(struct kept_incident *k, const char *model, const struct o3_circumstances *around) {
+    int n = 0;
+    while (n < k->n_before && strcmp(k->before[n].model, model) != 0)
+        n++;
+    if (n == O3_INCIDENT_MEMBERS_MAX || !around->n_samples) return;
+    if (n == k->n_before) k->n_before++;
+    o3_str_copy(k->before[n].model, sizeof k->before[n].model, model);
+    k->before[n].around = *around;
 }
 
 bool o3_judge_creeps(const struct o3_judge *j, const struct kept_incident *k) {
     struct o3_circumstances before, since;
+    const char *name = main_model(&k->i);
     for (int n = 0; n < k->i.n_members; n++)
         if (k->i.member[n].verdict.report.is_slow && !k->i.member[n].is_over) return true;
-    split(o3_judge_find(j, main_model(&k->i)), &k->i, &before, &since);
-    return o3_evidence_creeps(before.n_samples >= k->before.n_samples ? &before : &k->before, &since);
+    find_before(j, k, name, &before);
+    take_since(o3_judge_find(j, name), &k->i, &since);
+    return o3_evidence_creeps(&before, &since);
+}
+
+/* Any of its models may be the main one later, when its trail has forgotten what was before. */
+static void keep_all_before(const struct o3_judge *j, struct kept_incident *k) {
+    for (int n = 0; n < k->i.n_members; n++) {
+        const char *model = k->i.member[n].verdict.model;
+        struct o3_circumstances before;
+        if (n > 0 && !strcmp(model, k->i.member[n - 1].verdict.model)) continue;
+        find_before(j, k, model, &before);
+        keep_before(k, model, &before);
+    }
 }
 
 static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cause_found out[O3_CAUSES_MAX]) {
@@ -160,10 +201,11 @@ static int rank(const struct o3_judge *j, struct kept_incident *k, struct o3_cau
     struct o3_circumstances before, since;
     const char *name = main_model(&k->i);
     size_t n = members_of(&k->i, name, member);
+    keep_all_before(j, k);
     if (!n) return 0;
-    split(o3_judge_find(j, name), &k->i, &before, &since);
-    if (before.n_samples >= k->before.n_samples) k->before = before;
-    return o3_cause_rank(member, n, &k->before, &since, out);
+    find_before(j, k, name, &before);
+    take_since(o3_judge_find(j, name), &k->i, &since);
+    return o3_cause_rank(member, n, &before, &since, out);
 }
 
 /* Something of it is back at its old level, or its newest values are nearer to that than to what was told: what is seen

@@ -141,7 +141,7 @@ struct model {
     struct o3_preset_doc wanted, writing;
     bool has_published, is_write_wanted, is_writing;
     char write_reason[320];
-    enum o3_drift_event held; /* a verdict that is published when no suspicion stands any more; NONE */
+    bool is_held; /* a verdict that is published when no suspicion stands any more */
     char held_reason[320];
     uint32_t acknowledged; /* bits of signals for the next sample: a person accepted their level */
     bool is_ack_saved;
@@ -232,7 +232,6 @@ struct o3_sidecar {
 
     struct o3_judge *judge;
     struct o3_now judged_at; /* while a sample is judged */
-    int n_changed_told;      /* meanwhile: speeds of its model whose change the presets tell of already */
     bool has_resumed;        /* what was saved of incidents was taken up */
     bool is_show_due;        /* the judge may say something else than the metrics do */
 
@@ -369,8 +368,9 @@ const char *o3_sc_acknowledged_model(const char *key);               /* NULL: it
 void o3_sc_restore_acknowledged(struct model *m, const char *value);
 
 /* publish.c */
-void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,
-                        struct o3_now now);
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now);
+/* The levels of these signals (bits) are no longer a change: a person accepted them, or another setting began. */
+void o3_sc_untell(struct o3_sidecar *s, const struct model *m, uint32_t signals);
 void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason); /* at the end of this turn */
 void o3_sc_publish_turn(struct o3_sidecar *s, struct o3_now now);
 int64_t o3_sc_publish_deadline(const struct o3_sidecar *s);

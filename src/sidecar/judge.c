@@ -161,6 +161,5 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
     }
     if (!m->epoch) return;
     s->judged_at = now;
-    s->n_changed_told = o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED);
     o3_judge_add(s->judge, sample); /* also one whose model left meanwhile: a replay knows no better */
 }

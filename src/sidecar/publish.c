@@ -12,6 +12,7 @@
 #define RETRY_MAX_NS (600LL * O3_NS_PER_S)
 #define DOC_BYTES_MAX (64u * 1024)
 #define TUNE_OFF 0
+#define TOLD (UINT32_C(1) << O3_SIGNAL_DECODE_RATE | UINT32_C(1) << O3_SIGNAL_TTFT) /* signals with a figure in it */
 
 static const char *const USE_CASES[O3_PRESET_COUNT] = {"Long-form reasoning, extensive tool traces",
                                                        "Everyday chat and coding", "Short questions, quick answers"};
@@ -106,19 +107,66 @@ static bool is_same_setting(const struct o3_preset_doc *d, const struct model *m
            d->presets[0].batch == batch;
 }
 
-void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, enum o3_drift_event ev, const char *reason,
-                        struct o3_now now) {
+/* ---- what was before ---- */
+
+/* Of which signals the newest document tells a changed level, and whether its `previous` is that of a change which is
+ * going away. Kept beside the document, or after a restart the second return of one change would look like the first.
+ */
+struct told {
+    uint32_t signals;
+    bool is_returning;
+};
+
+static void told_key(const struct model *m, char out[O3_MODEL_NAME_SIZE + 8]) {
+    snprintf(out, O3_MODEL_NAME_SIZE + 8, "told/%s", m->ps.name);
+}
+
+static struct told told_of(const struct o3_sidecar *s, const struct model *m) {
+    char key[O3_MODEL_NAME_SIZE + 8];
+    unsigned signals = 0, is_returning = 0;
+    told_key(m, key);
+    const char *value = o3_sc_find_restored(s, key);
+    if (!value || sscanf(value, "%u %u", &signals, &is_returning) != 2) return (struct told){0};
+    return (struct told){.signals = signals, .is_returning = is_returning != 0};
+}
+
+static void keep_told(struct o3_sidecar *s, const struct model *m, struct told now) {
+    struct told was = told_of(s, m);
+    if (was.signals == now.signals && was.is_returning == now.is_returning) return;
+    char key[O3_MODEL_NAME_SIZE + 8], value[32];
+    told_key(m, key);
+    int n = snprintf(value, sizeof value, "%u %u", (unsigned)now.signals, (unsigned)now.is_returning);
+    o3_sc_keep_state(s, key, value, (size_t)n);
+}
+
+void o3_sc_untell(struct o3_sidecar *s, const struct model *m, uint32_t signals) {
+    struct told t = told_of(s, m);
+    t.signals &= ~signals;
+    keep_told(s, m, t);
+}
+
+/* `previous` is what was true before the incident, also when a second signal confirms it then or later; and when it
+ * goes away, what was true in it, also when a second signal returns later. */
+static const struct o3_performance *previous_of(struct told *t, uint32_t changed, const struct o3_preset *last) {
+    bool is_more = (changed & ~t->signals) != 0, is_less = !is_more && changed != t->signals;
+    bool is_first = is_more ? !t->signals || t->is_returning : is_less && !t->is_returning;
+    if (is_more || is_less) t->is_returning = is_less;
+    t->signals = changed;
+    return is_first ? &last->performance : &last->previous;
+}
+
+void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now) {
     if (s->config->tune_mode == TUNE_OFF) return;
     const struct o3_preset_doc *last = newest_doc(m);
-    /* `previous` is what was true before the incident, also when a second signal confirms it then or later. */
     const struct o3_performance *previous = NULL;
     enum o3_batch_source source;
+    uint32_t changed = o3_judge_signals_in_state(s->judge, m->ps.name, O3_STRATUM_IDLE, O3_DRIFT_CONFIRMED) & TOLD;
+    struct told t = {.signals = changed};
     if (last && is_same_setting(last, m, o3_sc_effective_batch(s, m, &source))) {
-        bool is_first_of_incident = ev != O3_DRIFT_EV_CONFIRMED || s->n_changed_told == 0;
-        previous = is_first_of_incident && ev != O3_DRIFT_EV_BASELINE ? &last->presets[0].performance
-                                                                      : &last->presets[0].previous;
+        t = told_of(s, m);
+        previous = previous_of(&t, changed, &last->presets[0]);
     }
-    if (ev == O3_DRIFT_EV_CONFIRMED) s->n_changed_told++; /* the next one of the same sample is not the first */
+    keep_told(s, m, t);
     struct o3_preset_doc doc;
     build(s, m, previous, now.wall_ms, &doc);
     if (last && o3_preset_doc_equal(last, &doc)) {

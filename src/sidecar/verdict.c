@@ -196,6 +196,10 @@ static void tell(struct o3_sidecar *s, const struct o3_judge_event *e) {
     o3_sc_event(s, e->id, e->f, e->n);
 }
 
+static bool is_unsure(const struct o3_sidecar *s, const struct model *m) {
+    return o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
+}
+
 /* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
 static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct o3_verdict *v, const char *text) {
     enum o3_drift_event ev = v->report.event;
@@ -204,11 +208,10 @@ static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct 
         snprintf(m->held_reason, sizeof m->held_reason, "%s baseline established", o3_signal_name(v->signal));
     else if (ev != O3_DRIFT_EV_WENT_AWAY)
         o3_str_copy(m->held_reason, sizeof m->held_reason, text);
-    if (ev != O3_DRIFT_EV_WENT_AWAY) m->held = ev;
-    bool is_unsure = o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
-    if (m->held == O3_DRIFT_EV_NONE || is_unsure) return;
-    o3_sc_want_presets(s, m, m->held, m->held_reason, s->judged_at);
-    m->held = O3_DRIFT_EV_NONE;
+    m->is_held |= ev != O3_DRIFT_EV_WENT_AWAY;
+    if (!m->is_held || is_unsure(s, m)) return;
+    o3_sc_want_presets(s, m, m->held_reason, s->judged_at);
+    m->is_held = false;
 }
 
 static void on_verdict(void *ctx, const struct o3_verdict *v) {
@@ -246,13 +249,18 @@ static void on_epoch(void *ctx, const char *model, const char *reason) {
     struct o3_sidecar *s = ctx;
     struct model *m = o3_sc_find_model(s, model);
     struct o3_judge_event e;
-    if (m) o3_sc_drop_series(s, m);
+    if (m) {
+        o3_sc_drop_series(s, m);
+        o3_sc_untell(s, m, UINT32_MAX);
+    }
     o3_epoch_event(model, reason, &e);
     tell(s, &e);
 }
 
 static void on_acknowledged(void *ctx, const char *model, enum o3_signal signal, double level) {
+    const struct model *m = o3_sc_find_model(ctx, model);
     struct o3_judge_event e;
+    if (m) o3_sc_untell(ctx, m, UINT32_C(1) << signal);
     o3_acknowledged_event(model, signal, level, &e);
     tell(ctx, &e);
 }

@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the sidecar knows survives kill -9, wherever it comes."""
 
+import json
 import re
+import sqlite3
 
 import pytest
 
@@ -61,3 +63,68 @@ def test_killed_between_the_store_and_the_log(start, tmp_path):
     with harness.started(Sidecar, folder, simulator.url, still, name="last") as sidecar:
         assert log.read_text() == whole and "sample_log_completed" not in sidecar.log
         assert sidecar.stop() == 0
+
+
+def log_lines(log):
+    return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
+
+
+def test_a_store_that_is_locked_for_a_while_misses_nothing(start):
+    simulator = steady_server(start)
+    sidecar = start(Sidecar, simulator.url, QUICK)
+    for signal in ("decode_rate", "ttft"):
+        wait_event(sidecar, "baseline_set", signal)
+    shell = sqlite3.connect(sidecar.results / "o3.db", isolation_level=None)
+    shell.execute("BEGIN EXCLUSIVE")
+    slow_down(start, simulator, sidecar)
+    sidecar.wait_log("incident_opened", 200)
+    assert sidecar.metrics().get("o3_store_up") == 0
+    shell.close()
+    wait_event(sidecar, "incident_opened", None)
+    sidecar.wait_metric("o3_store_up", lambda v: v == 1)
+    assert sidecar.stop() == 0
+    with sqlite3.connect(sidecar.results / "o3.db") as db:
+        times = [row[0] for row in db.execute("SELECT wall_ms FROM sample ORDER BY id")]
+    assert times == [s["wall_ms"] for s in sidecar.samples()] == sorted(times)
+    told = re.findall(r"event=(drift_\w+|incident_\w+) ", sidecar.log)
+    assert [e["event"] for e in stored(sidecar.results, *set(told))] == told
+
+
+def test_a_log_that_could_not_be_written_tells_its_keys_again(start):
+    """What is behind the gap is not read with the keys of before it."""
+    simulator = start(Simulator)
+    sidecar = start(Sidecar, simulator.url, QUICK)
+    log = harness.wait_for("a log", lambda: next(iter((sidecar.results / "logs").glob("*.jsonl")), None))
+    kept = log.with_name("kept")
+    log.rename(kept)
+    log.symlink_to("/dev/full")
+    sidecar.write_config({**sidecar.config, "drift.min_effect": 0.3})
+    sidecar.reload()
+    sidecar.wait_log("file_failed.*file=logs")
+    n = len(kept.read_text().splitlines())
+    log.unlink()
+    kept.rename(log)
+    harness.wait_for("a sample behind the gap", lambda: len(log_lines(log)) > n + 1)
+    behind = log_lines(log)[n:]
+    assert behind[0].get("record") == "config" and behind[0]["keys"]["drift.min_effect"] == "0.3", behind[0]
+    assert all("record" not in line for line in behind[1:])
+
+
+def test_a_log_that_went_on_without_the_store_is_left_alone(start, tmp_path):
+    simulator = start(Simulator)
+    folder = tmp_path / "sidecar"
+    with harness.started(Sidecar, folder, simulator.url, QUICK) as sidecar:
+        log = harness.wait_for("a log", lambda: next(iter((sidecar.results / "logs").glob("*.jsonl")), None))
+        assert sidecar.stop() == 0
+    n = len(log.read_text().splitlines())
+    elsewhere = {**QUICK, "store.path": str(tmp_path / "another.db")}
+    with harness.started(Sidecar, folder, simulator.url, elsewhere, name="elsewhere") as sidecar:
+        harness.wait_for("more in the log", lambda: len(log.read_text().splitlines()) > n + 3)
+        assert sidecar.stop() == 0
+    # So long ago that the last batch of the first store is out of sight.
+    lines = log.read_text().splitlines(keepends=True)
+    log.write_text("".join(lines[n + 1:]))
+    whole = log.read_text()
+    with harness.started(Sidecar, folder, simulator.url, {**QUICK, "models.exclude": ["*"]}, name="again") as sidecar:
+        assert sidecar.stop() == 0 and "sample_log_completed" not in sidecar.log
+    assert log.read_text() == whole

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* One fault is one incident, with the cause that it began with: while it ends, when it gets worse in a further step,
- * and when a signal is back for a moment only. */
+ * when a signal is back for a moment only, and when it is one of several models. */
+#include <stdio.h>
 #include "judge_rig.h"
 
 struct told {
@@ -24,8 +25,9 @@ static void on_incident(void *ctx, const struct o3_incident *i, enum o3_incident
 }
 
 struct source {
+    const char *model, *digest; /* NULL: those of any sample */
     struct o3_rand rand;
-    int64_t n, n_loads;
+    int64_t n, n_loads, num_ctx, ttft_every; /* 0: with every sample */
     double tps, ttft_s, throttled;
 };
 
@@ -45,11 +47,15 @@ static void feed(struct o3_judge *j, struct source *w, int n) {
         s.size_bytes = s.vram_bytes = 3 * GIB;
         s.decode_tps = w->tps * judge_noise(&w->rand, 0.02);
         s.ttft_ns = (int64_t)(w->ttft_s * judge_noise(&w->rand, 0.02) * 1e9);
+        if (w->ttft_every && w->n % w->ttft_every) s.ttft_ns = -1;
         s.around.weight_bytes = 2 * GIB;
         s.around.bandwidth_bytes_per_s = 1e12;
         s.around.n_loads = w->n_loads;
         s.around.n_throttled = (int64_t)w->throttled;
         s.around.n_quota = 0;
+        if (w->model) o3_str_copy(s.model, sizeof s.model, w->model);
+        if (w->digest) o3_str_copy(s.digest, sizeof s.digest, w->digest);
+        if (w->num_ctx) s.num_ctx = w->num_ctx;
         w->n_loads = 0;
         o3_judge_add(j, &s);
     }
@@ -187,6 +193,191 @@ static void after_a_long_return_it_is_another(void **state) {
     }
 }
 
+/* ---- two models ---- */
+
+/* The GPU is lost at CHANGED, and the list goes on claiming it. The model that is measured more often, and was there
+ * before the other one, tells its decode rate first, the other one two signals then, and the first one its time to
+ * first token last: it leads the incident, then the other does, then it does again. */
+enum { OTHER_FROM = 150, CHANGED = 300, TWO_LIFE = CHANGED + 100 };
+#define OTHER "gemma3:12b"
+#define ITS_STATE "judge/incident/01"
+
+struct two {
+    struct told told; /* on_incident() takes it */
+    struct judge_states states;
+    struct source often, other;
+    bool has_other;
+    struct o3_buf log;
+    char leads[16]; /* 'o' and 'x' (the other): of whom most members were, without repetition */
+};
+
+static void note_lead(struct two *t, const struct o3_incident *i) {
+    int n_often = 0;
+    size_t len = strlen(t->leads);
+    for (int n = 0; n < i->n_members; n++)
+        n_often += !strcmp(i->member[n].verdict.model, MODEL);
+    char lead = 2 * n_often >= i->n_members ? 'o' : 'x';
+    if ((len == 0 || t->leads[len - 1] != lead) && len + 1 < sizeof t->leads) t->leads[len] = lead;
+}
+
+static void on_incident_of_two(void *ctx, const struct o3_incident *i, enum o3_incident_change change) {
+    struct two *t = ctx;
+    on_incident(&t->told, i, change);
+    judge_log_incident(&t->log, i, change);
+    note_lead(t, i);
+}
+
+static void on_save(void *ctx, const char *key, const char *value, size_t n) {
+    judge_states_save(&((struct two *)ctx)->states, key, value, n);
+}
+
+static bool on_take(void *ctx, const char *key, struct o3_buf *ret) {
+    return judge_states_take(&((const struct two *)ctx)->states, key, ret);
+}
+
+static struct two *two_new(uint64_t seed) {
+    struct two *t = calloc(1, sizeof *t);
+    assert_non_null(t);
+    o3_buf_init(&t->log, 1024 * 1024);
+    t->often = source(seed);
+    t->often.ttft_every = 3;
+    t->other = source(seed + 1000);
+    t->other.model = OTHER;
+    t->other.digest = "bbbb";
+    t->other.num_ctx = 8192;
+    t->has_other = true;
+    return t;
+}
+
+static void two_free(struct two *t) {
+    judge_states_free(&t->states);
+    o3_buf_done(&t->log);
+    free(t);
+}
+
+static struct o3_judge *judge_of_two(struct two *t) {
+    return judge_with(judge_params(), (struct o3_judge_ops){
+                                          .ctx = t, .incident = on_incident_of_two, .save = on_save, .take = on_take});
+}
+
+static void feed_two(struct o3_judge *j, struct two *t, int at) {
+    if (at == CHANGED) t->often.tps /= 6, t->often.ttft_s *= 2, t->other.tps /= 6, t->other.ttft_s *= 2;
+    t->often.n = t->other.n = at;
+    feed(j, &t->often, 1);
+    if (t->has_other && at >= OTHER_FROM && at % 2) feed(j, &t->other, 1);
+}
+
+static struct o3_judge *restart(struct o3_judge *j, struct two *t) {
+    o3_judge_save(j);
+    o3_judge_free(j);
+    j = judge_of_two(t);
+    o3_judge_expect(j, MODEL);
+    o3_judge_expect(j, OTHER);
+    return j;
+}
+
+/* Runs from..to - 1. */
+static void run_two(struct o3_judge *j, struct two *t, int from, int to) {
+    for (int at = from; at < to; at++)
+        feed_two(j, t, at);
+}
+
+/* The surroundings of each model are compared with its own, whichever has the most members. */
+static void the_surroundings_of_one_model_are_not_those_of_another(void **state) {
+    (void)state;
+    for (uint64_t seed = 40; seed < 48; seed++) {
+        struct two *t = two_new(seed);
+        struct o3_judge *j = judge_of_two(t);
+        run_two(j, t, 0, TWO_LIFE);
+        assert_string_equal(t->leads, "oxo");
+        assert_int_equal(t->told.n_opened, 1);
+        assert_int_equal(t->told.incident.n_members, 4);
+        assert_int_equal(t->told.causes, 1U << O3_CAUSE_CPU_FALLBACK);
+        o3_judge_free(j);
+        two_free(t);
+    }
+}
+
+static const char *its_state(const struct two *t) {
+    for (size_t i = 0; i < t->states.n; i++)
+        if (!strcmp(t->states.v[i].key, ITS_STATE)) return t->states.v[i].value;
+    return NULL;
+}
+
+static void a_restart_keeps_the_surroundings_of_each_model(void **state) {
+    (void)state;
+    struct two *whole = two_new(40);
+    struct o3_judge *j = judge_of_two(whole);
+    run_two(j, whole, 0, TWO_LIFE);
+    o3_judge_save(j);
+    o3_judge_free(j);
+    for (int at = CHANGED - 1; at < TWO_LIFE; at++) {
+        struct two *t = two_new(40);
+        j = judge_of_two(t);
+        run_two(j, t, 0, at);
+        j = restart(j, t);
+        run_two(j, t, at, TWO_LIFE);
+        o3_judge_save(j);
+        o3_judge_free(j);
+        assert_string_equal(o3_buf_str(&t->log), o3_buf_str(&whole->log));
+        assert_string_equal(its_state(t), its_state(whole));
+        two_free(t);
+    }
+    two_free(whole);
+}
+
+static char *last_of(char *text, const char *what) {
+    char *last = NULL;
+    for (char *p = text; (p = strstr(p, what)); p++)
+        last = p;
+    return last;
+}
+
+/* As version 3 wrote it: the surroundings before of one model alone, and not of which. */
+static void make_older(struct two *t, bool has_other) {
+    static const char WORD[] = "o3judge_incident 4";
+    char *text = strdup(its_state(t)), of_first[40];
+    snprintf(of_first, sizeof of_first, " %d %zu:" MODEL, has_other ? 2 : 1, strlen(MODEL));
+    char *version = strstr(text, WORD), *first = last_of(text, of_first);
+    assert_non_null(version);
+    assert_non_null(first);
+    version[sizeof WORD - 2] = '3';
+    if (has_other) {
+        char *second = last_of(text, " 10:" OTHER), *end = strrchr(text, ' ');
+        assert_true(second > first && end > second);
+        do
+            end--;
+        while (*end != ' '); /* " 0 end" stays */
+        memmove(second, end, strlen(end) + 1);
+    }
+    memmove(first, first + strlen(of_first), strlen(first + strlen(of_first)) + 1);
+    judge_states_save(&t->states, ITS_STATE, text, strlen(text));
+    free(text);
+}
+
+/* Of one model it is that one's; whose it is of two cannot be told, and it is taken from the samples again. */
+static void an_older_state_is_taken_up(void **state) {
+    (void)state;
+    for (int has_other = 0; has_other < 2; has_other++)
+        for (int at = CHANGED + 20; at < TWO_LIFE; at += 15) {
+            struct two *t = two_new(40);
+            struct o3_judge *j = judge_of_two(t);
+            t->has_other = has_other;
+            run_two(j, t, 0, at);
+            o3_judge_save(j);
+            o3_judge_free(j);
+            make_older(t, has_other);
+            j = judge_of_two(t);
+            const struct o3_incident *list[2];
+            assert_int_equal(o3_judge_incidents(j, list, 2), 1);
+            run_two(j, t, at, TWO_LIFE);
+            assert_int_equal(t->told.n_opened, 1);
+            assert_int_equal(t->told.causes, 1U << O3_CAUSE_CPU_FALLBACK);
+            o3_judge_free(j);
+            two_free(t);
+        }
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_end_of_a_change_is_no_evidence_of_its_cause),
@@ -195,6 +386,9 @@ int main(void) {
         cmocka_unit_test(another_change_is_another_incident),
         cmocka_unit_test(a_short_return_ends_no_incident),
         cmocka_unit_test(after_a_long_return_it_is_another),
+        cmocka_unit_test(the_surroundings_of_one_model_are_not_those_of_another),
+        cmocka_unit_test(a_restart_keeps_the_surroundings_of_each_model),
+        cmocka_unit_test(an_older_state_is_taken_up),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

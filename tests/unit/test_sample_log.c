@@ -38,16 +38,30 @@ static void expect(const char *name, const char *want) {
     assert_string_equal(o3_buf_str(&b), want);
 }
 
-static void append(const char *batch) {
-    struct o3_err e;
-    assert_int_equal(o3_sample_log_append(dir, batch, strlen(batch), &e), 0);
+static void begin(const char *folder, const char *blocks, struct o3_buf *ret) {
+    o3_buf_init(ret, 1 << 20);
+    o3_sample_log_begin(ret, folder);
+    o3_buf_adds(ret, blocks);
 }
 
-static int64_t complete(const char *batch) {
+static void append(const char *blocks) {
+    struct o3_err e;
+    O3_AUTO_BUF batch;
+    begin(dir, blocks, &batch);
+    assert_int_equal(o3_sample_log_append(dir, batch.p, batch.len, &e), 0);
+}
+
+static int64_t complete_of(const char *folder, const char *blocks) {
     struct o3_err e;
     int64_t n = -1;
-    assert_int_equal(o3_sample_log_complete(dir, batch, strlen(batch), &n, &e), 0);
+    O3_AUTO_BUF batch;
+    begin(folder, blocks, &batch);
+    assert_int_equal(o3_sample_log_complete(dir, batch.p, batch.len, &n, &e), 0);
     return n;
+}
+
+static int64_t complete(const char *blocks) {
+    return complete_of(dir, blocks);
 }
 
 #define TWO "+a\nrecord 1\nsample 1\n=a\nrecord 1\nsample 2\n"
@@ -118,6 +132,47 @@ static void a_long_log_is_looked_into_at_its_end(void **state) {
     assert_int_equal(complete(TWO), 1);
 }
 
+/* A line as the program writes it. */
+static const char *timed(int64_t wall_ms, struct o3_buf *ret) {
+    struct o3_sample v = {.wall_ms = wall_ms, .model = "m", .num_ctx = -1};
+    o3_buf_init(ret, 1 << 16);
+    o3_sample_encode_json(&v, "run", ret);
+    return o3_buf_str(ret);
+}
+
+static void a_log_that_went_on_is_left_alone(void **state) {
+    (void)state;
+    O3_AUTO_BUF early, late, text;
+    timed(1000, &early);
+    timed(2000, &late);
+    o3_buf_init(&text, 1 << 16);
+    o3_buf_addf(&text, "+a\nrecord 1\n%s\n", o3_buf_str(&late));
+    append(o3_buf_str(&text));
+    o3_buf_clear(&text);
+    o3_buf_addf(&text, "=a\nrecord 1\n%s\n", o3_buf_str(&early)); /* not there, and long past */
+    assert_int_equal(complete(o3_buf_str(&text)), 0);
+    /* A record and half a line behind it hide no time. */
+    struct o3_err e;
+    char path[128];
+    assert_int_equal(o3_file_append_rotated(in("a.jsonl", path), "record 2\n{\"v\":1,", 16, 1 << 20, 1, &e), 0);
+    assert_int_equal(complete(o3_buf_str(&text)), 0);
+    /* What comes later than all of it is missing. */
+    O3_AUTO_BUF last;
+    timed(3000, &last);
+    o3_buf_clear(&text);
+    o3_buf_addf(&text, "=a\nrecord 1\n%s\n", o3_buf_str(&last));
+    assert_int_equal(complete(o3_buf_str(&text)), 1);
+    assert_int_equal(complete(o3_buf_str(&text)), 0);
+}
+
+static void another_folder_is_left_alone(void **state) {
+    (void)state;
+    append("+a\nrecord 1\nsample 0\n");
+    assert_int_equal(complete_of("/some/other/folder", TWO), 0);
+    expect("a.jsonl", "record 1\nsample 0\n");
+    assert_int_equal(complete(TWO), 2);
+}
+
 static void damage_ends_a_batch(void **state) {
     (void)state;
     static const char *const BAD[] = {"",
@@ -139,17 +194,29 @@ static void damage_ends_a_batch(void **state) {
     o3_buf_adds(&b, "\nrecord\nsample\n");
     assert_int_equal(complete(b.p), 1);
     expect("b.jsonl", "record 1\nsample 3\n");
+    struct o3_err e;
+    int64_t n = -1;
+    for (size_t i = 0; i < 3; i++) { /* not even a folder */
+        static const char *const HEADS[] = {"x", "\n", "\"half\n+a\nr\ns\n"};
+        assert_int_equal(o3_sample_log_complete(dir, HEADS[i], strlen(HEADS[i]), &n, &e), 0);
+        assert_int_equal(n, 0);
+    }
 }
 
 static void a_folder_that_cannot_be_is_an_error_when_it_is_needed(void **state) {
     (void)state;
     struct o3_err e = {0};
     int64_t n = -1;
-    assert_int_equal(o3_sample_log_append("/proc/o3", TWO, strlen(TWO), &e), O3_E_NOT_FOUND);
-    assert_int_equal(o3_sample_log_complete("/proc/o3", TWO, strlen(TWO), &n, &e), O3_E_NOT_FOUND);
+    O3_AUTO_BUF batch;
+    begin("/proc/o3", TWO, &batch);
+    assert_int_equal(o3_sample_log_append("/proc/o3", batch.p, batch.len, &e), O3_E_NOT_FOUND);
+    assert_int_equal(o3_sample_log_complete("/proc/o3", batch.p, batch.len, &n, &e), O3_E_NOT_FOUND);
     assert_int_equal(n, 0);
     assert_int_equal(o3_sample_log_append("/proc/o3", NULL, 0, &e), 0);
     assert_int_equal(o3_sample_log_complete("/proc/o3", NULL, 0, &n, &e), 0);
+    o3_buf_clear(&batch);
+    o3_sample_log_begin(&batch, "/proc/o3"); /* without samples no folder is needed */
+    assert_int_equal(o3_sample_log_append("/proc/o3", batch.p, batch.len, &e), 0);
 }
 
 int main(void) {
@@ -161,6 +228,8 @@ int main(void) {
         cmocka_unit_test_setup_teardown(half_a_line_is_not_the_line, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(a_rotated_file_is_looked_into, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(a_long_log_is_looked_into_at_its_end, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(a_log_that_went_on_is_left_alone, make_dir, drop_dir),
+        cmocka_unit_test_setup_teardown(another_folder_is_left_alone, make_dir, drop_dir),
         cmocka_unit_test_setup_teardown(damage_ends_a_batch, make_dir, drop_dir),
         cmocka_unit_test(a_folder_that_cannot_be_is_an_error_when_it_is_needed),
     };
