@@ -312,6 +312,20 @@ class Sidecar(Process):
         self.send(signal.SIGHUP)
 
 
+def load_for_good(simulator, sidecar, **options):
+    """The model with these options, as a client that goes on asking: a probe on its way may still ask for the ones before, and
+    then the server has loaded it as that again."""
+    mine = {"model": Simulator.MODEL}
+
+    def is_in_force():
+        with contextlib.suppress(requests.RequestException, AssertionError):
+            simulator.load(**options)
+        sidecar.wait_sum("o3_probes_total", sidecar.metrics().sum("o3_probes_total", **mine) + 2, **mine)
+        return sidecar.metrics().get("o3_model_context_tokens", **mine) == options["num_ctx"]
+
+    wait_for(f"the model with {options}", is_in_force, 300)
+
+
 @contextlib.contextmanager
 def started(factory, *args, **more):
     process = factory(*args, **more)

@@ -74,10 +74,10 @@ def less_context(stage):
     watch, simulator = stage.watch, stage.ollama(context=8192)
     sidecar = stage.sidecar(simulator)
     stage.wait_baseline(sidecar, "context")
-    simulator.load(num_ctx=4096)
+    harness.load_for_good(simulator, sidecar, num_ctx=4096)
     watch.wait_told(sidecar, "O3SignalDrifted", "tickets")
     assert signals_told(sidecar, watch) == {"context"}
-    simulator.load(num_ctx=8192)
+    harness.load_for_good(simulator, sidecar, num_ctx=8192)
     watch.wait_resolved(sidecar, "O3SignalDrifted")
 
 

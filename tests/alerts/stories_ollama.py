@@ -7,7 +7,7 @@ import threading
 
 import requests
 
-from harness import LIMIT_S, Simulator, free_port
+from harness import LIMIT_S, Simulator, free_port, load_for_good
 
 MODEL = Simulator.MODEL
 
@@ -73,10 +73,10 @@ def less_of_it_on_the_gpu(stage):
     watch, simulator = stage.watch, stage.ollama(flags=["--gpu", "4GiB"])
     sidecar = stage.sidecar(simulator)
     stage.wait_baseline(sidecar, "gpu_ratio")
-    simulator.load(num_ctx=16384)
+    load_for_good(simulator, sidecar, num_ctx=16384)
     watch.wait_told(sidecar, "O3GpuShareFell", "tickets")
     assert watch.told(sidecar, "O3GpuLost") == []
-    simulator.load(num_ctx=4096)
+    load_for_good(simulator, sidecar, num_ctx=4096)
     watch.wait_resolved(sidecar, "O3GpuShareFell")
 
 

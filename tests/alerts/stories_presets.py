@@ -4,7 +4,7 @@
 import os
 import shutil
 
-from harness import Simulator
+from harness import Simulator, load_for_good
 
 MODEL = Simulator.MODEL
 
@@ -16,9 +16,9 @@ def smaller_context(stage):
     sidecar.wait_metric("o3_preset_context_tokens", model=MODEL, preset="fast_response")
     sidecar.write_config({**sidecar.config, "probe.interval": "10s"})
     sidecar.reload()
-    simulator.load(num_ctx=2048)
+    load_for_good(simulator, sidecar, num_ctx=2048)
     watch.wait_told(sidecar, "O3ContextBelowPreset", "tickets")
-    simulator.load(num_ctx=8192)
+    load_for_good(simulator, sidecar, num_ctx=8192)
     watch.wait_resolved(sidecar, "O3ContextBelowPreset")
 
 

@@ -84,22 +84,12 @@ class Induced:
     instances: list  # as Prometheus calls them: the slow one, the one that was away, the one without trouble
 
 
-def reload_soon(simulator, **options):
-    """As a user whose request may come while the server is busy or away."""
-
-    def ask():
-        with contextlib.suppress(requests.RequestException, AssertionError):
-            return simulator.load(**options)
-
-    harness.wait_for("a load", ask)
-
-
 def slower_and_released(sidecar, simulator):
     """Drift with a cause, other presets, a compared release."""
     signal = {"model": MODEL, "signal": "decode_rate"}
     sidecar.wait_metric("o3_drift_detected", lambda v: v == 1, 120, **signal)
     before = sidecar.metrics().get("o3_preset_context_tokens", model=MODEL, preset="max_context")
-    reload_soon(simulator, num_ctx=2 * CONTEXT)
+    harness.load_for_good(simulator, sidecar, num_ctx=2 * CONTEXT)
     sidecar.wait_metric("o3_preset_context_tokens", lambda v: v not in (None, before), 120, model=MODEL, preset="max_context")
     sidecar.wait_metric("o3_release_change_ratio", limit_s=120, **signal)
 

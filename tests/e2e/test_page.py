@@ -75,7 +75,7 @@ def test_what_a_new_setting_changed_is_said(start):
     series = lambda: next(iter(sidecar.json("/api/v1/models")["models"]), {}).get("signals", {}).get("decode_rate", {})
     harness.wait_for("a baseline", lambda: series().get("state") == "stable", 300, 0.5)
     assert "release" not in series() and "<p>Since " not in sidecar.get("/").text
-    simulator.load(num_ctx=16384)
+    harness.load_for_good(simulator, sidecar, num_ctx=16384)
     release = harness.wait_for("the comparison", lambda: series().get("release"), 300, 0.5)
     assert release["reason"] == "num_ctx" and release["reasons"].startswith(f"num_ctx {release['from']} to 16384")
     assert release["in_force"] and not release["worse"] and f"with {release['reasons']}" in release["text"]
@@ -105,7 +105,7 @@ def test_a_release_that_cost_speed_is_the_headline(start):
     metrics = sidecar.metrics()
     assert -0.3 < metrics.get("o3_release_change_ratio", model=Simulator.MODEL, signal="decode_rate", reason="server_version") < -0.2
     assert metrics.get("o3_incidents_open") == 0 and metrics.sum("o3_drift_events_total") == 0
-    simulator.load(num_ctx=16384)  # a setting of the users' own: the release that runs is the same
+    harness.load_for_good(simulator, sidecar, num_ctx=16384)  # a setting of the users' own: the release that runs is the same
     harness.wait_for("the next comparison", lambda: series().get("release", {}).get("reason") == "num_ctx", 300, 0.5)
     upgrade = next(r for r in series()["releases"] if r["reason"] == "server_version")
     assert upgrade["worse"] and upgrade["in_force"]  # the headline tells of the context, which has changed, first
