@@ -198,7 +198,7 @@ static void after_a_long_return_it_is_another(void **state) {
 /* The GPU is lost at CHANGED, and the list goes on claiming it. The model that is measured more often, and was there
  * before the other one, tells its decode rate first, the other one two signals then, and the first one its time to
  * first token last: it leads the incident, then the other does, then it does again. */
-enum { OTHER_FROM = 150, CHANGED = 300, TWO_LIFE = CHANGED + 100 };
+enum { CHANGED = 300, TWO_LIFE = CHANGED + 100 };
 #define OTHER "gemma3:12b"
 #define ITS_STATE "judge/incident/01"
 
@@ -206,7 +206,7 @@ struct two {
     struct told told; /* on_incident() takes it */
     struct judge_states states;
     struct source often, other;
-    bool has_other;
+    int often_from, other_from; /* their first samples */
     struct o3_buf log;
     char leads[16]; /* 'o' and 'x' (the other): of whom most members were, without repetition */
 };
@@ -245,7 +245,7 @@ static struct two *two_new(uint64_t seed) {
     t->other.model = OTHER;
     t->other.digest = "bbbb";
     t->other.num_ctx = 8192;
-    t->has_other = true;
+    t->other_from = CHANGED / 2;
     return t;
 }
 
@@ -263,17 +263,8 @@ static struct o3_judge *judge_of_two(struct two *t) {
 static void feed_two(struct o3_judge *j, struct two *t, int at) {
     if (at == CHANGED) t->often.tps /= 6, t->often.ttft_s *= 2, t->other.tps /= 6, t->other.ttft_s *= 2;
     t->often.n = t->other.n = at;
-    feed(j, &t->often, 1);
-    if (t->has_other && at >= OTHER_FROM && at % 2) feed(j, &t->other, 1);
-}
-
-static struct o3_judge *restart(struct o3_judge *j, struct two *t) {
-    o3_judge_save(j);
-    o3_judge_free(j);
-    j = judge_of_two(t);
-    o3_judge_expect(j, MODEL);
-    o3_judge_expect(j, OTHER);
-    return j;
+    if (at >= t->often_from) feed(j, &t->often, 1);
+    if (at >= t->other_from && at % 2) feed(j, &t->other, 1);
 }
 
 /* Runs from..to - 1. */
@@ -304,28 +295,6 @@ static const char *its_state(const struct two *t) {
     return NULL;
 }
 
-static void a_restart_keeps_the_surroundings_of_each_model(void **state) {
-    (void)state;
-    struct two *whole = two_new(40);
-    struct o3_judge *j = judge_of_two(whole);
-    run_two(j, whole, 0, TWO_LIFE);
-    o3_judge_save(j);
-    o3_judge_free(j);
-    for (int at = CHANGED - 1; at < TWO_LIFE; at++) {
-        struct two *t = two_new(40);
-        j = judge_of_two(t);
-        run_two(j, t, 0, at);
-        j = restart(j, t);
-        run_two(j, t, at, TWO_LIFE);
-        o3_judge_save(j);
-        o3_judge_free(j);
-        assert_string_equal(o3_buf_str(&t->log), o3_buf_str(&whole->log));
-        assert_string_equal(its_state(t), its_state(whole));
-        two_free(t);
-    }
-    two_free(whole);
-}
-
 static char *last_of(char *text, const char *what) {
     char *last = NULL;
     for (char *p = text; (p = strstr(p, what)); p++)
@@ -333,49 +302,79 @@ static char *last_of(char *text, const char *what) {
     return last;
 }
 
-/* As version 3 wrote it: the surroundings before of one model alone, and not of which. */
+/* As version 3 wrote it: what was before of one model alone, of two the other one's, and not of which. */
 static void make_older(struct two *t, bool has_other) {
     static const char WORD[] = "o3judge_incident 4";
-    char *text = strdup(its_state(t)), of_first[40];
+    char *text = strdup(its_state(t)), of_first[40], of_other[40];
     snprintf(of_first, sizeof of_first, " %d %zu:" MODEL, has_other ? 2 : 1, strlen(MODEL));
-    char *version = strstr(text, WORD), *first = last_of(text, of_first);
+    snprintf(of_other, sizeof of_other, " %zu:" OTHER, strlen(OTHER));
+    char *version = strstr(text, WORD), *from = last_of(text, of_first), *to = from + strlen(of_first);
     assert_non_null(version);
-    assert_non_null(first);
+    assert_non_null(from);
     version[sizeof WORD - 2] = '3';
     if (has_other) {
-        char *second = last_of(text, " 10:" OTHER), *end = strrchr(text, ' ');
-        assert_true(second > first && end > second);
-        do
-            end--;
-        while (*end != ' '); /* " 0 end" stays */
-        memmove(second, end, strlen(end) + 1);
+        to = last_of(from, of_other);
+        assert_non_null(to);
+        to += strlen(of_other);
     }
-    memmove(first, first + strlen(of_first), strlen(first + strlen(of_first)) + 1);
+    memmove(from, to, strlen(to) + 1);
     judge_states_save(&t->states, ITS_STATE, text, strlen(text));
     free(text);
 }
 
-/* Of one model it is that one's; whose it is of two cannot be told, and it is taken from the samples again. */
-static void an_older_state_is_taken_up(void **state) {
+/* With a restart before that sample (-1: none); is_older: by an older version until then. */
+static struct two *life_of_two(int often_from, int other_from, int restart_at, bool is_older) {
+    struct two *t = two_new(40);
+    bool has_other = other_from < CHANGED;
+    t->often_from = often_from;
+    t->other_from = other_from;
+    struct o3_judge *j = judge_of_two(t);
+    run_two(j, t, 0, restart_at < 0 ? TWO_LIFE : restart_at);
+    o3_judge_save(j);
+    o3_judge_free(j);
+    if (restart_at < 0) return t;
+    if (is_older) make_older(t, has_other);
+    j = judge_of_two(t);
+    o3_judge_expect(j, MODEL);
+    if (has_other) o3_judge_expect(j, OTHER);
+    run_two(j, t, restart_at, TWO_LIFE);
+    o3_judge_save(j);
+    o3_judge_free(j);
+    return t;
+}
+
+static void assert_same_life(struct two *t, const struct two *whole) {
+    assert_string_equal(o3_buf_str(&t->log), o3_buf_str(&whole->log));
+    assert_string_equal(its_state(t), its_state(whole));
+    two_free(t);
+}
+
+static void a_restart_keeps_the_surroundings_of_each_model(void **state) {
     (void)state;
-    for (int has_other = 0; has_other < 2; has_other++)
-        for (int at = CHANGED + 20; at < TWO_LIFE; at += 15) {
-            struct two *t = two_new(40);
-            struct o3_judge *j = judge_of_two(t);
-            t->has_other = has_other;
-            run_two(j, t, 0, at);
-            o3_judge_save(j);
-            o3_judge_free(j);
-            make_older(t, has_other);
-            j = judge_of_two(t);
-            const struct o3_incident *list[2];
-            assert_int_equal(o3_judge_incidents(j, list, 2), 1);
-            run_two(j, t, at, TWO_LIFE);
-            assert_int_equal(t->told.n_opened, 1);
-            assert_int_equal(t->told.causes, 1U << O3_CAUSE_CPU_FALLBACK);
-            o3_judge_free(j);
-            two_free(t);
-        }
+    struct two *whole = life_of_two(0, CHANGED / 2, -1, false);
+    for (int at = CHANGED - 1; at < TWO_LIFE; at++)
+        assert_same_life(life_of_two(0, CHANGED / 2, at, false), whole);
+    two_free(whole);
+}
+
+static void an_older_state_of_one_model_is_taken_up(void **state) {
+    (void)state;
+    struct two *whole = life_of_two(0, TWO_LIFE, -1, false);
+    for (int at = CHANGED + 20; at < TWO_LIFE; at += 15)
+        assert_same_life(life_of_two(0, TWO_LIFE, at, true), whole);
+    two_free(whole);
+}
+
+/* Of which it was cannot be told, and it is taken from the samples again. */
+static void an_older_state_of_two_models_gives_no_false_cause(void **state) {
+    (void)state;
+    for (int at = CHANGED + 20; at < TWO_LIFE; at += 2) {
+        struct two *t = life_of_two(CHANGED * 2 / 3, 0, at, true);
+        assert_int_equal(t->told.n_opened, 1);
+        assert_int_equal(t->told.incident.n_members, 4);
+        assert_int_equal(t->told.causes, 1U << O3_CAUSE_CPU_FALLBACK);
+        two_free(t);
+    }
 }
 
 int main(void) {
@@ -388,7 +387,8 @@ int main(void) {
         cmocka_unit_test(after_a_long_return_it_is_another),
         cmocka_unit_test(the_surroundings_of_one_model_are_not_those_of_another),
         cmocka_unit_test(a_restart_keeps_the_surroundings_of_each_model),
-        cmocka_unit_test(an_older_state_is_taken_up),
+        cmocka_unit_test(an_older_state_of_one_model_is_taken_up),
+        cmocka_unit_test(an_older_state_of_two_models_gives_no_false_cause),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
