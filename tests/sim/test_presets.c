@@ -223,7 +223,7 @@ static void stability_is_of_one_level(void **state) {
 /* Only what came after the change counts, but all of that: half the answers of the slow server are errors. */
 static void stability_counts_failures_since_the_change(void **state) {
     (void)state;
-    static const char *const EVENTS[] = {"at 30m decode -40 %", "at 31m http 500 for 100s", NULL};
+    static const char *const EVENTS[] = {"at 30m decode -40 %", "at 31m truncate-stream for 100s", NULL};
     struct history h;
     history_start(&h, EVENTS, NULL);
     history_until(&h, 30 * RIG_MINUTE_MS);
