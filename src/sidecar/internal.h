@@ -17,7 +17,7 @@
 #define O3_RUNNERS_MAX 32
 #define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
-#define O3_STABILITY_ATTEMPTS_MIN 6 /* a preset tells no share of fewer */
+#define O3_STABILITY_ATTEMPTS_MIN 6             /* a preset tells no share of fewer */
 #define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 
 enum skip {
@@ -362,7 +362,7 @@ void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
-bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m); /* they may just be changing */
+bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m);   /* they may just be changing */
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
 void o3_sc_show_series(struct o3_sidecar *s, struct model *m);             /* at the next o3_sidecar_show_metrics */
 void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);

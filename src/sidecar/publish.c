@@ -115,7 +115,8 @@ static bool is_same_setting(const struct o3_preset_doc *d, const struct model *m
 /* ---- what was before ---- */
 
 /* Of which signals the newest document tells a changed level, and whether its `previous` is that of a change which is
- * going away. Kept beside the document, or after a restart the second return of one change would look like the first. */
+ * going away. Kept beside the document, or after a restart the second return of one change would look like the first.
+ */
 struct told {
     uint32_t signals;
     bool is_returning;
