@@ -13,6 +13,14 @@
 #define O3_MODEL_NAME_SIZE 129 /* 128 bytes + NUL: the label limit; a longer name is not probed */
 #define O3_OLLAMA_MAX_MODELS 256
 
+/* No machine has more: what a reply says beyond it counts as absent, so that sums of such figures cannot overflow. */
+#define O3_OLLAMA_BYTES_MAX (INT64_C(1) << 50)
+#define O3_OLLAMA_TOKENS_MAX ((int64_t)INT32_MAX)
+#define O3_OLLAMA_NS_MAX (INT64_C(1) << 53) /* 104 days */
+static inline int64_t o3_ollama_within(int64_t v, int64_t max) {
+    return v <= max ? v : -1;
+}
+
 struct o3_ollama_version {
     char text[32]; /* as printed, for example "0.32.15" */
     int major, minor, patch;

@@ -61,6 +61,10 @@ static void take_expiry(const json_t *entry, struct o3_ollama_model *m) {
     set_expiry(m, read_expiry_ms(text));
 }
 
+static int64_t take_context(const json_t *o) {
+    return o3_ollama_within(o3_json_count(o, "context_length"), O3_OLLAMA_TOKENS_MAX);
+}
+
 static bool take_model(const json_t *entry, struct o3_ollama_model *m) {
     if (!take_name(entry, m->name)) return false;
     take_digest(entry, m->digest);
@@ -68,10 +72,10 @@ static bool take_model(const json_t *entry, struct o3_ollama_model *m) {
     o3_json_copy(details, "family", m->family, sizeof m->family);
     o3_json_copy(details, "parameter_size", m->parameter_size, sizeof m->parameter_size);
     o3_json_copy(details, "quantization_level", m->quantization, sizeof m->quantization);
-    m->size_bytes = o3_json_count(entry, "size");
-    m->size_vram_bytes = o3_json_count(entry, "size_vram");
-    m->context_length = o3_json_count(entry, "context_length");
-    if (m->context_length < 0) m->context_length = o3_json_count(details, "context_length");
+    m->size_bytes = o3_ollama_within(o3_json_count(entry, "size"), O3_OLLAMA_BYTES_MAX);
+    m->size_vram_bytes = o3_ollama_within(o3_json_count(entry, "size_vram"), O3_OLLAMA_BYTES_MAX);
+    m->context_length = take_context(entry);
+    if (m->context_length < 0) m->context_length = take_context(details);
     take_expiry(entry, m);
     m->is_remote = has_text(entry, "remote_host") || has_text(entry, "remote_model") || ends_with(m->name, ":cloud") ||
                    ends_with(m->name, "-cloud");

@@ -77,9 +77,9 @@ int o3_ollama_parse_embed(const char *body, size_t n, struct o3_ollama_embed *re
     if (!json_is_array(embeddings)) return o3_err_set(e, O3_E_PARSE, "the reply holds no embeddings");
     const json_t *first = json_array_get(embeddings, 0);
     *ret = (struct o3_ollama_embed){
-        .total_ns = o3_json_count(root, "total_duration"),
-        .load_ns = o3_json_count(root, "load_duration"),
-        .prompt_eval_count = o3_json_count(root, "prompt_eval_count"),
+        .total_ns = o3_ollama_within(o3_json_count(root, "total_duration"), O3_OLLAMA_NS_MAX),
+        .load_ns = o3_ollama_within(o3_json_count(root, "load_duration"), O3_OLLAMA_NS_MAX),
+        .prompt_eval_count = o3_ollama_within(o3_json_count(root, "prompt_eval_count"), O3_OLLAMA_TOKENS_MAX),
         .dimensions = json_is_array(first) ? (int64_t)json_array_size(first) : -1,
     };
     return 0;

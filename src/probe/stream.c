@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "o3/buf.h"
+#include "o3/ollama.h"
 #include "base/json.h"
 #include "probe/word_line.h"
 
@@ -64,6 +65,14 @@ static void take_tokens(struct o3_stream_result *r, const json_t *o, int64_t mon
     note_token(r, has_content, has_thinking, mono_ns);
 }
 
+static void leave_out_absurd(struct o3_stream_result *r) {
+    int64_t *const times[] = {&r->total_ns, &r->load_ns, &r->prompt_eval_ns, &r->eval_ns};
+    for (size_t i = 0; i < sizeof times / sizeof *times; i++)
+        *times[i] = o3_ollama_within(*times[i], O3_OLLAMA_NS_MAX);
+    r->prompt_eval_count = o3_ollama_within(r->prompt_eval_count, O3_OLLAMA_TOKENS_MAX);
+    r->eval_count = o3_ollama_within(r->eval_count, O3_OLLAMA_TOKENS_MAX);
+}
+
 static void take_done(struct o3_stream_result *r, const json_t *o) {
     r->is_done = true;
     o3_json_copy(o, "done_reason", r->done_reason, sizeof r->done_reason);
@@ -73,6 +82,7 @@ static void take_done(struct o3_stream_result *r, const json_t *o) {
     r->eval_ns = o3_json_count(o, "eval_duration");
     r->prompt_eval_count = o3_json_count(o, "prompt_eval_count");
     r->eval_count = o3_json_count(o, "eval_count");
+    leave_out_absurd(r);
 }
 
 static void take_object(struct o3_stream_result *r, const json_t *o, int64_t mono_ns) {
@@ -95,6 +105,7 @@ static void take_word(struct o3_stream_result *r, const struct o3_word_line *w, 
     r->eval_ns = w->figure[O3_WORD_EVAL_DURATION];
     r->prompt_eval_count = w->figure[O3_WORD_PROMPT_EVAL_COUNT];
     r->eval_count = w->figure[O3_WORD_EVAL_COUNT];
+    leave_out_absurd(r);
 }
 
 static bool is_blank(char c) {

@@ -17,6 +17,7 @@
 #define O3_RUNNERS_MAX 32
 #define O3_EPOCHS_MAX 4 /* settings of one model that are remembered at the same time */
 #define O3_ATTEMPTS_MAX 30
+#define O3_STABILITY_ATTEMPTS_MIN 6             /* a preset tells no share of fewer */
 #define SOCKETS_FRESH_NS (100LL * O3_NS_PER_MS) /* the list after a probe follows its end by a millisecond */
 
 enum skip {
@@ -47,6 +48,7 @@ struct epoch {
 struct attempt {
     bool is_success;
     double value; /* decode rate, or 1 / latency of an embedding model */
+    int64_t wall_ms;
 };
 
 enum show_state { SHOW_WANTED, SHOW_KNOWN, SHOW_FAILED };
@@ -130,7 +132,7 @@ struct model {
     bool is_stuck;
     int n_silent; /* probes in a row that saw no token, though nobody was before them; the first was sent then: */
     int64_t silent_since_ns;
-    struct attempt attempts[O3_ATTEMPTS_MAX];
+    struct attempt attempts[O3_ATTEMPTS_MAX]; /* of one level: none from before the last change */
     int n_attempts, next_attempt;
 
     struct epoch *epochs[O3_EPOCHS_MAX];
@@ -349,6 +351,9 @@ int64_t o3_sc_effective_batch(const struct o3_sidecar *s, const struct model *m,
 void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *sample, struct o3_now now);
 void o3_sc_enter_epoch(struct o3_sidecar *s, struct model *m, struct o3_now now);
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m);
+/* The level of this signal is another one since then: what was before counts no longer, if it is what attempts are
+ * measured by. */
+void o3_sc_level_changed(struct model *m, enum o3_signal sig, int64_t since_wall_ms);
 void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 
 /* verdict.c */
@@ -357,6 +362,7 @@ void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
 /* Of what presets tell: decode and prefill rate and time to first token, without users. */
 int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
+bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m);   /* they may just be changing */
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
 void o3_sc_show_series(struct o3_sidecar *s, struct model *m);             /* at the next o3_sidecar_show_metrics */
 void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);
@@ -369,6 +375,8 @@ void o3_sc_restore_acknowledged(struct model *m, const char *value);
 
 /* publish.c */
 void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, const char *reason, struct o3_now now);
+/* A preset that was written when there were too few attempts for a stability is written again with it. */
+void o3_sc_complete_presets(struct o3_sidecar *s, struct model *m, struct o3_now now);
 /* The levels of these signals (bits) are no longer a change: a person accepted them, or another setting began. */
 void o3_sc_untell(struct o3_sidecar *s, const struct model *m, uint32_t signals);
 void o3_sc_offer_soon(struct o3_sidecar *s, const char *reason); /* at the end of this turn */

@@ -121,9 +121,34 @@ static void note_attempt(struct model *m, const struct o3_sample *sample) {
         return; /* disturbed: says nothing about the server's own stability */
     double value = sample->kind == O3_PROBE_DECODE ? sample->decode_tps : 1e9 / (double)sample->wall_ns;
     if (is_success && !isfinite(value)) return;
-    m->attempts[m->next_attempt] = (struct attempt){.is_success = is_success, .value = value};
+    m->attempts[m->next_attempt] = (struct attempt){
+        .is_success = is_success, .value = value, .wall_ms = sample->wall_ms};
     m->next_attempt = (m->next_attempt + 1) % O3_ATTEMPTS_MAX;
     if (m->n_attempts < O3_ATTEMPTS_MAX) m->n_attempts++;
+}
+
+/* Two levels, each as steady as can be, are no unsteady one. */
+void o3_sc_level_changed(struct model *m, enum o3_signal sig, int64_t since_wall_ms) {
+    bool is_embedding = o3_sc_usual_kind(m) == O3_PROBE_EMBED;
+    if (sig != (is_embedding ? O3_SIGNAL_TTFT : O3_SIGNAL_DECODE_RATE)) return;
+    struct attempt kept[O3_ATTEMPTS_MAX];
+    int n = 0, first = m->next_attempt - m->n_attempts + O3_ATTEMPTS_MAX;
+    for (int i = 0; i < m->n_attempts; i++) {
+        const struct attempt *a = &m->attempts[(first + i) % O3_ATTEMPTS_MAX];
+        if (a->wall_ms >= since_wall_ms) kept[n++] = *a;
+    }
+    memcpy(m->attempts, kept, (size_t)n * sizeof *kept);
+    m->n_attempts = n;
+    m->next_attempt = n % O3_ATTEMPTS_MAX;
+}
+
+/* What a person accepts while it is only suspected becomes the normal level without a verdict. */
+static void accept_levels(const struct o3_sidecar *s, struct model *m, uint32_t acknowledged) {
+    for (int sig = 0; acknowledged >> sig; sig++) {
+        struct o3_series_view v;
+        o3_judge_glance(s->judge, m->ps.name, (enum o3_signal)sig, O3_STRATUM_IDLE, &v);
+        if ((acknowledged >> sig & 1) && v.exists) o3_sc_level_changed(m, (enum o3_signal)sig, v.drift.change_wall_ms);
+    }
 }
 
 struct o3_stability o3_sc_stability(const struct o3_sidecar *s, const struct model *m) {
@@ -161,5 +186,7 @@ void o3_sc_judge(struct o3_sidecar *s, struct model *m, const struct o3_sample *
     }
     if (!m->epoch) return;
     s->judged_at = now;
+    accept_levels(s, m, sample->acknowledged);
     o3_judge_add(s->judge, sample); /* also one whose model left meanwhile: a replay knows no better */
+    o3_sc_complete_presets(s, m, now);
 }

@@ -28,6 +28,11 @@ static double level_now(const struct o3_sidecar *s, const struct model *m, enum 
     return is_drifted ? v.drift.baseline * (1 + v.drift.change_ratio) : v.drift.baseline;
 }
 
+static double stability_now(const struct o3_sidecar *s, const struct model *m) {
+    struct o3_stability st = o3_sc_stability(s, m);
+    return st.n < O3_STABILITY_ATTEMPTS_MIN ? (double)NAN : st.ratio;
+}
+
 static struct o3_performance performance_now(const struct o3_sidecar *s, const struct model *m, int64_t wall_ms) {
     int64_t n = 0, n_other = 0;
     double tps = level_now(s, m, O3_SIGNAL_DECODE_RATE, &n);
@@ -35,7 +40,7 @@ static struct o3_performance performance_now(const struct o3_sidecar *s, const s
     return (struct o3_performance){.is_set = n > 0,
                                    .tokens_per_sec = tps,
                                    .ttft_ms = ttft_s * 1000,
-                                   .stability = o3_sc_stability(s, m).ratio,
+                                   .stability = stability_now(s, m),
                                    .n = n,
                                    .as_of_ms = wall_ms};
 }
@@ -175,6 +180,16 @@ void o3_sc_want_presets(struct o3_sidecar *s, struct model *m, const char *reaso
     }
     m->wanted = doc;
     want_write(s, m, reason, now);
+}
+
+void o3_sc_complete_presets(struct o3_sidecar *s, struct model *m, struct o3_now now) {
+    const struct o3_preset_doc *last = newest_doc(m);
+    enum o3_batch_source source;
+    if (!last || !m->epoch || !last->presets[0].performance.is_set || isfinite(last->presets[0].performance.stability))
+        return;
+    if (m->n_attempts < O3_STABILITY_ATTEMPTS_MIN || o3_sc_is_unsure(s, m)) return;
+    if (is_same_setting(last, m, o3_sc_effective_batch(s, m, &source)))
+        o3_sc_want_presets(s, m, "stability measured", now);
 }
 
 void o3_sidecar_publish_again(struct o3_sidecar *s, const char *reason, struct o3_now now) {

@@ -212,6 +212,12 @@ static void put_identity(json_t *o, const struct model *m) {
     json_object_set_new(o, "num_ctx", json_integer(m->ps.context_length));
 }
 
+/* Null while nobody knows when. */
+static json_t *next_probe_seconds(const struct model *m, struct o3_now now) {
+    if (!m->is_loaded || m->paused_for == SKIP_OLLAMA_DOWN) return json_null();
+    return json_real(m->due_ns > now.mono_ns ? (double)(m->due_ns - now.mono_ns) / 1e9 : 0);
+}
+
 static json_t *model_json(const struct o3_sidecar *s, const struct model *m, struct o3_now now) {
     json_t *o = json_object();
     put_identity(o, m);
@@ -224,8 +230,7 @@ static json_t *model_json(const struct o3_sidecar *s, const struct model *m, str
     json_object_set_new(o, "expires_at", time_text(m->ps.expires_at_ms));
     json_object_set_new(o, "last_user_activity", time_text(m->last_user_wall_ms));
     json_object_set_new(o, "probe_interval_seconds", json_real((double)m->interval_ms / 1000.0));
-    json_object_set_new(o, "next_probe_seconds",
-                        m->is_loaded ? json_real((double)(m->due_ns - now.mono_ns) / 1e9) : json_null());
+    json_object_set_new(o, "next_probe_seconds", next_probe_seconds(m, now));
     json_object_set_new(o, "paused", text_or_null(SKIP_NAMES[m->paused_for]));
     json_object_set_new(o, "stuck", json_boolean(m->is_stuck));
     json_object_set_new(o, "induced_reload", json_boolean(m->strike != STRIKE_NONE));

@@ -185,6 +185,10 @@ int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_dr
     return n;
 }
 
+bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m) {
+    return o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
+}
+
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
     bool is_embedding = o3_sc_usual_kind(m) == O3_PROBE_EMBED;
     return o3_judge_is_learning(s->judge, m->ps.name, is_embedding ? O3_SIGNAL_TTFT : O3_SIGNAL_DECODE_RATE);
@@ -196,10 +200,6 @@ static void tell(struct o3_sidecar *s, const struct o3_judge_event *e) {
     o3_sc_event(s, e->id, e->f, e->n);
 }
 
-static bool is_unsure(const struct o3_sidecar *s, const struct model *m) {
-    return o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
-}
-
 /* Figures of a machine that may just be changing are not published: they wait for the end of the suspicion. */
 static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct o3_verdict *v, const char *text) {
     enum o3_drift_event ev = v->report.event;
@@ -209,7 +209,7 @@ static void publish_verdict(struct o3_sidecar *s, struct model *m, const struct 
     else if (ev != O3_DRIFT_EV_WENT_AWAY)
         o3_str_copy(m->held_reason, sizeof m->held_reason, text);
     m->is_held |= ev != O3_DRIFT_EV_WENT_AWAY;
-    if (!m->is_held || is_unsure(s, m)) return;
+    if (!m->is_held || o3_sc_is_unsure(s, m)) return;
     o3_sc_want_presets(s, m, m->held_reason, s->judged_at);
     m->is_held = false;
 }
@@ -225,7 +225,10 @@ static void on_verdict(void *ctx, const struct o3_verdict *v) {
                       O3_L(v->model, o3_signal_name(v->signal), r->direction > 0 ? "up" : "down"), 1);
     tell(s, &e);
     if (!m || !m->epoch) return;
-    if (r->event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE) m->epoch->n_changed[v->signal] = r->n_since;
+    bool is_confirmed = r->event == O3_DRIFT_EV_CONFIRMED && v->stratum == O3_STRATUM_IDLE;
+    bool is_over = r->event == O3_DRIFT_EV_RECOVERED && v->stratum == O3_STRATUM_IDLE;
+    if (is_confirmed) m->epoch->n_changed[v->signal] = r->n_since;
+    if (is_confirmed || is_over) o3_sc_level_changed(m, v->signal, r->change_hi_ms);
     publish_verdict(s, m, v, e.text);
 }
 

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include "o3/err.h"
+#include "o3/ollama.h"
 #include "o3/sample.h"
 #include "o3/stream.h"
 
@@ -49,6 +50,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n) {
     const struct o3_stream_result *r = o3_stream_result(whole);
     O3_ASSERT(is_same(r, o3_stream_result(pieces)));
     O3_ASSERT(r->n_bytes == (int64_t)n && memchr(r->error, 0, sizeof r->error));
+    O3_ASSERT(r->eval_count <= O3_OLLAMA_TOKENS_MAX && r->prompt_eval_count <= O3_OLLAMA_TOKENS_MAX);
+    O3_ASSERT(r->total_ns <= O3_OLLAMA_NS_MAX && r->load_ns <= O3_OLLAMA_NS_MAX &&
+              r->prompt_eval_ns <= O3_OLLAMA_NS_MAX && r->eval_ns <= O3_OLLAMA_NS_MAX);
     check_sample(r);
     o3_stream_free(whole);
     o3_stream_free(pieces);

@@ -190,11 +190,96 @@ static void prefill_alone_has_no_previous(void **state) {
     rig_free(h.r);
 }
 
+/* ---- stability ---- */
+
+static double metric_stability(const struct history *h) {
+    return rig_metric(h->r, O3_M_STABILITY_RATIO, O3_L(MODEL));
+}
+
+/* Both levels are as steady as can be; a share over attempts of both of them would be 0.6 to 0.8. */
+static void stability_is_of_one_level(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"at 30m decode -40 % for 30m", NULL};
+    struct history h;
+    history_start(&h, EVENTS, NULL);
+    history_until(&h, 30 * RIG_MINUTE_MS);
+    history_until_event(&h, O3_EV_DRIFT_CONFIRMED, "decode_rate");
+    O3_ASSERT_NEAR(metric_stability(&h), newest(&h)->performance.stability, 0.0005);
+    O3_AUTO_BUF json;
+    o3_buf_init(&json, 1 << 20);
+    assert_int_equal(o3_sidecar_models_json(h.r->c->sidecar, rig_now(h.r), &json), 0);
+    assert_non_null(strstr(o3_buf_str(&json), "\"stability\": {\n        \"ratio\": 1.0,\n        \"n\": 10,"));
+    history_until(&h, 60 * RIG_MINUTE_MS);
+    history_until_event(&h, O3_EV_DRIFT_RECOVERED, "decode_rate");
+    O3_ASSERT_NEAR(metric_stability(&h), newest(&h)->performance.stability, 0.0005);
+    history_until(&h, 90 * RIG_MINUTE_MS);
+    assert_true(h.n >= 5);
+    for (int i = 0; i < h.n; i++)
+        if (!(h.p[i].performance.stability >= 0.95))
+            fail_msg("document %d: stability %.3f", i, h.p[i].performance.stability);
+    rig_free(h.r);
+}
+
+/* Only what came after the change counts, but all of that: half the answers of the slow server are errors. */
+static void stability_counts_failures_since_the_change(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"at 30m decode -40 %", "at 31m truncate-stream for 100s", NULL};
+    struct history h;
+    history_start(&h, EVENTS, NULL);
+    history_until(&h, 30 * RIG_MINUTE_MS);
+    history_until_event(&h, O3_EV_DRIFT_CONFIRMED, "decode_rate");
+    O3_ASSERT_NEAR(newest(&h)->performance.stability, 0.5, 0.06); /* 10 of each */
+    O3_ASSERT_NEAR(metric_stability(&h), newest(&h)->performance.stability, 0.0005);
+    rig_free(h.r);
+}
+
+/* A level that a person accepts while it is suspected is one level, too. */
+static void stability_of_an_accepted_level(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"at 30m decode -40 %", NULL};
+    struct history h;
+    history_start(&h, EVENTS, NULL);
+    history_until(&h, 30 * RIG_MINUTE_MS);
+    history_until_event(&h, O3_EV_DRIFT_SUSPECT, "decode_rate");
+    assert_true(metric_stability(&h) < 0.95);
+    acknowledge(&h);
+    history_until_event(&h, O3_EV_DRIFT_ACKNOWLEDGED, "decode_rate");
+    assert_int_equal(count(&h, O3_EV_DRIFT_CONFIRMED, "decode_rate"), 0);
+    O3_ASSERT_NEAR(metric_stability(&h), 1, 0);
+    rig_free(h.r);
+}
+
+/* A share of two attempts is none: it is left out, and comes with a second write once there are enough of them. */
+static void stability_of_few_attempts_waits(void **state) {
+    (void)state;
+    static const char *const EVENTS[] = {"at 30m decode -40 %", NULL};
+    struct history h;
+    history_start(&h, EVENTS, NULL);
+    history_until(&h, 30 * RIG_MINUTE_MS);
+    history_until_event(&h, O3_EV_DRIFT_CONFIRMED, "decode_rate");
+    int n = h.n;
+    assert_int_equal(count(&h, O3_EV_DRIFT_CONFIRMED, "ttft"), 0);
+    rig_restart_sidecar(h.r);
+    history_until_event(&h, O3_EV_DRIFT_CONFIRMED, "ttft");
+    assert_int_equal(h.n, n + 1);
+    assert_true(newest(&h)->performance.is_set && isnan(newest(&h)->performance.stability));
+    struct o3_preset before = *newest(&h);
+    history_until(&h, 60 * RIG_MINUTE_MS);
+    assert_int_equal(h.n, n + 2);
+    assert_true(newest(&h)->performance.stability >= 0.95);
+    assert_figures(&newest(&h)->previous, before.previous.tokens_per_sec, before.previous.ttft_ms);
+    rig_free(h.r);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(previous_after_a_recovery_of_two), cmocka_unit_test(previous_while_one_of_two_stays),
         cmocka_unit_test(previous_outlives_a_restart),      cmocka_unit_test(previous_after_an_acknowledgement),
         cmocka_unit_test(prefill_alone_has_no_previous),
+        cmocka_unit_test(stability_is_of_one_level),
+        cmocka_unit_test(stability_counts_failures_since_the_change),
+        cmocka_unit_test(stability_of_an_accepted_level),
+        cmocka_unit_test(stability_of_few_attempts_waits),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -588,6 +588,48 @@ static void test_too_long_description_takes_nothing_down(void **state) {
     rig_free(r);
 }
 
+static double number_after(const struct o3_buf *b, const char *text) {
+    const char *at = strstr(o3_buf_str(b), text);
+    assert_non_null(at);
+    return strtod(at + strlen(text), NULL);
+}
+
+static void expect_text(const struct o3_buf *b, const char *text) {
+    if (!strstr(o3_buf_str(b), text)) fail_msg("%s is not in %s", text, o3_buf_str(b));
+}
+
+/* A time to the next probe that is known, of the one model; NaN: null. */
+static double next_probe_seconds(struct rig *r) {
+    O3_AUTO_BUF json;
+    o3_buf_init(&json, 1 << 20);
+    assert_int_equal(o3_sidecar_models_json(r->c->sidecar, rig_now(r), &json), 0);
+    if (strstr(o3_buf_str(&json), "\"next_probe_seconds\": null")) return (double)NAN;
+    return number_after(&json, "\"next_probe_seconds\": ");
+}
+
+static void test_next_probe_while_the_server_is_down(void **state) {
+    (void)state;
+    struct rig *r = rig_new(FAST, NULL);
+    rig_preload(r, MODEL, 4096);
+    rig_run_until(r, 5 * RIG_MINUTE_MS);
+    assert_true(next_probe_seconds(r) >= 0 && next_probe_seconds(r) <= 11);
+    r->c->is_server_gone = true;
+    for (int64_t t = 5 * RIG_MINUTE_MS; t <= 7 * RIG_MINUTE_MS; t += 500) {
+        rig_run_until(r, t);
+        double s = next_probe_seconds(r);
+        bool is_down = rig_metric(r, O3_M_PROBE_PAUSED, O3_L(MODEL, "ollama_down")) > 0;
+        if (is_down ? !isnan(s) : !(s >= 0)) fail_msg("%lld ms: %g s", (long long)t, s);
+    }
+    assert_true(isnan(next_probe_seconds(r)));
+    r->c->is_server_gone = false;
+    for (int64_t t = 7 * RIG_MINUTE_MS; t <= 9 * RIG_MINUTE_MS; t += 500) {
+        rig_run_until(r, t);
+        if (next_probe_seconds(r) < 0) fail_msg("%lld ms: %g s", (long long)t, next_probe_seconds(r));
+    }
+    assert_true(next_probe_seconds(r) >= 0);
+    rig_free(r);
+}
+
 static void test_gauges_while_the_server_is_down(void **state) {
     (void)state;
     struct rig *r = rig_new(FAST, NULL);
@@ -651,16 +693,6 @@ static void test_old_setting_that_comes_back_has_its_baseline(void **state) {
 }
 
 /* ---- incidents, and what a person says of them ---- */
-
-static double number_after(const struct o3_buf *b, const char *text) {
-    const char *at = strstr(o3_buf_str(b), text);
-    assert_non_null(at);
-    return strtod(at + strlen(text), NULL);
-}
-
-static void expect_text(const struct o3_buf *b, const char *text) {
-    if (!strstr(o3_buf_str(b), text)) fail_msg("%s is not in %s", text, o3_buf_str(b));
-}
 
 static void test_incident_is_told_kept_and_accepted(void **state) {
     (void)state;
@@ -1025,6 +1057,7 @@ int main(void) {
         cmocka_unit_test(test_stuck_ends_with_the_runner),
         cmocka_unit_test(test_too_long_description_takes_nothing_down),
         cmocka_unit_test(test_gauges_while_the_server_is_down),
+        cmocka_unit_test(test_next_probe_while_the_server_is_down),
         cmocka_unit_test(test_new_version_begins_a_new_baseline),
         cmocka_unit_test(test_old_setting_that_comes_back_has_its_baseline),
         cmocka_unit_test(test_incident_is_told_kept_and_accepted),

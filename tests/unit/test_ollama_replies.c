@@ -251,6 +251,22 @@ static void fields_are_cut_and_cleaned(void **state) {
     assert_int_equal(m.context_length, 512);
 }
 
+/* 2^50 bytes and 2^31 - 1 tokens are believed, what is beyond counts as absent. */
+static void figures_of_no_machine(void **state) {
+    (void)state;
+    struct o3_ollama_model m = one_model(
+        "{\"name\":\"a\",\"size\":1125899906842624,\"size_vram\":1125899906842624,\"context_length\":2147483647}");
+    assert_int_equal(m.size_bytes, INT64_C(1) << 50);
+    assert_int_equal(m.size_vram_bytes, INT64_C(1) << 50);
+    assert_int_equal(m.context_length, INT32_MAX);
+    m = one_model(
+        "{\"name\":\"a\",\"size\":1125899906842625,\"size_vram\":4611686018427387904,\"context_length\":2147483648,"
+        "\"details\":{\"context_length\":9223372036854775807}}");
+    assert_int_equal(m.size_bytes, -1);
+    assert_int_equal(m.size_vram_bytes, -1);
+    assert_int_equal(m.context_length, -1);
+}
+
 static void long_lists_stop(void **state) {
     (void)state;
     O3_AUTO_BUF body;
@@ -408,6 +424,12 @@ static void embeds(void **state) {
     assert_int_equal(r.total_ns, 9);
     assert_int_equal(r.load_ns, -1);
     assert_int_equal(r.prompt_eval_count, 2);
+    static const char HUGE_ONE[] = "{\"embeddings\":[],\"total_duration\":9007199254740993,"
+                                   "\"load_duration\":9007199254740992,\"prompt_eval_count\":9223372036854775807}";
+    assert_int_equal(o3_ollama_parse_embed(HUGE_ONE, sizeof HUGE_ONE - 1, &r, NULL), 0);
+    assert_int_equal(r.total_ns, -1);
+    assert_int_equal(r.load_ns, INT64_C(1) << 53);
+    assert_int_equal(r.prompt_eval_count, -1);
     static const char LOAD[] = "{\"embeddings\":[]}";
     assert_int_equal(o3_ollama_parse_embed(LOAD, sizeof LOAD - 1, &r, NULL), 0);
     assert_int_equal(r.dimensions, -1);
@@ -519,6 +541,7 @@ int main(void) {
         cmocka_unit_test(capabilities),
         cmocka_unit_test(unusable_names_are_left_out),
         cmocka_unit_test(fields_are_cut_and_cleaned),
+        cmocka_unit_test(figures_of_no_machine),
         cmocka_unit_test(long_lists_stop),
         cmocka_unit_test(a_list_must_be_there),
         cmocka_unit_test(kv_heads),

@@ -221,15 +221,37 @@ static void a_stream_of_one_endless_line(void **state) {
     assert_int_equal(r.n_bytes, 10000 * sizeof block);
 }
 
-static void durations_have_64_bits(void **state) {
+static void durations_have_more_than_32_bits(void **state) {
     (void)state;
     struct o3_stream_result r = parse(
-        "{\"done\":true,\"total_duration\":9223372036854775807,\"load_duration\":4294967296,\"eval_count\":2.0,"
+        "{\"done\":true,\"total_duration\":9007199254740992,\"load_duration\":4294967296,\"eval_count\":2.0,"
         "\"eval_duration\":1e3}\n");
-    assert_int_equal(r.total_ns, INT64_MAX);
+    assert_int_equal(r.total_ns, INT64_C(1) << 53);
     assert_int_equal(r.load_ns, 4294967296);
     assert_int_equal(r.eval_count, 2);
     assert_int_equal(r.eval_ns, 1000);
+}
+
+/* Both readers: that of plain lines takes 18 digits. */
+static void figures_of_no_machine(void **state) {
+    (void)state;
+    static const char *const FIGURES[] = {"9007199254740993", "999999999999999999", "9223372036854775807"};
+    for (size_t i = 0; i < sizeof FIGURES / sizeof *FIGURES; i++) {
+        char line[512];
+        const char *f = FIGURES[i];
+        snprintf(line, sizeof line,
+                 "{\"done\":true,\"total_duration\":%s,\"load_duration\":%s,\"prompt_eval_count\":%s,"
+                 "\"prompt_eval_duration\":%s,\"eval_count\":%s,\"eval_duration\":%s}\n",
+                 f, f, f, f, f, f);
+        struct o3_stream_result r = parse(line);
+        assert_true(r.is_done);
+        assert_int_equal(r.total_ns, -1);
+        assert_int_equal(r.load_ns, -1);
+        assert_int_equal(r.prompt_eval_ns, -1);
+        assert_int_equal(r.eval_ns, -1);
+        assert_int_equal(r.prompt_eval_count, -1);
+        assert_int_equal(r.eval_count, -1);
+    }
 }
 
 static void one_number_beyond_64_bits_does_not_spoil_the_rest(void **state) {
@@ -407,7 +429,8 @@ int main(void) {
         cmocka_unit_test(invalid_utf8_is_a_bad_line),
         cmocka_unit_test(long_lines_are_skipped),
         cmocka_unit_test(a_stream_of_one_endless_line),
-        cmocka_unit_test(durations_have_64_bits),
+        cmocka_unit_test(durations_have_more_than_32_bits),
+        cmocka_unit_test(figures_of_no_machine),
         cmocka_unit_test(one_number_beyond_64_bits_does_not_spoil_the_rest),
         cmocka_unit_test(missing_unknown_and_odd_fields),
         cmocka_unit_test(a_done_reason_is_cut_to_its_field),
