@@ -164,11 +164,15 @@ static int take_negated(struct o3_config_args *a, const struct o3_conf_row *row,
     return set_flag(a, row->key, "false", e);
 }
 
+/* As far as it may be a name: "--web.token:hush" holds a value. */
 static int unknown_flag(const struct arg *arg, struct o3_err *e) {
     char name[64], near[64];
-    if (!o3_str_copy_n(name, sizeof name, arg->name, arg->n) || !o3_conf_nearest(name, near, sizeof near))
-        return o3_err_set(e, O3_E_USAGE, "unknown option --%s", name);
-    return o3_err_set(e, O3_E_USAGE, "unknown option --%s; did you mean --%s?", name, near);
+    size_t n = strcspn(arg->name, ":;, \t");
+    const char *rest = n < arg->n ? "..." : "";
+    bool is_whole = o3_str_copy_n(name, sizeof name, arg->name, n < arg->n ? n : arg->n);
+    if (!is_whole || !o3_conf_nearest(name, near, sizeof near))
+        return o3_err_set(e, O3_E_USAGE, "unknown option --%s%s", name, rest);
+    return o3_err_set(e, O3_E_USAGE, "unknown option --%s%s; did you mean --%s?", name, rest, near);
 }
 
 /* Sets *taken to the number of arguments that were ours: 0, 1 or 2. */

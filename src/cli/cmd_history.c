@@ -137,7 +137,7 @@ static int show(const struct history_options *o, const char *path) {
     if (r < 0) {
         fprintf(stderr, "o3 history: %s: %s\n", path, e.text);
         status = o3_error_row(r)->exit_status;
-    } else if (o->model[0] && h.n_models == 0 && h.n_events == 0) {
+    } else if (o->model[0] && h.n_models == 0 && !h.has_own_events) {
         fprintf(stderr, "o3 history: nothing of %s in this time\n", o->model);
         status = 1;
     } else {

@@ -56,6 +56,7 @@ struct history {
     size_t n_incidents;
     struct history_event *events; /* oldest first */
     size_t n_events, events_cap;
+    bool has_own_events; /* of the model that was asked for, not only of the server */
     bool is_out_of_memory;
 };
 
@@ -64,6 +65,8 @@ void history_done(struct history *h);
 int history_print_text(const struct history *h);
 int history_print_json(const struct history *h);
 void history_print_events(const struct history *h);
+/* An event of the model, of the server, or of an incident that the model has a part in. */
+bool history_concerns(const struct history *h, const struct o3_store_event *ev, const char *model);
 
 /* An incident that a signal changed with, and its member that tells of the signal. next: from *at on, 0 at first, the
  * newest first; standing: the one that is not over. */

@@ -22,9 +22,9 @@ static double number(const json_t *o, const char *key) {
     return json_is_number(v) ? json_number_value(v) : (double)NAN;
 }
 
-static bool decode(const struct history_event *ev, struct event *ret) {
+static bool decode(const char *json, struct event *ret) {
     O3_AUTO_JSON *o = NULL;
-    if (o3_json_load_object(ev->json, strlen(ev->json), &o, NULL) < 0) return false;
+    if (o3_json_load_object(json, strlen(json), &o, NULL) < 0) return false;
     o3_json_copy(o, "event", ret->name, sizeof ret->name);
     o3_json_copy(o, "model", ret->model, sizeof ret->model);
     o3_json_copy(o, "signal", ret->signal, sizeof ret->signal);
@@ -50,11 +50,45 @@ static bool is_incident(const struct event *ev) {
     return !strncmp(ev->name, "incident_", strlen("incident_"));
 }
 
+static const struct o3_incident *kept(const struct history *h, int64_t id) {
+    for (size_t i = 0; i < h->n_incidents; i++)
+        if (h->incidents[i]->id == id) return h->incidents[i];
+    return NULL;
+}
+
+/* Members beyond the limit may be of any model. */
+static bool is_member(const struct o3_incident *i, const char *model) {
+    for (int n = 0; n < i->n_members; n++)
+        if (!strcmp(i->member[n].verdict.model, model)) return true;
+    return i->n_left_out > 0;
+}
+
+/* "ttft of MODEL 80.0 to 200 ms" */
+static bool is_named(const char *text, const char *model) {
+    static const char OF[] = " of ";
+    size_t n = strlen(model);
+    for (const char *p = strstr(text, OF); p; p = strstr(p, OF)) {
+        p += strlen(OF);
+        if (!strncmp(p, model, n) && p[n] == ' ') return true;
+    }
+    return false;
+}
+
+/* The event of an incident bears the model of its first member. All members stand in the incident as it was saved; of
+ * one that is not kept any more the words are left. */
+bool history_concerns(const struct history *h, const struct o3_store_event *ev, const char *model) {
+    struct event x = {.name = ""};
+    if (!*ev->model || !strcmp(ev->model, model)) return true;
+    if (!decode(ev->json, &x) || !is_incident(&x)) return false;
+    const struct o3_incident *i = kept(h, x.id);
+    return (i && is_member(i, model)) || is_named(x.text, model);
+}
+
 /* The words of a later event of the same incident hold those of this one. */
 static bool is_told_again(const struct history *h, size_t at, const struct event *ev) {
     struct event later;
     for (size_t i = at + 1; i < h->n_events; i++)
-        if (strstr(h->events[i].json, "\"incident_") && decode(&h->events[i], &later) && is_incident(&later) &&
+        if (strstr(h->events[i].json, "\"incident_") && decode(h->events[i].json, &later) && is_incident(&later) &&
             later.id == ev->id)
             return true;
     return false;
@@ -112,7 +146,7 @@ void history_print_events(const struct history *h) {
     for (size_t i = 0; i < h->n_events; i++) {
         struct event ev;
         char time[40], words[1400], line[1500];
-        if (!decode(&h->events[i], &ev) || !is_chosen(h, &ev)) continue;
+        if (!decode(h->events[i].json, &ev) || !is_chosen(h, &ev)) continue;
         history_time(h->events[i].wall_ms, time);
         words_of(h, i, &ev, words, sizeof words);
         snprintf(line, sizeof line, "%s  %s", time, words);

@@ -174,7 +174,9 @@ static bool is_told(const char *name) {
 static void add_event(void *ctx, const struct o3_store_event *ev) {
     struct history *h = ctx;
     const struct history_options *o = h->options;
-    if (ev->wall_ms > o->now_ms || !is_told(ev->name) || (o->model[0] && strcmp(ev->model, o->model) != 0)) return;
+    if (ev->wall_ms > o->now_ms || !is_told(ev->name)) return;
+    if (o->model[0] && !history_concerns(h, ev, o->model)) return;
+    h->has_own_events |= *ev->model || !o->model[0];
     if (h->n_events == h->events_cap) {
         size_t cap = h->events_cap ? 2 * h->events_cap : 64;
         struct history_event *v = reallocarray(h->events, cap, sizeof *v);
@@ -200,8 +202,8 @@ static int read_events(struct history *h, struct o3_store *store, struct o3_err 
 
 int history_read(struct history *h, struct o3_store *store, struct o3_err *e) {
     int r = read_samples(h, store, e);
+    if (r == 0) r = read_views(h, store, e); /* the incidents, too: they say which events concern a model */
     if (r == 0) r = read_events(h, store, e);
-    if (r == 0) r = read_views(h, store, e);
     if (r == 0 && h->is_out_of_memory) r = o3_err_set(e, O3_E_NOMEM, "no memory for the history");
     return r;
 }

@@ -57,6 +57,9 @@ bool o3_conf_number(enum o3_conf_type type, const char *text, double *ret);
 
 /* form.c: NULL when the text has the form that the row asks for, else what was expected. */
 const char *o3_conf_check_form(const char *form, const char *text);
+bool o3_conf_is_address(const char *form);
+/* Bytes of an address that hold no secret: scheme, host and port. Of the rest some may. */
+size_t o3_conf_open_part(const char *text);
 
 /* cross.c: what one key alone cannot show. */
 O3_MUST_CHECK int o3_conf_check_together(const struct o3_config *c, struct o3_err *e);
@@ -69,9 +72,13 @@ O3_MUST_CHECK int o3_conf_read_yaml(struct o3_config *c, const char *text, size_
 int o3_conf_fail(size_t row, enum o3_conf_origin origin, uint32_t line, uint32_t col, struct o3_err *e, const char *fmt,
                  ...) O3_PRINTF(6, 7);
 /* Foreign text for a message: in quotes, without control characters, cut when long. */
+#define O3_CONF_SHOWN_MAX 48
 struct o3_conf_shown {
     char text[64];
 };
 const char *o3_conf_show(struct o3_conf_shown *out, const char *text, size_t n);
+/* What stands where a key should, as far as it may be one: "token:hush" is a key with its value. */
+size_t o3_conf_key_part(const char *text);
+const char *o3_conf_show_key(struct o3_conf_shown *out, const char *text);
 
 #endif

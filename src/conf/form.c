@@ -69,6 +69,22 @@ static const char *check_url(const char *s) {
     return is_good ? NULL : EXPECTED;
 }
 
+bool o3_conf_is_address(const char *form) {
+    return !strcmp(form, "url") || !strcmp(form, "https") || !strcmp(form, "listen");
+}
+
+size_t o3_conf_open_part(const char *text) {
+    const char *colon = strstr(text, "://");
+    size_t n = colon && span(text, "") == (size_t)(colon - text) ? (size_t)(colon - text) + 3 : 0;
+    n += host_length(text + n);
+    if (text[n] == ':') {
+        size_t n_digits = strspn(text + n + 1, "0123456789");
+        char behind = text[n + 1 + n_digits];
+        if (n_digits <= 5 && (!behind || strchr("/?#", behind))) n += 1 + n_digits;
+    }
+    return !strcmp(text + n, "/") ? n + 1 : n;
+}
+
 static const char *check_listen(const char *s) {
     size_t n = host_length(s); /* 0 also for ":PORT", all addresses */
     return s[n] == ':' && is_port(s + n + 1, 0) ? NULL : "HOST:PORT, [IPV6]:PORT or :PORT";

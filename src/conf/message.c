@@ -20,8 +20,7 @@ int o3_conf_fail(size_t row, enum o3_conf_origin origin, uint32_t line, uint32_t
 }
 
 const char *o3_conf_show(struct o3_conf_shown *out, const char *text, size_t n) {
-    enum { SHOWN_MAX = 48 };
-    char cut[SHOWN_MAX + 1];
+    char cut[O3_CONF_SHOWN_MAX + 1];
     bool fits = o3_str_copy_n(cut, sizeof cut, text, n);
     if (!o3_utf8_valid(cut, strlen(cut))) o3_str_copy(cut, sizeof cut, "?");
     for (unsigned char *p = (unsigned char *)cut; *p; p++) {
@@ -30,6 +29,18 @@ const char *o3_conf_show(struct o3_conf_shown *out, const char *text, size_t n) 
         if (is_c1 || *p < 0x20 || *p == 0x7f) *p = '?';
     }
     snprintf(out->text, sizeof out->text, "\"%s%s\"", cut, fits ? "" : "...");
+    return out->text;
+}
+
+size_t o3_conf_key_part(const char *text) {
+    return strspn(text, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+}
+
+const char *o3_conf_show_key(struct o3_conf_shown *out, const char *text) {
+    char key[O3_CONF_SHOWN_MAX + 1];
+    size_t n = o3_conf_key_part(text);
+    bool is_whole = o3_str_copy_n(key, sizeof key, text, n) && !text[n];
+    snprintf(out->text, sizeof out->text, "\"%s%s\"", key, is_whole ? "" : "...");
     return out->text;
 }
 

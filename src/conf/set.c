@@ -9,13 +9,23 @@ static int fail_at(const struct o3_conf_input *in, const struct o3_conf_item *it
     return o3_conf_fail(in->row, in->origin, it->line, it->col, e, "%s", text);
 }
 
-/* "expected X, found Y"; Y stays away when it may be a secret. */
+/* Errors go into the log and onto open pages. What stands before an '@' may be a password. */
+static bool may_be_secret(const struct o3_conf_input *in, const struct o3_conf_item *it) {
+    return o3_conf_row(in->row)->type == O3_CONF_SECRET || memchr(it->text, '@', it->len);
+}
+
+/* "expected X, found Y"; of Y only what cannot be a secret. */
 static int expected(const struct o3_conf_input *in, const struct o3_conf_item *it, struct o3_err *e, const char *what) {
     struct o3_conf_shown found;
-    char text[200];
-    bool is_secret = o3_conf_row(in->row)->type == O3_CONF_SECRET;
-    snprintf(text, sizeof text, "expected %s%s%s", what, is_secret ? "" : ", found ",
-             is_secret ? "" : o3_conf_show(&found, it->text, it->len));
+    char text[200], address[O3_CONF_SHOWN_MAX];
+    if (may_be_secret(in, it)) {
+        snprintf(text, sizeof text, "expected %s", what);
+        return fail_at(in, it, e, text);
+    }
+    size_t n = o3_conf_is_address(o3_conf_row(in->row)->choices) ? o3_conf_open_part(it->text) : it->len;
+    if (n < it->len) snprintf(address, sizeof address, "%.*s...", (int)n, it->text);
+    snprintf(text, sizeof text, "expected %s, found %s", what,
+             n < it->len ? o3_conf_show(&found, address, strlen(address)) : o3_conf_show(&found, it->text, it->len));
     return fail_at(in, it, e, text);
 }
 

@@ -74,7 +74,7 @@ struct reader {
 
 static int fail(struct reader *r, struct place at, const char *name, const char *text) {
     char full[240];
-    snprintf(full, sizeof full, "%s: %s", name, text);
+    snprintf(full, sizeof full, "%.120s: %s", name, text);
     return o3_document_fail(&r->d, at, full);
 }
 
@@ -88,18 +88,19 @@ static const char *last_word(const char *name) {
 }
 
 static int unknown_key(struct reader *r, struct place at, const char *full) {
-    char text[240];
+    char text[240], key[512];
     struct o3_conf_shown shown;
     const struct key *best = NULL;
-    size_t n = strlen(last_word(full));
+    o3_str_copy_n(key, sizeof key, full, o3_conf_key_part(full));
+    size_t n = strlen(last_word(key));
     int least = n < 9 ? 1 + (int)n / 3 : 4; /* nearer than this */
     for (size_t i = 0; i < N_KEYS; i++) {
-        int distance = o3_edit_distance(last_word(full), last_word(KEYS[i].name));
+        int distance = o3_edit_distance(last_word(key), last_word(KEYS[i].name));
         if (distance >= least) continue;
         least = distance;
         best = &KEYS[i];
     }
-    o3_conf_show(&shown, full, strlen(full));
+    o3_conf_show_key(&shown, full);
     snprintf(text, sizeof text, best ? "unknown key %s; did you mean \"%s\"?" : "unknown key %s%s", shown.text,
              best ? best->name : "");
     return o3_document_fail(&r->d, at, text);

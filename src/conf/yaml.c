@@ -18,6 +18,8 @@ struct reader {
         uint32_t line;
     } groups[GROUPS_MAX]; /* seen so far, for the duplicates */
     size_t n_groups;
+    bool is_flow;       /* in braces, where a comma ends a value */
+    const char *secret; /* the key before, when it is a secret and in braces; else NULL */
 };
 
 static struct o3_conf_item item_of(const yaml_event_t *ev) {
@@ -30,16 +32,18 @@ static struct o3_conf_item item_of(const yaml_event_t *ev) {
 }
 
 static int unknown_key(struct reader *r, struct place at, const char *full, const char *name) {
-    char text[240], near[KEY_MAX];
+    char text[240], key[512], near[KEY_MAX];
     struct o3_conf_shown shown;
-    if (strchr(name, '.') && (o3_conf_find(full) >= 0 || o3_conf_is_group(full)))
+    o3_str_copy_n(key, sizeof key, full, o3_conf_key_part(full));
+    if (r->secret) /* "{token: hush,more}": the rest of it */
+        snprintf(text, sizeof text, "unknown key behind %s; a text that holds a comma needs quotes here", r->secret);
+    else if (strchr(name, '.') && (o3_conf_find(full) >= 0 || o3_conf_is_group(full)))
         snprintf(text, sizeof text, "write %s nested, one group below the other, not with dots",
                  o3_conf_show(&shown, name, strlen(name)));
-    else if (o3_conf_nearest(full, near, sizeof near))
-        snprintf(text, sizeof text, "unknown key %s; did you mean \"%s\"?", o3_conf_show(&shown, full, strlen(full)),
-                 near);
+    else if (o3_conf_nearest(key, near, sizeof near))
+        snprintf(text, sizeof text, "unknown key %s; did you mean \"%s\"?", o3_conf_show_key(&shown, full), near);
     else
-        snprintf(text, sizeof text, "unknown key %s", o3_conf_show(&shown, full, strlen(full)));
+        snprintf(text, sizeof text, "unknown key %s", o3_conf_show_key(&shown, full));
     return o3_document_fail(&r->d, at, text);
 }
 
@@ -95,7 +99,14 @@ static int read_group(struct reader *r, const char *group) {
     AUTO_EVENT ev = {0};
     int rc = o3_document_next(&r->d, &ev);
     if (rc < 0) return rc;
-    if (ev.type == YAML_MAPPING_START_EVENT) return read_keys(r, group);
+    if (ev.type == YAML_MAPPING_START_EVENT) {
+        bool was_flow = r->is_flow;
+        r->is_flow = ev.data.mapping_start.style == YAML_FLOW_MAPPING_STYLE;
+        rc = read_keys(r, group);
+        r->is_flow = was_flow;
+        r->secret = NULL;
+        return rc;
+    }
     /* A group whose keys are all commented out is null. */
     if (o3_document_is_null(&ev)) return 0;
     char text[160];
@@ -123,6 +134,8 @@ static int read_key(struct reader *r, const char *group, const yaml_event_t *ev)
     if (row >= 0) {
         if (r->c->from[row].origin == O3_ORIGIN_FILE) return set_twice(r, at, full, r->c->from[row].key_line);
         r->c->from[row].key_line = at.line;
+        const struct o3_conf_row *found = o3_conf_row((size_t)row);
+        r->secret = r->is_flow && found->type == O3_CONF_SECRET ? found->key : NULL;
         return read_value(r, (size_t)row);
     }
     if (strchr(name, '.') || !*name || !o3_conf_is_group(full)) return unknown_key(r, at, full, name);

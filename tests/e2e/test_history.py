@@ -15,6 +15,7 @@ import pytest
 
 import harness
 from harness import FAST, Sidecar, Simulator, run_o3
+from judged import QUICK, TOKEN
 
 MODEL = "m:latest"
 NOW = "2026-11-21T12:00:00Z"
@@ -93,6 +94,89 @@ def test_what_is_chosen(store):
     assert "decode_rate" in late and "incident" not in late
     assert "nothing was measured" in history(store, "--since", "30m").stdout
     assert "nobody:latest" in history(store, "nobody", status=1).stderr
+
+
+def add_model(path, name):
+    """One sample of a further model."""
+    db = sqlite3.connect(path)
+    db.execute("INSERT INTO model VALUES (2, ?, 'd')", (name,))
+    db.execute("INSERT INTO sample (wall_ms, mono_ns, model_id, kind, outcome, flags, http_status, num_ctx, size_bytes, vram_bytes, ttft_ns,"
+               " decode_tps, detail) VALUES (?, 0, 2, 0, 0, 0, 200, 4096, 1000, 1000, 100000000, 40, '')", (NOW_MS - HOUR,))
+    db.commit()
+    db.close()
+
+
+def told(path, *args):
+    """The words behind the times, and the same events as JSON says them."""
+    lines = [line.split("  ", 1)[1] for line in history(path, *args).stdout.splitlines() if re.match(r"2026-\S+Z  ", line)]
+    return lines, [e["event"] for e in json.loads(history(path, *args, "--json").stdout)["events"]]
+
+
+def test_what_concerns_the_server_concerns_each_model(store):
+    add_model(store, "n:latest")
+    assert told(store, "n") == (["Ollama did not answer: connection refused"], ["ollama_down"])
+    lines, names = told(store, "m")
+    assert lines[0] == "Ollama did not answer: connection refused" and names[0] == "ollama_down"
+    history(store, "nobody", status=1)  # the server's outage makes no model
+
+
+def test_an_old_incident_names_its_models(store):
+    """Of the incidents that the sidecar does not keep any more the words are left."""
+    words = "decode_rate of m:latest fell by 40.0 %; decode_rate of n:latest 40.0 to 24.0 tokens/s; cause unknown"
+    add_model(store, "n:latest")
+    db = sqlite3.connect(store)
+    db.execute("UPDATE event SET json = ? WHERE name = 'incident_opened'", (json.dumps({**INCIDENT, "text": words}),))
+    db.commit()
+    db.close()
+    assert told(store, "n") == (["Ollama did not answer: connection refused", f"incident 3 opened: {words}"], ["ollama_down", "incident_opened"])
+    other = INCIDENT["text"].replace("m:latest", "n:latest-q4")
+    db = sqlite3.connect(store)
+    db.execute("UPDATE event SET json = ? WHERE name = 'incident_opened'", (json.dumps({**INCIDENT, "text": other}),))
+    db.commit()
+    db.close()
+    assert told(store, "n")[1] == ["ollama_down"]
+
+
+def test_an_incident_of_several_models(start):
+    """Its events bear the name of one model; those who ask for another one find it, too, open and settled."""
+    models = ["sim-medium:latest", "sim-small:latest"]
+    simulator = start(Simulator, events=["at 60s decode -50 %"], flags=["--preload", models[0], "--preload", models[1], "--keep-alive", "-1"], load=None)
+    sidecar = start(Sidecar, simulator.url, {**QUICK, "drift.baseline_samples": 10})
+
+    def members():
+        return [i for i in sidecar.json("/api/v1/incidents")["incidents"] if {s["model"] for s in i["members"]} == set(models)]
+
+    (incident,) = harness.wait_for("an incident of both", members, 240, 0.5)[:1]
+
+    def check(*changes):
+        for model in models:
+            text = run_o3("history", model, "--config.file", sidecar.config_path).stdout
+            events = json.loads(run_o3("history", model, "--config.file", sidecar.config_path, "--json").stdout)["events"]
+            for change in changes:
+                assert f"incident {incident['id']} {change}: " in text, (model, text)
+                assert [e for e in events if e["event"] == f"incident_{change}" and e["id"] == incident["id"]], (model, events)
+
+    assert sidecar.json("/api/v1/events?limit=1")["events"]  # what was told until now is stored
+    check("opened")
+    for model in models:
+        assert run_o3("ack", model, "--url", sidecar.url, env={"O3_WEB_TOKEN": TOKEN}).returncode == 0
+    harness.wait_for("its end", lambda: not [i for i in members() if i["open"]], 120, 0.5)
+    assert sidecar.stop() == 0
+    check("opened", "closed")
+    # Neither words nor members name it: only members that are left out may be of it.
+    (other,) = set(models) - {incident["members"][0]["model"]}
+    renamed = other.replace("sim-", "xim-")
+    for n_left_out, is_told in (("0", False), ("5", True)):
+        db = sqlite3.connect(sidecar.results / "o3.db")
+        db.execute("UPDATE event SET json = replace(json, ?, ?)", (other, renamed))
+        for key, value in db.execute("SELECT key, CAST(value AS TEXT) FROM state WHERE key LIKE 'judge/incident/%'").fetchall():
+            fields = value.replace(other, renamed).split(" ")
+            at = fields.index("o3judge_incident") + 9
+            assert fields[at].isdigit() and fields[at + 1].isdigit(), value
+            db.execute("UPDATE state SET value = ? WHERE key = ?", (" ".join([*fields[:at], n_left_out, *fields[at + 1 :]]).encode(), key))
+        db.commit()
+        db.close()
+        assert (f"incident {incident['id']} " in run_o3("history", other, "--config.file", sidecar.config_path).stdout) == is_told
 
 
 def test_throttled_probes_are_in_the_curve(store):

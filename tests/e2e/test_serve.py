@@ -66,6 +66,41 @@ def test_config_page_stars_secrets(start):
     assert "quite-secret-word" not in sidecar.log
 
 
+def test_a_refused_value_takes_no_secret_with_it(start, tmp_path):
+    """What is refused is told in the log, the store and the open API, for example an address with a password."""
+    url, secret = "http://user:hunter2@127.0.0.1:1", "hunter2"
+    sidecar = start(Sidecar, NOBODY, {"web.token": "tok-" + secret})
+    good = sidecar.config
+
+    def refused():
+        return len(sidecar.json("/api/v1/events?name=config_rejected&limit=1000")["events"])
+
+    for bad in ({**good, "ollama.url": url}, {**good, "web.listen": "user:hunter2@:80"}, {**good, "web.token": "hunter2 "}, {**good, "kubernetes.url": url},
+                f"web: {{token:{secret}}}\n", f"web: {{token: tok,{secret}}}\n", f"web:\n  token: [{secret}\n", f"web:\n  token: \"{secret}\n",
+                f"web:\n\ttoken: {secret}\n", f"web:\n  token: {secret}: x\n", f"{secret}\n", f"web: !{secret} x\n", f"web: *{secret}\n"):
+        n = refused()
+        sidecar.write_config(bad)
+        sidecar.reload()
+        harness.wait_for("the refusal", lambda: refused() > n)
+    sidecar.write_config(good)
+    sidecar.reload()
+    sidecar.wait_log("config_reloaded")
+    for path in ("/api/v1/events", "/api/v1/status", "/config", "/metrics", "/"):
+        assert secret not in sidecar.get(path).text, path
+    assert sidecar.json("/api/v1/events?name=config_rejected")["events"]
+    assert sidecar.stop() == 0
+    assert secret not in sidecar.log
+    left = [path for path in sidecar.results.rglob("*") if path.is_file()]
+    assert left and not [path for path in left if secret.encode() in path.read_bytes()]
+    path = tmp_path / "bad.yaml"
+    path.write_text(f"ollama: {{url: '{url}'}}\n")
+    for args, env in ((["--config.file", path], {}), (["--ollama.url", url], {}), ([f"--ollama.url={url}"], {}), ([], {"O3_OLLAMA_URL": url}),
+                      (["--web.token", "hunter2 "], {}), ([], {"O3_WEB_TOKEN": "hunter2 "}), (["--web.listen", "u:hunter2"], {})):
+        for command in (["serve"], ["check-config"], ["config", "dump"], ["healthcheck"]):
+            done = harness.run_o3(*command, *args, env=env, cwd=tmp_path)
+            assert done.returncode not in (0, 1) and done.stderr and secret not in done.stdout + done.stderr, (command, args, done)
+
+
 @pytest.mark.parametrize("path", ["/api/v1/status", "/api/v1/models", "/api/v1/samples", "/api/v1/events", "/api/v1/presets"])
 def test_api_answers_json(start, path):
     sidecar = start(Sidecar, NOBODY)

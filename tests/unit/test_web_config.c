@@ -167,7 +167,13 @@ static void no_error_shows_a_secret(void **state) {
                                         "basic_auth_users:\n  a: [swordfish]\n",
                                         "tls_server_config:\n  key: swordfish\n",
                                         PAIR "  key: swordfish\n",
-                                        "tls_server_config:\n  key: [swordfish]\n"};
+                                        "tls_server_config:\n  key: [swordfish]\n",
+                                        "tls_server_config: {key:swordfish}\n",
+                                        "{basic_auth_users=swordfish: x}\n",
+                                        "basic_auth_users: {a:swordfish}\n",
+                                        "basic_auth_users: {a: b,swordfish: x}\n",
+                                        "basic_auth_users: {a: " HASH ",swordfish: x}\n",
+                                        "http_server_config: {headers: {X-Frame-Options: swordfish}}\n"};
     for (size_t i = 0; i < sizeof FILES / sizeof *FILES; i++) {
         struct o3_web_config *c = NULL;
         struct o3_err e = {0};
