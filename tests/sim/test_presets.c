@@ -273,8 +273,10 @@ static void stability_of_few_attempts_waits(void **state) {
 
 int main(void) {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(previous_after_a_recovery_of_two), cmocka_unit_test(previous_while_one_of_two_stays),
-        cmocka_unit_test(previous_outlives_a_restart),      cmocka_unit_test(previous_after_an_acknowledgement),
+        cmocka_unit_test(previous_after_a_recovery_of_two),
+        cmocka_unit_test(previous_while_one_of_two_stays),
+        cmocka_unit_test(previous_outlives_a_restart),
+        cmocka_unit_test(previous_after_an_acknowledgement),
         cmocka_unit_test(prefill_alone_has_no_previous),
         cmocka_unit_test(stability_is_of_one_level),
         cmocka_unit_test(stability_counts_failures_since_the_change),
