@@ -96,8 +96,7 @@ struct kept_before {
 
 struct kept_incident {
     struct o3_incident i;
-    struct kept_before
-        before[O3_INCIDENT_MEMBERS_MAX]; /* of each model: any of them may be the one with most members */
+    struct kept_before before[O3_INCIDENT_MEMBERS_MAX]; /* of each model: any of them may come to lead it */
     int n_before;
     bool is_unsaved;      /* changed by this sample */
     bool is_seen_unsaved; /* when its models were measured last */
