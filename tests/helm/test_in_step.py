@@ -102,8 +102,36 @@ def test_readme_names_only_values_that_exist():
     assert named and named <= known, named - known
 
 
-def test_runbooks_name_containers_that_exist():
-    pod = charts.render(CASES["bundled"])["Deployment", "o3-o3-sidecar"]["spec"]["template"]["spec"]
-    containers = {c["name"] for c in pod["initContainers"] + pod["containers"]}
-    named = set(re.findall(r"kubectl logs \S+ -c (\S+?)[`\s]", (ROOT / "alerts/RUNBOOKS.md").read_text()))
-    assert named and named <= containers, (named, containers)
+TOLD = [ROOT / "alerts/RUNBOOKS.md", ROOT / "README.md", CHART / "README.md", CHART / "templates/NOTES.txt"]
+
+
+@pytest.mark.parametrize("mode", ["attach", "bundled", "standalone"])
+def test_commands_name_containers_that_exist(mode):
+    """`-c NAME` of kubectl logs and exec: ours has one name in every mode."""
+    named = {name for page in TOLD for name in re.findall(r"kubectl [^\n`|]* -c ([\w-]+)", page.read_text())}
+    assert "o3" in named
+    objects = charts.render(CASES[mode])
+    if mode == "attach":
+        ours = yaml.safe_load(objects["ConfigMap", "o3-o3-sidecar-attach"]["data"]["values.yaml"])["initContainers"]
+    else:
+        pod = objects["Deployment", "o3-o3-sidecar"]["spec"]["template"]["spec"]
+        ours = pod.get("initContainers", []) + pod["containers"]
+    assert named <= {c["name"] for c in ours} | {"ollama"}, named
+    if mode == "bundled":
+        assert named <= {c["name"] for c in ours}
+
+
+def test_runbooks_find_the_pods_of_each_mode():
+    """The selectors of kubectl in the runbook of a sidecar that is gone."""
+    text = re.search(r"^## O3SidecarAbsent\n(.*?)(?=^## )", (ROOT / "alerts/RUNBOOKS.md").read_text(), re.M | re.S)[1]
+    wanted = {what: dict(pair.split("=") for pair in given.split(",")) for what, given in re.findall(r"kubectl get (?:\w+,)?(\w+) -A -l (\S+)", text)}
+    by_comment = {comment: dict([given.split("=")]) for given, comment in re.findall(r"kubectl get pods -A -l (\S+) +# modes? ([^:,]+)", text)}
+    assert set(by_comment) == {"bundled and standalone", "attach"}
+    for mode in ("bundled", "standalone"):
+        labels = charts.render(CASES[mode])["Deployment", "o3-o3-sidecar"]["spec"]["template"]["metadata"]["labels"]
+        assert by_comment["bundled and standalone"].items() <= labels.items()
+    for values in (CASES["attach"], CASES["bundled"]):
+        monitor = charts.render(charts.merged(values, {"podMonitor": {"enabled": True}}))["PodMonitor", "o3-o3-sidecar"]
+        assert wanted["servicemonitor"].items() <= monitor["metadata"]["labels"].items()
+        if values == CASES["attach"]:
+            assert monitor["spec"]["selector"]["matchLabels"] == by_comment["attach"]
