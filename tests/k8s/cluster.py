@@ -6,12 +6,9 @@ namespace stay. Authentication, RBAC, admission (Pod Security) and storage are t
 """
 
 import base64
-import contextlib
 import json
 import os
 import pathlib
-import random
-import socket
 import subprocess
 import time
 
@@ -33,15 +30,6 @@ rules:
 - {level: Metadata, resources: [{resources: [configmaps]}]} # the server does not know who
 - {level: None}
 """
-
-
-def free_port():
-    """Below the ports that the system gives to outgoing connections: the servers make many before all of them listen."""
-    while True:
-        port = random.randrange(15000, 32000)
-        with socket.socket() as s, contextlib.suppress(OSError):
-            s.bind(("127.0.0.1", port))
-            return port
 
 
 def openssl(*args, stdin=None):
@@ -111,7 +99,7 @@ class Cluster:
         make_certificates(self.folder)
         (self.folder / "tokens.csv").write_text(f'{ADMIN},admin,admin,"system:masters"\n')
         (self.folder / "audit.yaml").write_text(AUDIT)
-        self.etcd_port, self.peer_port, self.port = free_port(), free_port(), free_port()
+        self.etcd_port, self.peer_port, self.port = (harness.free_port() for _ in range(3))
         self.url = f"https://[{host}]:{self.port}" if ":" in host else f"https://{host}:{self.port}"
         self.ca = self.folder / "ca.crt"
         # Its writes are listed under this name, as those of the chart would be.
