@@ -360,9 +360,8 @@ void o3_sc_drop_live_gauges(struct o3_sidecar *s, struct model *m);
 int o3_sc_judge_new(struct o3_sidecar *s, struct o3_err *e);
 void o3_sc_judge_configure(struct o3_sidecar *s);
 void o3_sc_resume_incidents(struct o3_sidecar *s);
-/* Of what presets tell: decode and prefill rate and time to first token, without users. */
-int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st);
-bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m);   /* they may just be changing */
+/* What presets tell of may just be changing: decode and prefill rate and time to first token, without users. */
+bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m);
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m); /* what the frequent probes measure */
 void o3_sc_show_series(struct o3_sidecar *s, struct model *m);             /* at the next o3_sidecar_show_metrics */
 void o3_sc_drop_series(struct o3_sidecar *s, struct model *m);

@@ -177,16 +177,15 @@ static bool is_speed(enum o3_signal sig) {
     return sig == O3_SIGNAL_DECODE_RATE || sig == O3_SIGNAL_PREFILL_RATE || sig == O3_SIGNAL_TTFT;
 }
 
-int o3_sc_n_speeds(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st) {
+static bool has_speed(const struct o3_sidecar *s, const struct model *m, enum o3_drift_state st) {
     uint32_t bits = o3_judge_signals_in_state(s->judge, m->ps.name, O3_STRATUM_IDLE, st);
-    int n = 0;
     for (int sig = 0; bits >> sig; sig++)
-        n += is_speed((enum o3_signal)sig) && (bits >> sig & 1);
-    return n;
+        if (is_speed((enum o3_signal)sig) && (bits >> sig & 1)) return true;
+    return false;
 }
 
 bool o3_sc_is_unsure(const struct o3_sidecar *s, const struct model *m) {
-    return o3_sc_n_speeds(s, m, O3_DRIFT_SUSPECT) > 0 && o3_sc_n_speeds(s, m, O3_DRIFT_CONFIRMED) == 0;
+    return has_speed(s, m, O3_DRIFT_SUSPECT) && !has_speed(s, m, O3_DRIFT_CONFIRMED);
 }
 
 bool o3_sc_is_learning(const struct o3_sidecar *s, const struct model *m) {
